@@ -1,0 +1,1 @@
+"""Location encoders, their weights, and the files these come in."""

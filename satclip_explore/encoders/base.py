@@ -1,0 +1,209 @@
+"""What every location encoder offers, whatever is inside it."""
+
+from __future__ import annotations
+
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from satclip_explore.geo import Grid, as_lonlat
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A linear map of embeddings, folded into the last layer where an encoder can.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray, shape (C, D)
+        One row per output channel.
+    bias : numpy.ndarray, shape (C,)
+        Added after the product.
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Map embeddings, shape (..., D), to channels, shape (..., C), in their dtype."""
+        weight = torch.as_tensor(self.weight).to(embeddings)
+        return embeddings @ weight.T + torch.as_tensor(self.bias).to(embeddings)
+
+
+class LocationEncoder(ABC):
+    """Longitude and latitude in, a vector of `embed_dim` numbers out.
+
+    Subclasses implement `encode`; everything else follows from it. `iter_grid` may be replaced
+    where a grid can be encoded faster than its pixels one by one.
+
+    Attributes
+    ----------
+    name : str
+        Registered name, or the file it came from.
+    family : str
+        Kind of encoder, e.g. "satclip" or "csp".
+    embed_dim : int
+        Length D of an embedding.
+    dtype : torch.dtype
+        Of the arithmetic and of what `embed` returns.
+    device : torch.device
+        Where the arithmetic runs.
+    weights_hash : str
+        First 16 hex digits of the SHA-256 of the weights; empty where there are none.
+    """
+
+    name: str = "encoder"
+    family: str = "custom"
+    embed_dim: int
+    dtype: torch.dtype = torch.float32
+    device: torch.device = torch.device("cpu")
+    weights_hash: str = ""
+    chunk_size: int = 4096
+
+    @abstractmethod
+    def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
+        """Encode one chunk of checked places.
+
+        Parameters
+        ----------
+        lonlat : torch.Tensor, shape (N, 2), float64
+            Degrees, longitude first, on `device`.
+
+        Returns
+        -------
+        torch.Tensor, shape (N, D), `dtype`
+            Embeddings; rows without coverage are NaN.
+        """
+
+    def coverage(self, lonlat: Any) -> NDArray[np.bool_]:
+        """Tell where the encoder has something to say.
+
+        Parameters
+        ----------
+        lonlat : array_like or table
+            N places, as in `embed`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (N,), bool
+            All True for encoders of the whole globe.
+        """
+        return np.ones(len(as_lonlat(lonlat)), dtype=bool)
+
+    @torch.no_grad()
+    def embed(self, lonlat: Any) -> NDArray[Any]:
+        """Encode places.
+
+        Parameters
+        ----------
+        lonlat : array_like, pandas.DataFrame or geopandas.GeoDataFrame
+            N places in degrees, longitude first; see `geo.as_lonlat`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (N, D)
+            Unnormalized embeddings in the encoder's dtype (float32 for bfloat16). A single place
+            gives shape (1, D).
+
+        Raises
+        ------
+        ValueError
+            If the places are not valid; see `geo.as_lonlat`.
+        """
+        places = torch.from_numpy(as_lonlat(lonlat))
+        dtype = torch.float32 if self.dtype == torch.bfloat16 else self.dtype
+        out = torch.empty(len(places), self.embed_dim, dtype=dtype)
+        for start in range(0, len(places), self.chunk_size):
+            chunk = places[start : start + self.chunk_size]
+            out[start : start + len(chunk)] = self.encode(chunk.to(self.device))
+        return out.numpy()
+
+    @torch.no_grad()
+    def iter_grid(
+        self, grid: Grid, readout: Readout | None = None, *, precision: str | None = None
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Encode a grid from north to south, some rows at a time.
+
+        Parameters
+        ----------
+        grid : Grid
+            Pixel centers, shape (H, W).
+        readout : Readout, optional
+            Linear map applied to every embedding.
+        precision : {"float32", "float64", "bfloat16"}, optional
+            Arithmetic of a fast path, where the encoder has one; default its own dtype.
+
+        Yields
+        ------
+        rows : slice
+            Which rows of the grid these are.
+        values : torch.Tensor, shape (rows, W, C)
+            Embeddings, or the readout's channels. The memory may be reused by the next step.
+        """
+        del precision
+        height, width = grid.shape
+        step = max(1, self.chunk_size // width)
+        lonlat = torch.from_numpy(grid.lonlat)
+        for start in range(0, height, step):
+            stop = min(height, start + step)
+            chunks = lonlat[start * width : stop * width].split(self.chunk_size)
+            values = torch.cat([self.encode(chunk.to(self.device)) for chunk in chunks])
+            values = values if readout is None else readout(values)
+            yield slice(start, stop), values.reshape(stop - start, width, -1)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.name!r}, embed_dim={self.embed_dim}, "
+            f"dtype={str(self.dtype).removeprefix('torch.')}, device={str(self.device)!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "family": self.family,
+            "numbers per place": self.embed_dim,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "weights": self.weights_hash or "none",
+        }
+        cells = "".join(
+            f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>"
+            for k, v in rows.items()
+        )
+        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
+
+
+def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """Turn "float32", "float64" or "bfloat16" into a torch dtype; others are a ValueError."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
+    return DTYPES[name]
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn "auto" or a device name into a device; "auto" is CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the machine lacks that device.
+    """
+    if str(device) == "auto":
+        # MPS has no float64, which the harmonics need.
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device {str(device)!r} is not available on this machine; use 'auto' or 'cpu'."
+        ) from error
+    return resolved

@@ -1,0 +1,154 @@
+"""SatCLIP's location encoder: spherical harmonics, then a Siren. Fast for points and for grids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from satclip_explore.encoders.base import LocationEncoder, Readout, resolve_dtype
+from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.spherical_harmonics import (
+    harmonics_by_feature,
+    legendre_rows,
+    order_scale,
+    trigonometric_rows,
+)
+from satclip_explore.geo import Grid
+
+ROWS_PER_TABLE = 64
+"""Grid rows whose first layer is contracted together: large enough for the matrix product."""
+
+
+class SatCLIP(LocationEncoder):
+    """Harmonics of L degrees and a Siren (Klemmer et al. 2023).
+
+    Parameters
+    ----------
+    network : Siren
+        Its input has L² features.
+    legendre_polys : int
+        Number of degrees L.
+    harmonics_calculation : {"analytic", "closed-form"}
+        The convention that the weights were learned on.
+    name : str
+        How results and files call this encoder.
+    dtype : {"float32", "float64", "bfloat16"}
+        Arithmetic of the network. Harmonics are always computed in float64.
+    device : str
+        Where the network runs.
+    """
+
+    family = "satclip"
+
+    def __init__(
+        self,
+        network: Siren,
+        legendre_polys: int,
+        *,
+        harmonics_calculation: str = "analytic",
+        name: str = "satclip",
+        dtype: str | torch.dtype = "float32",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        order_scale(legendre_polys, harmonics_calculation)
+        if network.layers[0].in_features != legendre_polys**2:
+            raise ValueError(
+                f"a network for L = {legendre_polys} needs {legendre_polys**2} input features; "
+                f"got {network.layers[0].in_features}."
+            )
+        self.legendre_polys = legendre_polys
+        self.harmonics_calculation = harmonics_calculation
+        self.name = name
+        self.dtype = resolve_dtype(dtype)
+        self.device = torch.device(device)
+        self.network = network.to(self.device, self.dtype).eval()
+        self.embed_dim = network.last_layer.out_features
+        # Places per chunk: the harmonics of a chunk, float64, stay near 16 MB.
+        self.chunk_size = max(256, 2_000_000 // legendre_polys**2)
+
+    def features(self, lonlat: torch.Tensor) -> torch.Tensor:
+        """Return the harmonics of places, shape (N, L²), in the network's dtype."""
+        harmonics = harmonics_by_feature(lonlat, self.legendre_polys, self.harmonics_calculation)
+        return harmonics.to(self.dtype).T
+
+    def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
+        """Encode one chunk of checked places; see `LocationEncoder.encode`. Differentiable."""
+        return self.network(self.features(lonlat))
+
+    @torch.no_grad()
+    def iter_grid(
+        self, grid: Grid, readout: Readout | None = None, *, precision: str | None = None
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Encode a grid by its rows and columns apart; see `LocationEncoder.iter_grid`.
+
+        On a grid Y_lm = P_lm(lat) · trig(m·lon). The first layer is contracted over l once per
+        row, into 2L-1 terms; a pixel then costs those in place of L² harmonics. A readout is
+        folded into the last layer, and the frequencies into the weights.
+        """
+        dtype = self.dtype if precision is None else resolve_dtype(precision)
+        # bfloat16 holds 8 bits: too few for the phase of the first sines, enough after them.
+        first_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
+        hidden = [
+            ((w0 * layer.weight).T.to(dtype), (w0 * layer.bias).to(dtype))
+            for layer, w0 in zip(self.network.layers[1:], self.network.frequencies[1:], strict=True)
+        ]
+        last_weight, last_bias = self._last_layer(readout)
+        last_weight, last_bias = last_weight.T.to(dtype), last_bias.to(dtype)
+        by_order = self._first_layer_by_order().to(first_dtype)
+        trig = self._trig(grid).to(first_dtype)
+
+        height, width = grid.shape
+        lat = torch.from_numpy(grid.lat).to(self.device)
+        step = max(1, min(ROWS_PER_TABLE, 4096 // width))
+        for top in range(0, height, ROWS_PER_TABLE):
+            table = self._first_layer_by_row(lat[top : top + ROWS_PER_TABLE], by_order)
+            for start in range(0, len(table), step):
+                block = table[start : start + step]
+                x = torch.matmul(trig, block).flatten(0, 1).sin_().to(dtype)
+                for weight, bias in hidden:
+                    x = torch.addmm(bias, x, weight).sin_()
+                x = torch.addmm(last_bias, x, last_weight)
+                rows = slice(top + start, top + start + len(block))
+                yield rows, x.reshape(len(block), width, -1)
+
+    def _trig(self, grid: Grid) -> torch.Tensor:
+        """Return the trigonometric factors of every column, shape (W, 2L-1), float64."""
+        lon = torch.from_numpy(grid.lon).to(self.device)
+        return trigonometric_rows(lon, self.legendre_polys, self.harmonics_calculation).T
+
+    def _first_layer_by_order(self) -> torch.Tensor:
+        """Sort the first layer's weights by order: (2L-1, L, hidden), float64, zero for l < |m|."""
+        L = self.legendre_polys
+        layer = self.network.layers[0]
+        weight = layer.weight.double() * self.network.frequencies[0]
+        by_order = weight.new_zeros(2 * L - 1, L, weight.shape[0])
+        for m in range(L):
+            l = torch.arange(m, L, device=weight.device)
+            by_order[m, m:] = weight[:, l * l + l + m].T
+            if m:
+                by_order[L - 1 + m, m:] = weight[:, l * l + l - m].T
+        return by_order
+
+    def _first_layer_by_row(self, lat: torch.Tensor, by_order: torch.Tensor) -> torch.Tensor:
+        """Contract the first layer over degrees for each row: (rows, 2L-1, hidden)."""
+        L = self.legendre_polys
+        legendre = torch.zeros(L, len(lat), L, dtype=torch.float64, device=lat.device)
+        for l, row in enumerate(legendre_rows(lat, L)):
+            legendre[: l + 1, :, l] = row
+        orders = [*range(L), *range(1, L)]
+        table = torch.bmm(legendre[orders].to(by_order), by_order)
+        # The trigonometric factor of m = 0 is constant: the bias rides on that term.
+        layer = self.network.layers[0]
+        scale = order_scale(L, self.harmonics_calculation)[0].item()
+        table[0] += (layer.bias * self.network.frequencies[0] / scale).to(table)
+        return table.transpose(0, 1).contiguous()
+
+    def _last_layer(self, readout: Readout | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight (C, hidden) and bias (C,) of the last layer with a readout folded in."""
+        weight, bias = self.network.last_layer.weight, self.network.last_layer.bias
+        if readout is None:
+            return weight, bias
+        fold = torch.as_tensor(readout.weight, dtype=torch.float64, device=self.device)
+        shift = torch.as_tensor(readout.bias, dtype=torch.float64, device=self.device)
+        return fold @ weight.double(), fold @ bias.double() + shift

@@ -1,0 +1,83 @@
+"""Siren: a network of sines, with the initialization that keeps its signals in range."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+class Siren(nn.Module):
+    """A multilayer perceptron whose hidden activations are sines.
+
+    The layer list is `num_layers` hidden layers, sin(w0 · (W x + b)), and one linear layer.
+    Names of the parameters follow the published checkpoints (`layers.{i}`, `last_layer`).
+
+    Parameters
+    ----------
+    in_dim : int
+        Input features.
+    hidden_dim : int
+        Width of every hidden layer.
+    embed_dim : int
+        Output features D.
+    num_layers : int
+        Hidden layers, at least 1.
+    w0_initial, w0 : float
+        Frequency of the first and of the other hidden layers.
+    seed : int or None
+        Seed of the initialization; None leaves the weights uninitialized, to be loaded.
+
+    References
+    ----------
+    Sitzmann et al. (2020), "Implicit Neural Representations with Periodic Activation Functions".
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        hidden_dim: int = 512,
+        embed_dim: int = 256,
+        num_layers: int = 2,
+        *,
+        w0_initial: float = 30.0,
+        w0: float = 1.0,
+        seed: int | None = 0,
+    ) -> None:
+        super().__init__()
+        if min(in_dim, hidden_dim, embed_dim, num_layers) < 1:
+            raise ValueError(
+                "a Siren needs at least one feature, unit and layer; got "
+                f"in_dim={in_dim}, hidden_dim={hidden_dim}, embed_dim={embed_dim}, "
+                f"num_layers={num_layers}."
+            )
+        sizes = [in_dim, *[hidden_dim] * num_layers]
+        self.layers = nn.ModuleList(
+            nn.utils.skip_init(nn.Linear, sizes[i], sizes[i + 1]) for i in range(num_layers)
+        )
+        self.last_layer = nn.utils.skip_init(nn.Linear, hidden_dim, embed_dim)
+        self.frequencies = (w0_initial, *[w0] * (num_layers - 1))
+        self.w0 = w0
+        if seed is not None:
+            self.initialize(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw all weights and biases uniformly: ±1/n in the first layer, ±√(6/n)/w0 after it."""
+        for index, layer in enumerate([*self.layers, self.last_layer]):
+            n = layer.in_features
+            limit = 1.0 / n if index == 0 else math.sqrt(6.0 / n) / self.w0
+            layer.weight.uniform_(-limit, limit, generator=generator)
+            layer.bias.uniform_(-limit, limit, generator=generator)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features, shape (N, in_dim), to embeddings, shape (N, embed_dim)."""
+        return self.last_layer(self.hidden(features))
+
+    def hidden(self, features: torch.Tensor, layer: int | None = None) -> torch.Tensor:
+        """Return the activations of hidden layer `layer` (0-based; None: the last), (N, hidden)."""
+        stop = len(self.layers) if layer is None else layer + 1
+        for linear, w0 in zip(self.layers[:stop], self.frequencies[:stop], strict=True):
+            features = torch.sin(w0 * linear(features))
+        return features

@@ -1,0 +1,334 @@
+"""Places on the sphere: checks, wrapping, grids of pixel centers, equal-area samples, distances.
+
+Longitude comes first, everywhere. Degrees outside, radians inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+EARTH_RADIUS_KM = 6371.0088
+"""Mean radius R1 of the GRS 80 ellipsoid, in km (Moritz 2000, doi:10.1007/s001900050278)."""
+
+GLOBE = (-180.0, -90.0, 180.0, 90.0)
+"""Bounds of the whole Earth: (lon_min, lat_min, lon_max, lat_max) in degrees."""
+
+LONLAT_COLUMNS = (("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"), ("x", "y"))
+"""Column pairs that name coordinates, in order of preference; case does not matter."""
+
+MAX_PIXELS = 50_000_000
+"""Largest grid that is built: a guard against a resolution typed in the wrong unit."""
+
+Bounds = tuple[float, float, float, float]
+
+
+def wrap_lon(lon: ArrayLike) -> NDArray[np.float64]:
+    """Wrap longitudes into [-180, 180).
+
+    Parameters
+    ----------
+    lon : array_like
+        Longitudes in degrees, any number of turns.
+
+    Returns
+    -------
+    numpy.ndarray, float64
+        The same shape, in degrees. Values already in range come back unchanged, bit for bit.
+
+    Examples
+    --------
+    >>> wrap_lon([180.0, -180.0, 190.0, 13.4]).tolist()
+    [-180.0, -180.0, -170.0, 13.4]
+    """
+    lon = np.asarray(lon, dtype=np.float64)
+    wrapped = (lon + 180.0) % 360.0 - 180.0
+    # A tiny negative number plus 360 rounds to 360 and would come back as +180.
+    wrapped = np.where(wrapped >= 180.0, -180.0, wrapped)
+    return np.where((lon >= -180.0) & (lon < 180.0), lon, wrapped)
+
+
+def as_lonlat(lonlat: Any) -> NDArray[np.float64]:
+    """Check places and return them as one float64 array.
+
+    Parameters
+    ----------
+    lonlat : array_like, mapping, pandas.DataFrame or geopandas.GeoDataFrame
+        Places, longitude first, in degrees: an (N, 2) array or list, one (lon, lat) pair, or a
+        table with columns lon/lat, longitude/latitude, lng/lat or x/y. A GeoDataFrame gives the
+        points of its geometry, reprojected to longitude and latitude when it says it is not.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, 2), float64
+        Degrees; longitudes wrapped into [-180, 180).
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (N, 2), a value is not finite, a latitude lies outside [-90, 90],
+        coordinate columns are missing, or a geometry is not a point.
+    """
+    if hasattr(lonlat, "geometry") and hasattr(lonlat, "crs"):
+        lonlat = _from_geometry(lonlat)
+    elif hasattr(lonlat, "columns") or isinstance(lonlat, Mapping):
+        lonlat = _from_columns(lonlat)
+    if hasattr(lonlat, "detach"):
+        lonlat = lonlat.detach().cpu()
+    try:
+        values = np.asarray(lonlat, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "lonlat must hold numbers with shape (N, 2), longitude first; got something that "
+            f"does not read as such ({type(lonlat).__name__})."
+        ) from error
+    if values.shape == (2,):
+        values = values[None]
+    if values.size == 0 and values.ndim <= 2:
+        values = values.reshape(0, 2)
+    if values.ndim != 2 or values.shape[1] != 2:
+        hint = " Did you mean lonlat.T?" if values.ndim == 2 and values.shape[0] == 2 else ""
+        raise ValueError(
+            f"lonlat must have shape (N, 2) with longitude first; got {values.shape}.{hint}"
+        )
+    _check_values(values)
+    return np.stack([wrap_lon(values[:, 0]), values[:, 1]], axis=1)
+
+
+def _check_values(values: NDArray[np.float64]) -> None:
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"lonlat must be finite; got {tuple(values[row].tolist())} at row {row}.")
+    bad = np.abs(values[:, 1]) > 90.0
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        swapped = bool((np.abs(values[:, 0]) <= 90.0).all())
+        metres = np.abs(values).max() > 1e4
+        hint = (
+            " These look like projected coordinates in metres; reproject to EPSG:4326 first."
+            if metres
+            else " Are the columns swapped?"
+            if swapped
+            else ""
+        )
+        raise ValueError(
+            f"latitude must lie in [-90, 90] degrees; got {values[row, 1]:g} at row {row}. "
+            f"Longitude comes first: (lon, lat).{hint}"
+        )
+
+
+def lonlat_columns(columns: Any) -> tuple[Any, Any] | None:
+    """Find the pair of columns that holds longitude and latitude.
+
+    Parameters
+    ----------
+    columns : iterable
+        Column labels.
+
+    Returns
+    -------
+    tuple or None
+        The two labels, longitude first, or None when no known pair is present.
+    """
+    by_name = {str(name).strip().lower(): name for name in reversed(list(columns))}
+    for lon, lat in LONLAT_COLUMNS:
+        if lon in by_name and lat in by_name:
+            return by_name[lon], by_name[lat]
+    return None
+
+
+def _from_columns(table: Any) -> NDArray[Any]:
+    names = list(table.columns if hasattr(table, "columns") else table.keys())
+    found = lonlat_columns(names)
+    if found is None:
+        shown = ", ".join(map(str, names[:8])) or "none"
+        raise ValueError(
+            "no coordinate columns: need lon and lat (or longitude/latitude, lng/lat, x/y); "
+            f"got {shown}."
+        )
+    return np.stack([np.asarray(table[name]) for name in found], axis=1)
+
+
+def _from_geometry(frame: Any) -> NDArray[Any]:
+    if frame.crs is not None and not frame.crs.is_geographic:
+        frame = frame.to_crs("EPSG:4326")
+    kinds = set(frame.geometry.geom_type.dropna())
+    if kinds - {"Point"} or frame.geometry.isna().any():
+        shown = ", ".join(sorted(kinds - {"Point"})) or "missing geometry"
+        raise ValueError(
+            f"places must be points; got {shown}. Use frame.geometry.representative_point()."
+        )
+    return np.stack([frame.geometry.x.to_numpy(), frame.geometry.y.to_numpy()], axis=1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixel centers of a plate carrée raster, row 0 in the north.
+
+    Parameters
+    ----------
+    bounds : tuple of float
+        (lon_min, lat_min, lon_max, lat_max) in degrees: the outer edges of the pixels. Longitudes
+        may run past ±180 (a view over the antimeridian); they must increase and span at most 360.
+    shape : tuple of int
+        (H, W): rows and columns.
+    """
+
+    bounds: Bounds
+    shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bounds", check_bounds(self.bounds))
+        height, width = (int(n) for n in self.shape)
+        if height < 1 or width < 1:
+            raise ValueError(f"a grid needs at least one row and one column; got {self.shape}.")
+        if height * width > MAX_PIXELS:
+            raise ValueError(
+                f"a grid may hold {MAX_PIXELS:,} pixels; got {height:,} x {width:,}. "
+                "Use a coarser resolution or smaller bounds."
+            )
+        object.__setattr__(self, "shape", (height, width))
+
+    @classmethod
+    def from_resolution(cls, resolution: float, bounds: Bounds = GLOBE) -> Grid:
+        """Build the grid whose square pixels come closest to a resolution.
+
+        Parameters
+        ----------
+        resolution : float
+            Pixel size in degrees, above 0.
+        bounds : tuple of float
+            (lon_min, lat_min, lon_max, lat_max) in degrees.
+        """
+        if not np.isfinite(resolution) or resolution <= 0:
+            raise ValueError(f"resolution must be above 0 degrees; got {resolution}.")
+        lon_min, lat_min, lon_max, lat_max = check_bounds(bounds)
+        height = max(1, round((lat_max - lat_min) / resolution))
+        width = max(1, round((lon_max - lon_min) / resolution))
+        return cls((lon_min, lat_min, lon_max, lat_max), (height, width))
+
+    @property
+    def lon(self) -> NDArray[np.float64]:
+        """Longitudes of the pixel centers, shape (W,), increasing, degrees, not wrapped."""
+        lon_min, _, lon_max, _ = self.bounds
+        return lon_min + (np.arange(self.shape[1]) + 0.5) * ((lon_max - lon_min) / self.shape[1])
+
+    @property
+    def lat(self) -> NDArray[np.float64]:
+        """Latitudes of the pixel centers, shape (H,), decreasing, degrees."""
+        _, lat_min, _, lat_max = self.bounds
+        return lat_max - (np.arange(self.shape[0]) + 0.5) * ((lat_max - lat_min) / self.shape[0])
+
+    @property
+    def lonlat(self) -> NDArray[np.float64]:
+        """Every pixel center, shape (H*W, 2), row by row from the north-west, wrapped."""
+        lat, lon = np.meshgrid(self.lat, wrap_lon(self.lon), indexing="ij")
+        return np.stack([lon.ravel(), lat.ravel()], axis=1)
+
+    @property
+    def resolution(self) -> tuple[float, float]:
+        """Pixel size in degrees: (along longitude, along latitude)."""
+        lon_min, lat_min, lon_max, lat_max = self.bounds
+        return (lon_max - lon_min) / self.shape[1], (lat_max - lat_min) / self.shape[0]
+
+    @property
+    def area_weights(self) -> NDArray[np.float64]:
+        """Solid angle of a pixel in each row, shape (H,), steradians; the globe sums to 4π."""
+        d_lon, d_lat = self.resolution
+        edges = np.radians(self.bounds[3] - np.arange(self.shape[0] + 1) * d_lat)
+        return np.radians(d_lon) * -np.diff(np.sin(edges))
+
+
+def check_bounds(bounds: Any) -> Bounds:
+    """Check (lon_min, lat_min, lon_max, lat_max) and return it as floats.
+
+    Raises
+    ------
+    ValueError
+        If there are not four finite numbers, a maximum is not above its minimum, a latitude is
+        outside [-90, 90], or the longitudes span more than 360 degrees.
+    """
+    try:
+        values = tuple(float(value) for value in bounds)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"bounds must be four numbers in degrees; got {bounds!r}.") from error
+    if len(values) != 4 or not np.isfinite(values).all():
+        raise ValueError(
+            f"bounds must be (lon_min, lat_min, lon_max, lat_max), all finite; got {bounds!r}."
+        )
+    lon_min, lat_min, lon_max, lat_max = values
+    if not (lon_min < lon_max <= lon_min + 360.0 and -90.0 <= lat_min < lat_max <= 90.0):
+        raise ValueError(
+            "bounds must be (lon_min, lat_min, lon_max, lat_max) with lon_min < lon_max at most "
+            f"360 degrees apart and -90 <= lat_min < lat_max <= 90; got {values}."
+        )
+    return lon_min, lat_min, lon_max, lat_max
+
+
+def equal_area_sample(n_samples: int, *, seed: int | np.random.Generator = 0) -> NDArray[Any]:
+    """Draw places uniformly by area over the whole sphere.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of places N, at least 1.
+    seed : int or numpy.random.Generator
+        Source of randomness; the same seed gives the same places on every machine.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, 2), float64
+        Degrees, longitude first.
+    """
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1; got {n_samples}.")
+    rng = np.random.default_rng(seed)
+    lon = rng.uniform(-180.0, 180.0, n_samples)
+    lat = np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, n_samples)))
+    return np.stack([lon, lat], axis=1)
+
+
+def unit_vectors(lonlat: ArrayLike) -> NDArray[np.float64]:
+    """Turn places into unit vectors (x, y, z).
+
+    Parameters
+    ----------
+    lonlat : array_like, shape (N, 2)
+        Degrees, longitude first.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, 3), float64
+        x towards (0, 0), y towards (90 E, 0), z towards the north pole.
+    """
+    lon, lat = np.radians(np.asarray(lonlat, dtype=np.float64)).T
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+
+
+def great_circle_km(lonlat: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
+    """Measure great-circle distances, pair by pair.
+
+    Parameters
+    ----------
+    lonlat, other : array_like, shapes (..., 2) that broadcast
+        Degrees, longitude first.
+
+    Returns
+    -------
+    numpy.ndarray, shape (...,), float64
+        Kilometers on a sphere of radius 6,371.0088 km.
+
+    Notes
+    -----
+    The haversine form: it keeps its digits for places that are centimeters apart.
+    """
+    a = np.radians(np.asarray(lonlat, dtype=np.float64))
+    b = np.radians(np.asarray(other, dtype=np.float64))
+    half = np.sin((b - a) / 2.0) ** 2
+    h = half[..., 1] + np.cos(a[..., 1]) * np.cos(b[..., 1]) * half[..., 0]
+    return 2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(h, 0.0, 1.0)))

@@ -1,0 +1,51 @@
+"""Fixtures shared by all tests: small encoders and the optional folder of real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.siren import Siren
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _deterministic():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and weights beside the checkout; not on a user's machine."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no real data at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture
+def tiny_encoder() -> SatCLIP:
+    """A seeded SatCLIP of L = 5 with 8 numbers per place: milliseconds, no files."""
+    network = Siren(25, hidden_dim=16, embed_dim=8, num_layers=2, seed=0)
+    return SatCLIP(network, 5, name="tiny-l5")
+
+
+@pytest.fixture
+def places() -> np.ndarray:
+    """Eight telling places, (8, 2): poles, antimeridian from both sides, equator, cities."""
+    return np.array(
+        [
+            [0.0, 90.0],
+            [0.0, -90.0],
+            [-180.0, 10.0],
+            [179.999, 10.0],
+            [0.0, 0.0],
+            [13.4, 52.5],
+            [-60.0, -3.1],
+            [151.2, -33.9],
+        ]
+    )

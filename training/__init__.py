@@ -1,0 +1,1 @@
+"""Pretraining of location encoders, and the probes that ask what they know."""
