@@ -52,10 +52,10 @@ class SatCLIP(LocationEncoder):
         device: str | torch.device = "cpu",
     ) -> None:
         order_scale(legendre_polys, harmonics_calculation)
-        if network.layers[0].in_features != legendre_polys**2:
+        if network.hidden_layers[0].in_features != legendre_polys**2:
             raise ValueError(
                 f"a network for L = {legendre_polys} needs {legendre_polys**2} input features; "
-                f"got {network.layers[0].in_features}."
+                f"got {network.hidden_layers[0].in_features}."
             )
         self.legendre_polys = legendre_polys
         self.harmonics_calculation = harmonics_calculation
@@ -91,7 +91,9 @@ class SatCLIP(LocationEncoder):
         first_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
         hidden = [
             ((w0 * layer.weight).T.to(dtype), (w0 * layer.bias).to(dtype))
-            for layer, w0 in zip(self.network.layers[1:], self.network.frequencies[1:], strict=True)
+            for layer, w0 in zip(
+                self.network.hidden_layers[1:], self.network.frequencies[1:], strict=True
+            )
         ]
         last_weight, last_bias = self._last_layer(readout)
         last_weight, last_bias = last_weight.T.to(dtype), last_bias.to(dtype)
@@ -120,7 +122,7 @@ class SatCLIP(LocationEncoder):
     def _first_layer_by_order(self) -> torch.Tensor:
         """Sort the first layer's weights by order: (2L-1, L, hidden), float64, zero for l < |m|."""
         L = self.legendre_polys
-        layer = self.network.layers[0]
+        layer = self.network.hidden_layers[0]
         weight = layer.weight.double() * self.network.frequencies[0]
         by_order = weight.new_zeros(2 * L - 1, L, weight.shape[0])
         for m in range(L):
@@ -139,7 +141,7 @@ class SatCLIP(LocationEncoder):
         orders = [*range(L), *range(1, L)]
         table = torch.bmm(legendre[orders].to(by_order), by_order)
         # The trigonometric factor of m = 0 is constant: the bias rides on that term.
-        layer = self.network.layers[0]
+        layer = self.network.hidden_layers[0]
         scale = order_scale(L, self.harmonics_calculation)[0].item()
         table[0] += (layer.bias * self.network.frequencies[0] / scale).to(table)
         return table.transpose(0, 1).contiguous()

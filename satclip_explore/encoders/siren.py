@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import nn
@@ -56,16 +57,21 @@ class Siren(nn.Module):
         self.layers = nn.ModuleList(
             nn.utils.skip_init(nn.Linear, sizes[i], sizes[i + 1]) for i in range(num_layers)
         )
-        self.last_layer = nn.utils.skip_init(nn.Linear, hidden_dim, embed_dim)
+        self.last_layer: nn.Linear = nn.utils.skip_init(nn.Linear, hidden_dim, embed_dim)
         self.frequencies = (w0_initial, *[w0] * (num_layers - 1))
         self.w0 = w0
         if seed is not None:
             self.initialize(torch.Generator().manual_seed(seed))
 
+    @property
+    def hidden_layers(self) -> list[nn.Linear]:
+        """The hidden layers, first to last."""
+        return cast("list[nn.Linear]", list(self.layers))
+
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
         """Draw all weights and biases uniformly: ±1/n in the first layer, ±√(6/n)/w0 after it."""
-        for index, layer in enumerate([*self.layers, self.last_layer]):
+        for index, layer in enumerate([*self.hidden_layers, self.last_layer]):
             n = layer.in_features
             limit = 1.0 / n if index == 0 else math.sqrt(6.0 / n) / self.w0
             layer.weight.uniform_(-limit, limit, generator=generator)
@@ -78,6 +84,6 @@ class Siren(nn.Module):
     def hidden(self, features: torch.Tensor, layer: int | None = None) -> torch.Tensor:
         """Return the activations of hidden layer `layer` (0-based; None: the last), (N, hidden)."""
         stop = len(self.layers) if layer is None else layer + 1
-        for linear, w0 in zip(self.layers[:stop], self.frequencies[:stop], strict=True):
+        for linear, w0 in zip(self.hidden_layers[:stop], self.frequencies[:stop], strict=True):
             features = torch.sin(w0 * linear(features))
         return features
