@@ -1,0 +1,209 @@
+"""Reading and writing SatCLIP encoders: published Lightning files, and safetensors + config.json.
+
+Both are read strictly: every key is expected, every shape is checked, nothing is executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from satclip_explore.encoders.base import resolve_device, resolve_dtype
+from satclip_explore.encoders.lightning_files import export_lightning, from_published
+from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.satclip_config import SatCLIPConfig
+from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.torch_files import read_torch_file, take_tensors, weights_hash
+
+__all__ = ["build_encoder", "export_lightning", "read_config", "read_encoder", "save_encoder"]
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "encoder.safetensors"
+CONFIG_FILE = "config.json"
+MAX_CONFIG_BYTES = 1_000_000
+STORAGE = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+
+
+def read_encoder(
+    path: str | Path, *, name: str = "", dtype: str = "float32", device: str = "auto"
+) -> SatCLIP:
+    """Load a SatCLIP encoder from a published file or from our own format.
+
+    Parameters
+    ----------
+    path : str or Path
+        A Lightning checkpoint (full, or only the location network), a folder that `save_encoder`
+        wrote, or its .safetensors file with config.json beside it.
+    name : str
+        How results call the encoder; default the stored name, or the file's.
+    dtype : {"float32", "float64", "bfloat16"}
+        Arithmetic.
+    device : str
+        "auto", "cpu", "cuda", …
+
+    Returns
+    -------
+    SatCLIP
+        With `weights_hash` set.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, would run code, or does not hold a SatCLIP location encoder.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".safetensors":
+        config, state = _read_own(path)
+    else:
+        config, state = from_published(read_torch_file(path), path.name)
+    return build_encoder(config, state, name=name, dtype=dtype, device=device)
+
+
+def build_encoder(
+    config: SatCLIPConfig,
+    state: dict[str, torch.Tensor],
+    *,
+    name: str = "",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> SatCLIP:
+    """Make an encoder of a checked description and its weights; see `read_encoder`."""
+    network = Siren(
+        config.legendre_polys**2,
+        config.hidden_dim,
+        config.embed_dim,
+        config.num_layers,
+        w0_initial=config.w0_initial,
+        w0=config.w0,
+        seed=None,
+    ).to(resolve_dtype(dtype))
+    network.load_state_dict(state, strict=True)
+    encoder = SatCLIP(
+        network,
+        config.legendre_polys,
+        harmonics_calculation=config.harmonics_calculation,
+        name=name or config.name,
+        dtype=dtype,
+        device=resolve_device(device),
+    )
+    encoder.weights_hash = weights_hash(state)
+    return encoder
+
+
+def save_encoder(
+    encoder: SatCLIP,
+    folder: str | Path,
+    *,
+    card: Mapping[str, Any] | None = None,
+    storage: str | None = None,
+) -> Path:
+    """Write an encoder as encoder.safetensors and config.json.
+
+    Parameters
+    ----------
+    encoder : SatCLIP
+        To store. Without `storage` it comes back exactly, in its own dtype.
+    folder : str or Path
+        Made if needed; files of an earlier encoder in it are replaced.
+    card : mapping, optional
+        Facts of the model card, as JSON: data, steps, seed, retrieval, the command that made it.
+    storage : {"float16", "float32", "float64"}, optional
+        Store in this precision instead; float16 halves the files.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If the card is not JSON, the storage is unknown, or a weight does not fit in it.
+    """
+    if storage is not None and storage not in STORAGE:
+        raise ValueError(f"storage must be one of {', '.join(STORAGE)}; got {storage!r}.")
+    described = {"format_version": FORMAT_VERSION, "family": "satclip"}
+    described |= asdict(SatCLIPConfig.of(encoder)) | {"card": dict(card or {})}
+    try:
+        text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"card must hold plain JSON values: {error}.") from error
+    state = {key: value.detach().cpu() for key, value in encoder.network.state_dict().items()}
+    if storage is not None:
+        state = {key: value.to(STORAGE[storage]) for key, value in state.items()}
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise ValueError(f"weights must be finite in {storage or 'their own dtype'} to be stored.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{WEIGHTS_FILE}.partial"
+    save_file({key: value.contiguous() for key, value in state.items()}, partial)
+    os.replace(partial, folder / WEIGHTS_FILE)
+    partial = folder / f"{CONFIG_FILE}.partial"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / CONFIG_FILE)
+    return folder
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Return the whole config.json of an encoder in our own format, model card included.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder, or the .safetensors file beside config.json.
+
+    Raises
+    ------
+    FileNotFoundError
+        If config.json is not there.
+    ValueError
+        If it is not the description of an encoder, or of a newer format.
+    """
+    path = Path(path)
+    file = (path if path.is_dir() else path.parent) / CONFIG_FILE
+    if not file.is_file():
+        raise FileNotFoundError(f"no {CONFIG_FILE} at {file.parent}; the weights need it.")
+    if file.stat().st_size > MAX_CONFIG_BYTES:
+        raise ValueError(f"{file} is too large to be the description of an encoder.")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is not valid JSON.") from error
+    if not isinstance(config, dict) or config.get("family") != "satclip":
+        raise ValueError(f"{file} must describe an encoder of family 'satclip'.")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{file} has format_version {config.get('format_version')!r:.60}; this version reads "
+            f"{FORMAT_VERSION}."
+        )
+    return config
+
+
+def _read_own(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
+    described = read_config(path)
+    values = {k: v for k, v in described.items() if k not in ("format_version", "family", "card")}
+    names = {field.name for field in fields(SatCLIPConfig)}
+    if values.keys() != names:
+        odd = min(values.keys() ^ names)
+        what = "lacks" if odd in names else "holds the unknown"
+        raise ValueError(f"{CONFIG_FILE} of {path} {what} {odd!r:.60}.")
+    config = SatCLIPConfig(**values)
+    weights = path / WEIGHTS_FILE if path.is_dir() else path
+    if not weights.is_file():
+        raise FileNotFoundError(f"no weights at {weights}; {CONFIG_FILE} is there without them.")
+    try:
+        with safe_open(weights, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{weights} is damaged and cannot be read as safetensors.") from error
+    return config, take_tensors(state, config.shapes(), weights.name)

@@ -1,0 +1,142 @@
+"""Reading published PyTorch files without running the code that a pickle may hold."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+MAX_PICKLE_BYTES = 64_000_000
+"""Largest description of tensors that is parsed; published files need well under 1 MB."""
+
+MAX_TENSOR_VALUES = 500_000_000
+"""Largest tensor that is taken out of a file: a first layer of L = 200 and 8,192 units fits."""
+
+
+def read_torch_file(path: str | Path) -> dict[str, Any]:
+    """Read what `torch.save` wrote, tensors and plain values only.
+
+    Tensors stay on disk until they are used, so a file with a large image encoder costs no memory.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file in PyTorch's zip format.
+
+    Returns
+    -------
+    dict
+        The object in the file, tensors on the CPU whatever device is stored in it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, not a PyTorch file, does not hold a dictionary, or would need
+        code to run when it is read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}; pass the path of a checkpoint.")
+    _check_archive(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    # A crafted pickle can raise anything at all while it is parsed.
+    except Exception as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise ValueError(
+                f"{path.name} holds more than tensors and plain values; reading it would run code "
+                "from the file, so it was refused."
+            ) from error
+        raise ValueError(
+            f"{path.name} is damaged and cannot be read as a PyTorch file; download it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path.name} must hold a dictionary with weights; got {type(content).__name__}."
+        )
+    return content
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what is not a whole, uncompressed archive, before anything in it is parsed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"{path.name} is truncated or is not a PyTorch file (a zip archive); "
+            "download it again, or save it with a PyTorch newer than 1.6."
+        ) from error
+    pickles = [entry for entry in entries if entry.filename.rpartition("/")[2] == "data.pkl"]
+    if len(pickles) != 1 or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError(f"{path.name} is a zip archive but was not written by torch.save.")
+    if pickles[0].file_size > MAX_PICKLE_BYTES:
+        raise ValueError(
+            f"{path.name} describes its tensors in {pickles[0].file_size:,} bytes; "
+            f"at most {MAX_PICKLE_BYTES:,} are read."
+        )
+
+
+def take_tensors(
+    state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str
+) -> dict[str, torch.Tensor]:
+    """Copy exactly the named tensors out of a state, checked.
+
+    Parameters
+    ----------
+    state : mapping
+        Key to tensor. Every key must be expected.
+    shapes : mapping
+        Expected key to expected shape.
+    source : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        Contiguous copies in their stored dtype, in the order of `shapes`.
+
+    Raises
+    ------
+    ValueError
+        If a key is missing or unexpected, a shape is another one, a value is not a floating-point
+        tensor, or is not finite.
+    """
+    missing = [key for key in shapes if key not in state]
+    extra = [str(key) for key in state if key not in shapes]
+    if missing or extra:
+        what = f"lacks {missing[0]}" if missing else f"holds the unexpected {extra[0]}"
+        raise ValueError(f"{source} {what}: its weights do not fit its own description.")
+    taken = {}
+    for key, shape in shapes.items():
+        value = state[key]
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            raise ValueError(f"{key} in {source} must be a floating-point tensor.")
+        if tuple(value.shape) != shape or value.numel() > MAX_TENSOR_VALUES:
+            raise ValueError(
+                f"{key} in {source} must have shape {shape}; got {tuple(value.shape)}."
+            )
+        # A sparse or quantized tensor has no plain values to copy.
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise ValueError(f"{key} in {source} must be a plain, dense tensor.")
+        copy = value.detach().clone(memory_format=torch.contiguous_format)
+        if not bool(torch.isfinite(copy).all()):
+            raise ValueError(f"{key} in {source} holds values that are not finite.")
+        taken[key] = copy
+    return taken
+
+
+def weights_hash(state: Mapping[str, torch.Tensor]) -> str:
+    """Return the first 16 hex digits of the SHA-256 over names, dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
