@@ -1,0 +1,74 @@
+"""Where a result comes from: encoder, weights, grid and versions, as plain strings."""
+
+from __future__ import annotations
+
+import json
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from satclip_explore import __version__
+
+if TYPE_CHECKING:
+    from satclip_explore.encoders.base import LocationEncoder
+    from satclip_explore.geo import Grid
+
+PACKAGES = ("numpy", "torch", "xarray", "pandas")
+"""Whose versions are noted beside our own."""
+
+
+def provenance(
+    encoder: LocationEncoder | None = None, grid: Grid | None = None, **more: Any
+) -> dict[str, str]:
+    """Describe how a result was made, in the words that every exported file carries.
+
+    Parameters
+    ----------
+    encoder : LocationEncoder, optional
+        Made the embeddings.
+    grid : Grid, optional
+        Pixel centers of a raster.
+    **more
+        Further facts, e.g. ``place=(13.4, 52.5)``; None is left out.
+
+    Returns
+    -------
+    dict of str to str
+        encoder, encoder_family, weights_hash, embed_dim; grid_bounds (lon_min, lat_min, lon_max,
+        lat_max in degrees), grid_shape (rows, columns), crs; the further facts; software and
+        versions. No time stamp: the same call gives the same file.
+    """
+    facts: dict[str, Any] = {}
+    if encoder is not None:
+        facts |= {
+            "encoder": encoder.name,
+            "encoder_family": encoder.family,
+            "weights_hash": encoder.weights_hash or "none",
+            "embed_dim": encoder.embed_dim,
+        }
+    if grid is not None:
+        facts |= {"grid_bounds": grid.bounds, "grid_shape": grid.shape, "crs": "EPSG:4326"}
+    facts |= more
+    facts |= {"software": f"satclip_explore {__version__}", "versions": _versions()}
+    return {key: _text(value) for key, value in facts.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        return str(value)
+
+
+@cache
+def _versions() -> str:
+    found = [f"python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:  # e.g. vendored without metadata
+            found.append(f"{name} unknown")
+    return ", ".join(found)
