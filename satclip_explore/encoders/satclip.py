@@ -19,6 +19,9 @@ from satclip_explore.geo import Grid
 ROWS_PER_TABLE = 64
 """Grid rows whose first layer is contracted together: large enough for the matrix product."""
 
+PIXELS_PER_BLOCK = 3072
+"""Pixels that pass through the layers together: their activations stay in the cache."""
+
 
 class SatCLIP(LocationEncoder):
     """Harmonics of L degrees and a Siren (Klemmer et al. 2023).
@@ -102,14 +105,19 @@ class SatCLIP(LocationEncoder):
 
         height, width = grid.shape
         lat = torch.from_numpy(grid.lat).to(self.device)
-        step = max(1, min(ROWS_PER_TABLE, 4096 // width))
+        step = max(1, min(ROWS_PER_TABLE, PIXELS_PER_BLOCK // width))
+        # Reused buffers: fresh ones of this size cost more in page faults than the sines.
+        phase = torch.empty(step, width, by_order.shape[-1], dtype=first_dtype, device=self.device)
+        buffers = [torch.empty_like(phase.flatten(0, 1), dtype=dtype) for _ in range(2)]
         for top in range(0, height, ROWS_PER_TABLE):
             table = self._first_layer_by_row(lat[top : top + ROWS_PER_TABLE], by_order)
             for start in range(0, len(table), step):
                 block = table[start : start + step]
-                x = torch.matmul(trig, block).flatten(0, 1).sin_().to(dtype)
+                n = len(block) * width
+                first = torch.matmul(trig, block, out=phase[: len(block)]).flatten(0, 1).sin_()
+                x, spare = buffers[0][:n].copy_(first), buffers[1][:n]
                 for weight, bias in hidden:
-                    x = torch.addmm(bias, x, weight).sin_()
+                    x, spare = torch.addmm(bias, x, weight, out=spare).sin_(), x
                 x = torch.addmm(last_bias, x, last_weight)
                 rows = slice(top + start, top + start + len(block))
                 yield rows, x.reshape(len(block), width, -1)

@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from satclip_explore.geo import great_circle_km
+from satclip_explore.neighbors import NeighborIndex, nearest_neighbors
+
+
+@pytest.fixture
+def table(places):
+    return pd.DataFrame({"lon": places[:, 0], "lat": places[:, 1], "name": list("abcdefgh")})
+
+
+def test_the_best_comes_first_and_is_exact(tiny_encoder, table):
+    found = nearest_neighbors(tiny_encoder, (13, 52), 8, min_distance_km=0, places=table)
+    embeddings = tiny_encoder.embed(table).astype(float)
+    query = tiny_encoder.embed((13, 52))[0].astype(float)
+    cosine = embeddings @ query / np.linalg.norm(embeddings, axis=1) / np.linalg.norm(query)
+    assert found["name"].tolist() == [table["name"][row] for row in np.argsort(-cosine)]
+    np.testing.assert_allclose(found["similarity"], np.sort(cosine)[::-1], rtol=0, atol=1e-6)
+    assert list(found.columns[:4]) == ["lon", "lat", "similarity", "distance_km"]
+
+
+def test_places_nearer_than_the_minimum_distance_are_left_out(tiny_encoder, table):
+    found = nearest_neighbors(tiny_encoder, (13.4, 52.5), 8, min_distance_km=500, places=table)
+    assert "f" not in found["name"].tolist()
+    assert (found["distance_km"] >= 500).all()
+
+
+def test_spacing_keeps_neighbors_apart(tiny_encoder, table):
+    found = nearest_neighbors(tiny_encoder, (13.4, 52.5), 8, 0, spacing_km=2000, places=table)
+    assert {"c", "d"} - set(found["name"])  # 100 m apart over the antimeridian
+    lonlat = found[["lon", "lat"]].to_numpy()
+    for i in range(len(lonlat)):
+        for j in range(i):
+            assert great_circle_km(lonlat[i], lonlat[j]) >= 2000
+
+
+def test_a_region_limits_the_search(tiny_encoder):
+    found = nearest_neighbors(tiny_encoder, (13.4, 52.5), 5, region="Africa")
+    assert set(found["continent"]) == {"Africa"}
+    assert {"country", "biome"} <= set(found)
+
+
+def test_fewer_places_than_asked_for_is_no_error(tiny_encoder, table):
+    assert len(nearest_neighbors(tiny_encoder, (0, 0), 99, 0, places=table)) == 8
+    assert nearest_neighbors(tiny_encoder, (0, 0), 3, 30_000, places=table).empty
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"n_neighbors": 0}, "n_neighbors must be at least 1"),
+        ({"min_distance_km": -1}, "0 km or more"),
+        ({"spacing_km": float("nan")}, "0 km or more"),
+        ({"lonlat": (0, 91)}, "latitude"),
+        ({"lonlat": [(0, 0), (1, 1)]}, "need one place"),
+        ({"places": pd.DataFrame({"lon": [], "lat": []})}, "the table is empty"),
+        ({"places": pd.DataFrame({"a": [1]})}, "no coordinate columns"),
+    ],
+)
+def test_bad_queries_get_a_sentence(tiny_encoder, table, settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        nearest_neighbors(tiny_encoder, **{"lonlat": (0, 0), "places": table} | settings)
+
+
+def test_places_without_coverage_are_never_neighbors(tiny_encoder, table):
+    index = NeighborIndex.of(tiny_encoder, table)
+    index.unit[3] = float("nan")
+    assert "d" not in index.query((0, 0), 8, min_distance_km=0)["name"].tolist()
