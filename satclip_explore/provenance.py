@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from satclip_explore import __version__
@@ -65,10 +65,5 @@ def _text(value: Any) -> str:
 
 @cache
 def _versions() -> str:
-    found = [f"python {platform.python_version()}"]
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:  # e.g. vendored without metadata
-            found.append(f"{name} unknown")
-    return ", ".join(found)
+    found = [f"{name} {version(name)}" for name in PACKAGES]
+    return ", ".join([f"python {platform.python_version()}", *found])

@@ -24,141 +24,15 @@ import rasterio
 import shapely
 from PIL import Image
 from rasterio.features import rasterize
-from scipy.ndimage import binary_dilation, map_coordinates
+from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
-from satclip_explore.geo import EARTH_RADIUS_KM, Grid, equal_area_sample, unit_vectors
+from satclip_explore.geo import EARTH_RADIUS_KM, equal_area_sample, unit_vectors
+from scripts.atlas_boundaries import CELL, build_outlines, build_raster, read_countries
 
 OUT = Path(__file__).resolve().parents[1] / "satclip_explore" / "data"
 N_PLACES = 20_000
 SEED = 2024
-CELL = 0.1  # degrees, of the country raster
-OFFSHORE_KM = 50.0  # sea cells this close to land know which land it is
-TOLERANCE = 0.1  # degrees, of the outlines
-SPECK = 0.02  # square degrees: smaller islands are not drawn, unless they are all of a country
-
-# Natural Earth files these under "Seven seas"; here they follow the United Nations' M49 regions.
-OPEN_OCEAN = {
-    "British Indian Ocean Territory": "Africa",
-    "French Southern and Antarctic Lands": "Africa",
-    "Heard Island and McDonald Islands": "Oceania",
-    "Maldives": "Asia",
-    "Mauritius": "Africa",
-    "Saint Helena": "Africa",
-    "Seychelles": "Africa",
-    "South Georgia and the Islands": "South America",
-}
-# Parts of a country that lie on another continent than its capital, by box in degrees.
-ELSEWHERE = (
-    ("France", (-70.0, 0.0, -45.0, 10.0), "South America"),
-    ("France", (-70.0, 10.0, -45.0, 25.0), "North America"),
-    ("France", (40.0, -30.0, 60.0, -5.0), "Africa"),
-    ("Netherlands", (-75.0, 10.0, -60.0, 20.0), "North America"),
-    ("Spain", (-20.0, 25.0, 0.0, 35.95), "Africa"),
-    ("Portugal", (-20.0, 25.0, -10.0, 34.0), "Africa"),
-    ("United States of America", (-180.0, 15.0, -150.0, 30.0), "Oceania"),
-    ("Chile", (-115.0, -35.0, -75.0, -20.0), "Oceania"),
-    ("Norway", (0.0, -60.0, 10.0, -50.0), "Antarctica"),
-)
-# Watershed, Kara river, then the sea east of Novaya Zemlya: good to about half a degree.
-URALS = ((61.5, 40.0), (61.5, 51.0), (59.0, 53.0), (59.0, 60.0), (60.0, 65.0), (66.0, 67.5))
-KARA_SEA = ((64.8, 69.2), (70.0, 73.0), (70.0, 90.0))
-ASIAN_RUSSIA = shapely.MultiPolygon(
-    [
-        shapely.Polygon([*URALS, *KARA_SEA, (180.0, 90.0), (180.0, 40.0)]),
-        shapely.box(-180.0, 40.0, -160.0, 90.0),
-    ]
-)
-# Names that readers type and the 2017 table lacks.
-ALIASES = {
-    "Czechia": "Czech Republic",
-    "Ivory Coast": "Cote d'Ivoire",
-    "Macedonia": "North Macedonia",
-    "Myanmar": "Burma",
-    "Swaziland": "Eswatini",
-    "Turkey": "Türkiye",
-    "United Kingdom": "UK|Great Britain",
-    "United States of America": "US|USA|America",
-    "Vatican": "Holy See",
-}
-
-
-def read_countries(shared: Path) -> tuple[geopandas.GeoDataFrame, geopandas.GeoDataFrame]:
-    """Read countries, and the units they consist of: one row per country and continent."""
-    countries = geopandas.read_file(shared / "boundaries/ne_50m_admin_0_countries.geojson")
-    countries = countries.sort_values("ADMIN", kind="stable", ignore_index=True)
-    countries["geometry"] = countries.geometry.make_valid()
-    rows = []
-    for country in countries.itertuples():
-        for part in shapely.get_parts(country.geometry):
-            if part.geom_type not in ("Polygon", "MultiPolygon"):
-                continue
-            rows += [
-                {"country": country.ADMIN, "continent": continent, "geometry": piece}
-                for continent, piece in split_by_continent(country, part)
-            ]
-    parts = geopandas.GeoDataFrame(rows, crs=countries.crs)
-    units = parts.dissolve(["country", "continent"], as_index=False, sort=True)
-    table = countries.drop(columns="geometry").set_index("ADMIN").loc[units["country"]]
-    units["iso_a3"] = table["ISO_A3"].where(table["ISO_A3"] != "-99", table["ADM0_A3"]).to_numpy()
-    names = zip(table["NAME_LONG"], table["NAME"], units["country"], strict=True)
-    units["aliases"] = [
-        "|".join(dict.fromkeys(n for n in (*pair, ALIASES.get(admin, "")) if n and n != admin))
-        for *pair, admin in names
-    ]
-    if len(units) > 255:
-        raise ValueError(f"the raster holds 255 units; got {len(units)}.")
-    units.insert(0, "code", np.arange(1, len(units) + 1))
-    return countries, units
-
-
-def split_by_continent(country: Any, part: Any) -> list[tuple[str, Any]]:
-    """Say on which continent a polygon of a country lies; a polygon over the Urals gives two."""
-    home = OPEN_OCEAN.get(country.ADMIN, country.CONTINENT)
-    if country.ADMIN == "Russia":
-        pieces = [("Asia", part & ASIAN_RUSSIA), ("Europe", part - ASIAN_RUSSIA)]
-        return [(name, piece) for name, piece in pieces if piece.area > 0]
-    point = part.representative_point()
-    for name, bounds, continent in ELSEWHERE:
-        if name == country.ADMIN and shapely.box(*bounds).covers(point):
-            return [(continent, part)]
-    return [(home, part)]
-
-
-def build_raster(units: geopandas.GeoDataFrame) -> dict[str, Any]:
-    """Rasterize the units, and tell sea cells near a coast which unit is nearest."""
-    grid = Grid.from_resolution(CELL)
-    height, width = grid.shape
-    transform = rasterio.transform.from_origin(-180.0, 90.0, CELL, CELL)
-    shapes = list(zip(units.geometry, units["code"], strict=True))
-    codes = rasterize(shapes, out_shape=grid.shape, transform=transform, dtype="uint8")
-    # An island smaller than a cell holds no cell center, and would not exist.
-    for geometry, code in shapes:
-        lost_country = not (codes == code).any()
-        for part in shapely.get_parts(geometry):
-            point = part.representative_point()
-            row = min(int((90.0 - point.y) / CELL), height - 1)
-            column = min(int((point.x + 180.0) / CELL), width - 1)
-            if codes[row, column] == 0 or lost_country:
-                codes[row, column] = code
-                lost_country = False
-    land = codes > 0
-    sea_rows, sea_columns = np.nonzero(~land)
-    rim = land & binary_dilation(~land, iterations=1, structure=np.ones((3, 3)))
-    # The rim of the array is the rim of the map: columns 0 and -1 are neighbors on the sphere.
-    rim[:, [0, -1]] |= land[:, [0, -1]]
-    lonlat = grid.lonlat.reshape(height, width, 2)
-    tree = cKDTree(unit_vectors(lonlat[rim]))
-    chord = 2.0 * np.sin(OFFSHORE_KM / EARTH_RADIUS_KM / 2.0)
-    nearest = codes.copy()
-    for chunk in np.array_split(np.arange(len(sea_rows)), 20):
-        rows, columns = sea_rows[chunk], sea_columns[chunk]
-        distance, index = tree.query(
-            unit_vectors(lonlat[rows, columns]), distance_upper_bound=chord, workers=2
-        )
-        found = np.isfinite(distance)
-        nearest[rows[found], columns[found]] = codes[rim][index[found]]
-    return {"nearest": nearest, "land": np.packbits(land)}
 
 
 def sample_raster(path: Path, lonlat: np.ndarray) -> np.ndarray:
@@ -266,55 +140,6 @@ def build_stations(shared: Path, units: geopandas.GeoDataFrame, raster: dict[str
             "continent": names_of(units["continent"], unit),
         }
     )
-
-
-def build_outlines(shared: Path, countries: geopandas.GeoDataFrame) -> dict[str, Any]:
-    """Simplify land and countries for display; neighbors keep their common border."""
-    land = geopandas.read_file(shared / "boundaries/ne_50m_land.geojson").geometry.make_valid()
-    parts = shapely.get_parts(land.to_numpy())
-    parts = parts[shapely.get_type_id(parts) == 3]
-    borders = shapely.coverage_simplify(countries.geometry.to_numpy(), TOLERANCE)
-    return {
-        "land": collection(drawable(part) for part in shapely.simplify(parts, TOLERANCE)),
-        "countries": collection(
-            (drawable(border, keep_one=True) for border in borders),
-            [{"country": str(name)} for name in countries["ADMIN"]],
-        ),
-    }
-
-
-def drawable(geometry: Any, *, keep_one: bool = False) -> Any:
-    """Round to 0.01 degree and drop specks; `keep_one` keeps the largest part of all."""
-    # Antarctica runs along the foot of the map: no segment there may be half a globe long.
-    parts = shapely.get_parts(shapely.segmentize(geometry, 90.0))
-    keep = shapely.area(parts) >= SPECK
-    if keep_one and not keep.any():
-        keep[np.argmax(shapely.area(parts))] = True
-    rounded = []
-    for part in parts[keep]:
-        rings = [np.asarray(ring.coords).round(2) for ring in (part.exterior, *part.interiors)]
-        rings = [ring[np.r_[True, (np.diff(ring, axis=0) != 0).any(axis=1)]] for ring in rings]
-        if len(rings[0]) >= 4:
-            rounded.append([ring.tolist() for ring in rings if len(ring) >= 4])
-    return rounded
-
-
-def collection(geometries: Any, properties: Any = None) -> dict[str, Any]:
-    """Make a GeoJSON FeatureCollection of lists of polygons; empty ones are left out."""
-    shapes = list(geometries)
-    properties = properties or [{} for _ in shapes]
-    return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "properties": values,
-                "geometry": {"type": "MultiPolygon", "coordinates": shape},
-            }
-            for shape, values in zip(shapes, properties, strict=True)
-            if shape
-        ],
-    }
 
 
 def build_basemap(shared: Path) -> bytes:

@@ -1,0 +1,199 @@
+"""Polygons on the globe, from vertices or GeoJSON, and the even-odd rule. No GIS library needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ring = NDArray[np.float64]
+"""Closed vertices, shape (V + 1, 2), degrees; longitudes run on past ±180, at most 360 wide."""
+
+Polygon = tuple[Ring, ...]
+"""The outer ring, then its holes."""
+
+MAX_VERTICES = 200_000
+"""Of one region: a guard against files that were not meant as a region."""
+
+_MAX_DEPTH = 6  # of collections within collections
+
+
+def read_polygons(what: Any) -> tuple[Polygon, ...]:
+    """Read polygons from whatever describes them.
+
+    Parameters
+    ----------
+    what : sequence, mapping or geometry
+        Vertices [(lon, lat), …], a GeoJSON dict, or an object with `__geo_interface__`, in degrees.
+
+    Returns
+    -------
+    tuple of tuple of numpy.ndarray, shape (V + 1, 2)
+        Polygons, each an outer ring and its holes, closed and without jumps in longitude.
+
+    Raises
+    ------
+    ValueError
+        If there is no polygon, a vertex is not finite or out of range, a ring has fewer than
+        three vertices or no area, or there are more than 200,000 vertices.
+    """
+    crs = getattr(what, "crs", None)
+    if crs is not None and not getattr(crs, "is_geographic", True):
+        what = what.to_crs("EPSG:4326")
+    if hasattr(what, "__geo_interface__"):
+        what = what.__geo_interface__
+    budget = [MAX_VERTICES]
+    if isinstance(what, Mapping):
+        found = [
+            tuple(_read_ring(ring, budget) for ring in _listed(rings, "a polygon"))
+            for rings in _walk(what, 0)
+        ]
+    else:
+        found = [(_read_ring(what, budget),)]
+    polygons = tuple(polygon for polygon in found if polygon and _has_area(polygon[0]))
+    if not polygons:
+        raise ValueError("a region needs at least one polygon that has an area; this has none.")
+    return polygons
+
+
+def _walk(node: Any, depth: int) -> Iterator[Any]:
+    """Yield the coordinates of each polygon in a GeoJSON object."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"GeoJSON collections may be nested {_MAX_DEPTH} deep; this is deeper.")
+    kind = node.get("type") if isinstance(node, Mapping) else None
+    if kind == "Polygon":
+        yield node.get("coordinates")
+    elif kind == "MultiPolygon":
+        yield from _listed(node.get("coordinates"), "a MultiPolygon")
+    elif kind == "Feature":
+        yield from _walk(node.get("geometry"), depth + 1)
+    elif kind in ("FeatureCollection", "GeometryCollection"):
+        key = "features" if kind == "FeatureCollection" else "geometries"
+        for child in _listed(node.get(key), f"a {kind}"):
+            yield from _walk(child, depth + 1)
+    else:
+        shown = repr(kind if isinstance(kind, str | None) else type(kind).__name__)[:40]
+        raise ValueError(
+            f"a region needs GeoJSON of type Polygon, MultiPolygon, Feature or a collection; "
+            f"got type {shown}."
+        )
+
+
+def _listed(value: Any, what: str) -> Iterable[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{what} in GeoJSON must hold a list; got {type(value).__name__}.")
+    return value
+
+
+def _read_ring(vertices: Any, budget: list[int]) -> Ring:
+    """Check one ring, close it, and lay it out without jumps at the antimeridian."""
+    if not isinstance(vertices, list | tuple | np.ndarray):
+        raise ValueError(
+            "a region must be a name, a box of four numbers, vertices [(lon, lat), ...], GeoJSON "
+            f"or a polygon; got {type(vertices).__name__}."
+        )
+    budget[0] -= len(vertices)
+    if budget[0] < 0:
+        raise ValueError(
+            f"a region may have {MAX_VERTICES:,} vertices in all; got more. Simplify it first."
+        )
+    try:
+        # A third number is a height, which GeoJSON allows.
+        positions = np.asarray([tuple(vertex)[:2] for vertex in vertices])
+    except (TypeError, ValueError):
+        positions = np.empty(0)
+    if positions.dtype.kind not in "iuf" or positions.ndim != 2 or positions.shape[1] != 2:
+        raise ValueError("a polygon needs a list of vertices [(lon, lat), ...] in degrees.")
+    ring = positions.astype(np.float64)
+    _check_vertices(ring)
+    if (ring[0] != ring[-1]).any():
+        ring = np.concatenate([ring, ring[:1]])
+    return _unroll(ring)
+
+
+def _check_vertices(ring: Ring) -> None:
+    bad = ~np.isfinite(ring).all(axis=1)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"vertices must be finite; got {tuple(ring[row].tolist())} at {row}.")
+    bad = (np.abs(ring[:, 0]) > 540.0) | (np.abs(ring[:, 1]) > 90.0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            "vertices must be (lon, lat) with lat in [-90, 90] and lon in [-540, 540] degrees; "
+            f"got {tuple(ring[row].tolist())} at {row}. Longitude comes first."
+        )
+    if len(np.unique(ring, axis=0)) < 3:
+        raise ValueError("a polygon needs at least three different vertices.")
+
+
+def _unroll(ring: Ring) -> Ring:
+    """Send edges longer than 180 degrees the short way; close a ring that goes round a pole."""
+    steps = np.diff(ring[:, 0])
+    # An edge of a full turn is the foot or the head of a map, drawn as such.
+    jumps = (np.abs(steps) > 180.0) & (np.abs(steps) < 360.0)
+    turns = np.r_[0.0, np.cumsum(np.where(jumps, -360.0 * np.sign(steps), 0.0))]
+    ring = np.stack([ring[:, 0] + turns, ring[:, 1]], axis=1)
+    if turns[-1] != 0.0:
+        pole = 90.0 if ring[:-1, 1].mean() >= 0.0 else -90.0
+        ring = np.concatenate([ring, [[ring[-1, 0], pole], [ring[0, 0], pole], ring[0]]])
+    if np.ptp(ring[:, 0]) > 360.0:
+        raise ValueError(
+            f"a polygon may span 360 degrees of longitude; got {np.ptp(ring[:, 0]):g}."
+        )
+    # The even-odd rule leaves out the upper end of an edge, and with it the north pole itself.
+    ring[:, 1] = np.where(np.abs(ring[:, 1]) == 90.0, ring[:, 1] * (1.0 + 1e-12), ring[:, 1])
+    return ring
+
+
+def _has_area(ring: Ring) -> bool:
+    """Tell whether the vertices of a ring do not all lie on one line."""
+    return bool(np.linalg.svd(ring - ring[0], compute_uv=False)[1] > 1e-9)
+
+
+def in_polygons(polygons: tuple[Polygon, ...], lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which places lie in any of the polygons, by the even-odd rule.
+
+    Parameters
+    ----------
+    polygons : tuple of tuple of numpy.ndarray
+        From `read_polygons`.
+    lonlat : numpy.ndarray, shape (N, 2)
+        Degrees, longitude first, checked.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N,), bool
+        Places exactly on an edge may fall on either side.
+    """
+    order = np.argsort(lonlat[:, 1], kind="stable")
+    lon, lat = lonlat[order].T
+    found = np.zeros(len(lonlat), dtype=bool)
+    for polygon in polygons:
+        inside = np.zeros(len(lonlat), dtype=bool)
+        for ring in polygon:
+            _cross(inside, ring, lon, lat)
+        found |= inside
+    result = np.empty_like(found)
+    result[order] = found
+    return result
+
+
+def _cross(
+    inside: NDArray[np.bool_], ring: Ring, lon: NDArray[np.float64], lat: NDArray[np.float64]
+) -> None:
+    """Flip `inside` for each edge of a ring that lies east of a place; `lat` is sorted."""
+    west = ring[:, 0].min()
+    low = np.minimum(ring[:-1, 1], ring[1:, 1])
+    high = np.maximum(ring[:-1, 1], ring[1:, 1])
+    starts, stops = np.searchsorted(lat, low), np.searchsorted(lat, high)
+    first, last = starts.min(), stops.max()
+    # A ring is at most one turn wide, so each place has one longitude in its range.
+    x = west + (lon[first:last] - west) % 360.0
+    for edge in np.flatnonzero(stops > starts):
+        start, stop = starts[edge], stops[edge]
+        (lon_0, lat_0), (lon_1, lat_1) = ring[edge], ring[edge + 1]
+        crossing = lon_0 + (lat[start:stop] - lat_0) * ((lon_1 - lon_0) / (lat_1 - lat_0))
+        inside[start:stop] ^= x[start - first : stop - first] < crossing
