@@ -1,0 +1,272 @@
+"""Space2Vec, Sphere2Vec, xyz and wrap: the encoders that TorchSpatial and CSP publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.encoders.baselines import scaled_lonlat, wrap, xyz
+from satclip_explore.encoders.position_encodings import POSITION_ENCODINGS
+from satclip_explore.encoders.torch_files import read_torch_file, take_tensors, weights_hash
+
+LIMITS = {"frequency_num": 1024, "num_hidden_layer": 32, "hidden_dim": 8192, "num_filts": 8192}
+"""Largest sizes that are built from a file."""
+
+RESIDUAL_BLOCKS = 4
+RESIDUAL_INPUTS = {
+    "encode_cos_sin": (wrap, 4),
+    "encode_none": (scaled_lonlat, 2),
+    # The published 3-D input stretches latitude to a full turn, unlike xyz.
+    "encode_3D": (lambda lonlat: xyz(lonlat * lonlat.new_tensor([1.0, 2.0])), 3),
+}
+"""Input of the published residual network for each `loc_encode`."""
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leakyrelu": lambda: nn.LeakyReLU(negative_slope=0.2),
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+}
+
+
+class FeedForward(nn.Module):
+    """Layers of linear, activation, skip and layer norm; the last has the first two only.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Width of the input, of each hidden layer and of the output.
+    activation : str
+        A key of `ACTIVATIONS`; the output passes it too, as published.
+    layer_norm, skip : bool
+        Whether hidden layers have them.
+    """
+
+    def __init__(self, sizes: list[int], activation: str, layer_norm: bool, skip: bool) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        self.activation = ACTIVATIONS[activation]()
+        self.skips = []
+        for i in range(len(sizes) - 1):
+            last = i == len(sizes) - 2
+            layer = nn.ModuleDict({"linear": nn.Linear(sizes[i], sizes[i + 1])})
+            if layer_norm and not last:
+                layer["layernorm"] = nn.LayerNorm(sizes[i + 1])
+            self.layers.append(layer)
+            self.skips.append(skip and not last and sizes[i] == sizes[i + 1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map features, shape (N, sizes[0]), to embeddings, shape (N, sizes[-1])."""
+        for layer, skip in zip(self.layers, self.skips, strict=True):
+            assert isinstance(layer, nn.ModuleDict)
+            y = self.activation(layer["linear"](x))
+            y = y + x if skip else y
+            x = layer["layernorm"](y) if "layernorm" in layer else y
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """Two linear layers with ReLU, added to their input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.w1, self.w2 = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, width) to (N, width)."""
+        return x + torch.relu(self.w2(torch.relu(self.w1(x))))
+
+
+class Space2Vec(LocationEncoder):
+    """A fixed position encoding and a learned network.
+
+    Parameters
+    ----------
+    features : callable
+        Places (N, 2), float64 degrees, to features, float64.
+    network : torch.nn.Module
+        Features to embeddings.
+    embed_dim : int
+        Numbers per place.
+    name, family, dtype, device : str
+        As in `load_encoder`.
+    """
+
+    def __init__(
+        self,
+        features: Any,
+        network: nn.Module,
+        embed_dim: int,
+        *,
+        name: str,
+        family: str = "torchspatial",
+        dtype: str = "float32",
+        device: str = "auto",
+    ) -> None:
+        self.name, self.family = name, family
+        self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
+        self.embed_dim = embed_dim
+        self.network = network.to(self.device, self.dtype).eval().requires_grad_(False)
+        self._features = features
+
+    def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
+        """Encode one chunk of checked places; see `LocationEncoder.encode`.
+
+        The published code takes float32 degrees. The finest waves turn so fast that this rounding
+        shows, so it is kept, except with dtype="float64".
+        """
+        if self.dtype != torch.float64:
+            lonlat = lonlat.float().double()
+        return self.network(self._features(lonlat).to(self.dtype))
+
+
+def is_torchspatial(content: Mapping[str, Any]) -> bool:
+    """Tell whether the content of a PyTorch file is laid out like TorchSpatial's or CSP's."""
+    params = content.get("params")
+    return isinstance(params, Mapping) and "spa_enc_type" in params and "state_dict" in content
+
+
+def read_space2vec(
+    path: str | Path,
+    *,
+    name: str = "",
+    family: str = "torchspatial",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> Space2Vec:
+    """Load a published .pth.tar file of TorchSpatial, Sphere2Vec, Space2Vec or CSP.
+
+    Parameters
+    ----------
+    path : str or Path
+        File with `params` and `state_dict`; the classifier in it is left alone.
+    name, family, dtype, device : str
+        As in `load_encoder`. A device stored in the file does not matter.
+
+    Returns
+    -------
+    Space2Vec
+        With the 256 (`num_filts`) outputs of the location encoder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, would run code, holds another kind of encoder, or its weights do
+        not fit its parameters.
+    """
+    path = Path(path)
+    content = read_torch_file(path)
+    state = content.get("state_dict")
+    if not is_torchspatial(content) or not isinstance(state, Mapping):
+        raise ValueError(f"{path.name} must hold params (with spa_enc_type) and state_dict.")
+    params = content["params"]
+    try:
+        build = _residual if params["spa_enc_type"] in ("wrap", "geo_net") else _feed_forward
+        features, network, marker = build(params)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    weights = _weights(state, network, marker, path.name)
+    network.load_state_dict(weights, strict=True)
+    encoder = Space2Vec(
+        features,
+        network,
+        params["num_filts"],
+        name=name or path.name.removesuffix(".tar").removesuffix(".pth"),
+        family=family,
+        dtype=dtype,
+        device=device,
+    )
+    encoder.weights_hash = weights_hash(weights)
+    return encoder
+
+
+def _feed_forward(params: Mapping[str, Any]) -> tuple[Any, nn.Module, str]:
+    kind = params["spa_enc_type"]
+    if kind not in POSITION_ENCODINGS:
+        raise ValueError(
+            f"spa_enc_type {kind!r:.60} cannot be read; those that can are "
+            f"{', '.join(POSITION_ENCODINGS)}, wrap, geo_net."
+        )
+    if params.get("spa_f_act") not in ACTIVATIONS:
+        raise ValueError(
+            f"spa_f_act must be one of {', '.join(ACTIVATIONS)}; got {params.get('spa_f_act')!r}."
+        )
+    encoding, width = POSITION_ENCODINGS[kind], POSITION_ENCODINGS[kind].width
+    frequencies = torch.empty(0, dtype=torch.float64)
+    if encoding.frequencies is not None:
+        # TorchSpatial never hands its NeRF the stored count and always uses 16.
+        count = 16 if kind == "NeRF" else _size(params, "frequency_num", 2)
+        radii = [_radius(params, key) for key in ("min_radius", "max_radius")]
+        if kind != "NeRF" and params.get("freq_init", "geometric") != "geometric":
+            raise ValueError(
+                f"freq_init must be 'geometric', whose frequencies can be computed again; got "
+                f"{params['freq_init']!r:.60}."
+            )
+        frequencies, width = encoding.frequencies(count, *radii), width * count
+
+    def features(lonlat: torch.Tensor) -> torch.Tensor:
+        return encoding.features(lonlat, frequencies.to(lonlat.device))
+
+    hidden = [_size(params, "hidden_dim")] * _size(params, "num_hidden_layer", 0)
+    network = FeedForward(
+        [width, *hidden, _size(params, "num_filts")],
+        params["spa_f_act"],
+        bool(params.get("use_layn", True)),
+        bool(params.get("skip_connection", True)),
+    )
+    return features, network, "spa_enc.ffn."
+
+
+def _residual(params: Mapping[str, Any]) -> tuple[Any, nn.Module, str]:
+    kind = params.get("loc_encode", "encode_cos_sin")
+    if kind not in RESIDUAL_INPUTS or params.get("use_date_feats"):
+        raise ValueError(
+            f"loc_encode must be one of {', '.join(RESIDUAL_INPUTS)}, without dates; got {kind!r}."
+        )
+    features, width = RESIDUAL_INPUTS[kind]
+    out = _size(params, "num_filts")
+    blocks = [ResidualBlock(out) for _ in range(RESIDUAL_BLOCKS)]
+    return features, nn.Sequential(nn.Linear(width, out), nn.ReLU(), *blocks), "feats."
+
+
+def _weights(
+    state: Mapping[Any, Any], network: nn.Module, marker: str, source: str
+) -> dict[str, torch.Tensor]:
+    """Take the network's weights from wherever the file nests them."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in state.items():
+        head, mark, tail = f".{key}".partition(f".{marker}")
+        if mark:
+            found.setdefault(head, {})[tail] = value
+    if not found:
+        raise ValueError(f"{source} holds no location encoder (keys with {marker}).")
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    # CSP's files list the same network twice: as spa_enc and as loc_enc.spa_enc.
+    first, *others = (take_tensors(weights, shapes, source) for weights in found.values())
+    if any(not torch.equal(other[key], first[key]) for other in others for key in shapes):
+        raise ValueError(f"{source} holds two location encoders that differ.")
+    return first
+
+
+def _size(params: Mapping[str, Any], key: str, smallest: int = 1) -> int:
+    value = params.get(key)
+    if type(value) is not int or not smallest <= value <= LIMITS[key]:
+        raise ValueError(
+            f"{key} must be a whole number from {smallest} to {LIMITS[key]}; got {value!r:.60}."
+        )
+    return value
+
+
+def _radius(params: Mapping[str, Any], key: str) -> float:
+    value = params.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
+        raise ValueError(f"{key} must be a number above 0; got {value!r:.60}.")
+    return float(value)
