@@ -1,0 +1,301 @@
+"""Settings of a pretraining run: frozen dataclasses, TOML files, overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True)
+class ImageryConfig:
+    """Which images, of which places."""
+
+    source: str = "blue-marble"
+    """"blue-marble", "s2-100k" or "geotiffs"."""
+    root: str = ""
+    """Folder that holds the imagery; `pretrain(data=…)` replaces it."""
+    places: int = 120_000
+    """Places to draw on land (Blue Marble), or at most this many of the files; 0 takes all."""
+    antarctica: float = 0.03
+    """Share of the drawn places that lie south of 60° S, which is 8 % of all land."""
+    patch_size: int = 256
+    """Pixels along an edge that a file must have; larger ones are cropped to their center."""
+    allow_missing: bool = False
+    """Go on when files that the index names are not there."""
+    validation_places: int = 4096
+    """Places kept out of training, drawn at random."""
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """What is computed once from each image."""
+
+    image_encoder: str = "patch-statistics"
+    """"patch-statistics", "random-convolutions", or a backbone of `image_encoder.BACKBONES`."""
+    scales_km: tuple[float, ...] = (10.0, 25.0, 60.0, 150.0, 400.0, 1200.0)
+    """Edges of the nested squares whose statistics describe a place, in km, increasing."""
+    components: int = 16
+    """Whitened components kept of each scale; 0 only standardizes the features."""
+    component_power: float = 0.5
+    """0 gives the components their own variance, 1 makes them all weigh the same."""
+    copies: int = 1
+    """Versions of each image: its center displaced (Blue Marble) or the image turned (files)."""
+    jitter_m: float = 0.0
+    """Standard deviation of the displacement, along each axis, in meters."""
+
+
+@dataclass(frozen=True)
+class LocationConfig:
+    """The location encoder."""
+
+    legendre_polys: int = 10
+    harmonics_calculation: str = "analytic"
+    hidden_dim: int = 512
+    embed_dim: int = 256
+    num_layers: int = 2
+    w0_initial: float = 30.0
+    w0: float = 1.0
+    degree_damping: float = 0.0
+    """Harmonics of degree l are multiplied by (1 + l)^-damping; the stored weights include it."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop."""
+
+    epochs: int = 25
+    batch_size: int = 4096
+    """Over all processes together."""
+    learning_rate: float = 1e-3
+    first_layer_rate: float = 1.0
+    """Learning rate of the location encoder's first layer, relative to the others."""
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    """Share of all steps over which the learning rate rises; it falls along a cosine after that."""
+    head: str = "linear"
+    """Trainable part of the image encoder: "linear", or "mlp" with one hidden layer."""
+    head_dim: int = 512
+    """Width of the hidden layer of the "mlp" head."""
+    contrastive_weight: float = 1.0
+    regression_weight: float = 0.0
+    """Weight of a second loss: the image features, predicted linearly from the embedding."""
+    initial_scale: float = 14.3
+    """Inverse temperature at the start (CLIP's 1/0.07); its log is learned."""
+    maximum_scale: float = 100.0
+    gradient_clip: float = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+    loss_chunk: int = 1024
+    """Rows of the similarity matrix held at once."""
+    precision: str = "auto"
+    """"float32", "bfloat16", or "auto": bfloat16 where the processor multiplies it natively."""
+    device: str = "auto"
+    seed: int = 0
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """All settings of one run; the names of single settings are unique over the sections."""
+
+    name: str = "pretrained"
+    description: str = ""
+    imagery: ImageryConfig = field(default_factory=ImageryConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    location: LocationConfig = field(default_factory=LocationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def replace(self, **settings: Any) -> PretrainConfig:
+        """Return a copy with single settings changed, wherever in the sections they live.
+
+        Parameters
+        ----------
+        **settings
+            Setting names, as in `epochs=2`; values are converted to the type of the default.
+
+        Raises
+        ------
+        TypeError
+            If a name is unknown; the closest known name is offered.
+        ValueError
+            If a value does not fit.
+        """
+        tree = self.to_dict()
+        homes = _homes()
+        for key, value in settings.items():
+            section, _, name = key.rpartition(".")
+            if name not in homes or (section and homes[name] != section):
+                raise TypeError(f"unknown setting {key!r}.{_close(key, homes)}")
+            target = tree[homes[name]] if homes[name] else tree
+            target[name] = _convert(name, value, target[name])
+        return from_dict(tree)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dicts of plain values, as they are stored in a checkpoint."""
+        return dataclasses.asdict(self)
+
+
+SECTIONS: dict[str, type] = {
+    "imagery": ImageryConfig,
+    "features": FeatureConfig,
+    "location": LocationConfig,
+    "training": TrainingConfig,
+}
+
+
+def load_config(config: str | Path | PretrainConfig) -> PretrainConfig:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    config : str, pathlib.Path or PretrainConfig
+        Name of a file in training/configs ("laptop"), path of a TOML file, or a configuration,
+        which is returned as it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not TOML, holds an unknown key, or a value does not fit.
+    """
+    if isinstance(config, PretrainConfig):
+        return config
+    path = Path(config)
+    if path.suffix != ".toml":
+        path = CONFIG_FOLDER / f"{config}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
+        raise FileNotFoundError(
+            f"no configuration {str(config)!r}; known: {known}, or a .toml file."
+        )
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file: {error}.") from error
+    return from_dict({"name": path.stem, **tree})
+
+
+def from_dict(tree: Mapping[str, Any]) -> PretrainConfig:
+    """Build a configuration from nested dicts, refusing unknown keys; the inverse of `to_dict`."""
+    return _build(PretrainConfig, tree, "")
+
+
+def _build(kind: type, tree: Mapping[str, Any], section: str) -> Any:
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"[{section}] must be a table of settings; got {tree!r}.")
+    known = {f.name: f for f in fields(kind)}
+    values = {}
+    for key, value in tree.items():
+        if key not in known:
+            where = f" in [{section}]" if section else ""
+            raise ValueError(f"unknown setting {key!r}{where}.{_close(key, _homes())}")
+        if key in SECTIONS and not section:
+            values[key] = _build(SECTIONS[key], value, key)
+        else:
+            values[key] = _convert(key, value, _default(known[key]))
+    return kind(**values)
+
+
+def _default(setting: dataclasses.Field[Any]) -> Any:
+    return setting.default
+
+
+def _homes() -> dict[str, str]:
+    """Say in which section each setting lives ("" for the top)."""
+    homes = {f.name: "" for f in fields(PretrainConfig) if f.name not in SECTIONS}
+    for section, kind in SECTIONS.items():
+        homes.update({f.name: section for f in fields(kind)})
+    return homes
+
+
+def _close(key: str, homes: Mapping[str, str]) -> str:
+    name = key.rpartition(".")[2]
+    found = difflib.get_close_matches(name, homes, n=1, cutoff=0.5)
+    if not found:
+        return f" Known: {', '.join(sorted(homes))}."
+    home = f" in [{homes[found[0]]}]" if homes[found[0]] else ""
+    return f" Did you mean {found[0]!r}{home}?"
+
+
+def _convert(name: str, value: Any, default: Any) -> Any:
+    """Give `value` the type of `default`; text, as the command line has it, is read."""
+    kind = type(default)
+    try:
+        if isinstance(value, str) and not isinstance(default, str):
+            value = tomllib.loads(f"value = {value.strip()}")["value"]
+        if kind is tuple:
+            items = value if isinstance(value, (list, tuple)) else [value]
+            return tuple(float(item) for item in items)
+        if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if kind is int and isinstance(value, float) and value.is_integer():
+            return int(value)
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+        raise ValueError(_wrong_type(name, kind, value)) from error
+    if type(value) is not kind:
+        raise ValueError(_wrong_type(name, kind, value))
+    return value
+
+
+def _wrong_type(name: str, kind: type, value: Any) -> str:
+    article = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    wanted = article.get(kind.__name__, "text" if kind is str else "a list of numbers")
+    return f"{name} must be {wanted}; got {value!r}."
+
+
+CHOICES = {
+    "source": ("blue-marble", "s2-100k", "geotiffs"),
+    "harmonics_calculation": ("analytic", "closed-form"),
+    "head": ("linear", "mlp"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+
+LOWEST: dict[str, float] = {
+    **dict.fromkeys(("places", "components", "component_power", "jitter_m", "seed"), 0),
+    **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
+    **dict.fromkeys(("contrastive_weight", "regression_weight", "first_layer_rate"), 0),
+    **dict.fromkeys(("antarctica",), 0),
+    **dict.fromkeys(("copies", "legendre_polys", "hidden_dim", "embed_dim", "num_layers"), 1),
+    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size"), 1),
+    **dict.fromkeys(("batch_size", "validation_places"), 2),
+    **dict.fromkeys(("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial"), 1e-12),
+}
+
+
+def check(config: PretrainConfig) -> None:
+    """Refuse settings that cannot work, one sentence each."""
+    for section in SECTIONS:
+        for name, value in vars(getattr(config, section)).items():
+            if name in CHOICES and value not in CHOICES[name]:
+                shown = ", ".join(map(repr, CHOICES[name]))
+                raise ValueError(f"{name} must be one of {shown}; got {value!r}.")
+            # The negated form refuses NaN too.
+            if name in LOWEST and not value >= LOWEST[name]:
+                raise ValueError(f"{name} must be at least {LOWEST[name]:g}; got {value}.")
+    for name, value in (
+        ("warmup", config.training.warmup),
+        ("antarctica", config.imagery.antarctica),
+    ):
+        if value >= 1.0:
+            raise ValueError(f"{name} is a share, below 1; got {value}.")
+    scales = config.features.scales_km
+    if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
+        raise ValueError(f"scales_km must be positive and increasing; got {scales}.")
+    if config.training.maximum_scale < config.training.initial_scale:
+        raise ValueError(
+            f"maximum_scale must not be below initial_scale ({config.training.initial_scale}); "
+            f"got {config.training.maximum_scale}."
+        )
+    if config.training.contrastive_weight + config.training.regression_weight <= 0:
+        raise ValueError("contrastive_weight and regression_weight are both 0: nothing to learn.")
