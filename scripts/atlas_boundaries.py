@@ -117,14 +117,12 @@ def build_raster(units: geopandas.GeoDataFrame) -> dict[str, Any]:
     codes = rasterize(shapes, out_shape=grid.shape, transform=transform, dtype="uint8")
     # An island smaller than a cell holds no cell center, and would not exist.
     for geometry, code in shapes:
-        lost_country = not (codes == code).any()
         for part in shapely.get_parts(geometry):
-            point = part.representative_point()
-            row = min(int((90.0 - point.y) / CELL), height - 1)
-            column = min(int((point.x + 180.0) / CELL), width - 1)
-            if codes[row, column] == 0 or lost_country:
-                codes[row, column] = code
-                lost_country = False
+            row, column = cells_around(part.representative_point(), height, width)[0]
+            codes[row, column] = codes[row, column] or code
+    for geometry, code in shapes:
+        if not (codes == code).any():
+            place_microstate(codes, code, geometry.representative_point())
     land = codes > 0
     sea_rows, sea_columns = np.nonzero(~land)
     rim = land & binary_dilation(~land, iterations=1, structure=np.ones((3, 3)))
@@ -142,6 +140,24 @@ def build_raster(units: geopandas.GeoDataFrame) -> dict[str, Any]:
         found = np.isfinite(distance)
         nearest[rows[found], columns[found]] = codes[rim][index[found]]
     return {"nearest": nearest, "land": np.packbits(land)}
+
+
+def cells_around(point: Any, height: int, width: int) -> list[tuple[int, int]]:
+    """List the cell that holds a point and its eight neighbors, nearest center first."""
+    y, x = (90.0 - point.y) / CELL, (point.x + 180.0) / CELL
+    row, column = min(int(y), height - 1), min(int(x), width - 1)
+    around = [(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    inside = [(i, j % width) for i, j in around if 0 <= i < height]
+    return sorted(inside, key=lambda cell: np.hypot(cell[0] + 0.5 - y, cell[1] + 0.5 - x))
+
+
+def place_microstate(codes: np.ndarray, code: int, point: Any) -> None:
+    """Give a country without a cell the nearest one that is not all that another country has."""
+    for row, column in cells_around(point, *codes.shape):
+        if codes[row, column] == 0 or (codes == codes[row, column]).sum() > 1:
+            codes[row, column] = code
+            return
+    raise ValueError(f"no cell is free near {point}.")
 
 
 def build_outlines(shared: Path, countries: geopandas.GeoDataFrame) -> dict[str, Any]:
