@@ -141,8 +141,8 @@ def _unroll(ring: Ring) -> Ring:
         ring = np.concatenate([ring, [[ring[-1, 0], pole], [ring[0, 0], pole], ring[0]]])
     if np.ptp(ring[:, 0]) > 360.0:
         raise ValueError(
-            f"a polygon may span 360 degrees of longitude; got {np.ptp(ring[:, 0]):g}. Edges longer "
-            "than 180 degrees go the short way round: add vertices in between."
+            f"a polygon may span 360 degrees of longitude; got {np.ptp(ring[:, 0]):g}. Edges "
+            "longer than 180 degrees go the short way round: add vertices in between."
         )
     # The even-odd rule leaves out the upper end of an edge, and with it the north pole itself.
     ring[:, 1] = np.where(np.abs(ring[:, 1]) == 90.0, ring[:, 1] * (1.0 + 1e-12), ring[:, 1])

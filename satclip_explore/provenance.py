@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,17 @@ def _text(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     except TypeError:
         return str(value)
+
+
+def clean_facts(facts: Mapping[Any, Any]) -> dict[str, str]:
+    """Turn facts into strings that every format can hold: short keys, no control characters."""
+    return {
+        re.sub(r"[^A-Za-z0-9_]", "_", str(key))[:60]: "".join(
+            char if char.isprintable() else " " for char in _text(value)
+        )
+        for key, value in facts.items()
+        if value is not None
+    }
 
 
 @cache
