@@ -112,7 +112,7 @@ def build_raster(units: geopandas.GeoDataFrame) -> dict[str, Any]:
     """Rasterize the units, and tell sea cells near a coast which unit is nearest."""
     grid = Grid.from_resolution(CELL)
     height, width = grid.shape
-    transform = rasterio.transform.from_origin(-180.0, 90.0, CELL, CELL)
+    transform = rasterio.Affine(CELL, 0.0, -180.0, 0.0, -CELL, 90.0)
     shapes = list(zip(units.geometry, units["code"], strict=True))
     codes = rasterize(shapes, out_shape=grid.shape, transform=transform, dtype="uint8")
     # An island smaller than a cell holds no cell center, and would not exist.
