@@ -1,0 +1,182 @@
+"""The dashboard: one encoder, one selection, every pane. `panel serve satclip_explore/app.py`."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
+from satclip_explore.panes import theme, url_state
+from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.base import Selection
+from satclip_explore.panes.embedding import EmbeddingPane
+from satclip_explore.panes.map import MapPane
+from satclip_explore.panes.neighbors import NeighborsPane
+from satclip_explore.panes.pca import PCAPane
+from satclip_explore.panes.similarity import SimilarityPane
+
+TITLE = "SatCLIP Explore"
+
+
+class Explorer(pn.viewable.Viewer):
+    """Every pane around one encoder and one selection.
+
+    Parameters
+    ----------
+    encoder : LocationEncoder, optional
+        What to start with; default the embedded encoder.
+    """
+
+    encoder_name = param.Selector(default=None, objects=[], doc="which encoder is shown")
+    message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
+
+    def __init__(self, encoder: Any = None, **params: Any) -> None:
+        encoder = _load(DEFAULT_ENCODER) if encoder is None else encoder
+        table = list_encoders()
+        names = table["name"][table["available"]].tolist()
+        self._encoders = {encoder.name: encoder}
+        self.param.encoder_name.objects = list(dict.fromkeys([encoder.name, *names]))
+        super().__init__(encoder_name=encoder.name, **params)
+        self._background = Background()
+        self.selection = Selection()
+        shared = {"selection": self.selection}
+        self.pca = PCAPane(encoder, **shared)
+        self.map = MapPane(encoder, **shared)
+        self.embedding = EmbeddingPane(encoder, **shared)
+        self.neighbors = NeighborsPane(encoder, **shared)
+        self.similarity = SimilarityPane(encoder, **shared)
+        self.panes = [self.pca, self.map, self.embedding, self.neighbors, self.similarity]
+
+    @param.depends("encoder_name", watch=True)
+    def _switch(self) -> None:
+        name = self.encoder_name
+        if name in self._encoders:
+            self._use(self._encoders[name])
+            return
+
+        def work(_: Job) -> Any:
+            return _load(name)
+
+        def failed(error: ValueError) -> None:
+            self.message = str(error)
+            self.encoder_name = self.pca.encoder.name
+
+        self._background.start(work, self._use, failed)
+
+    def _use(self, encoder: Any) -> None:
+        self._encoders[encoder.name] = encoder
+        self.message = ""
+        for pane in self.panes:
+            pane.encoder = encoder
+
+    @param.depends("message")
+    def status(self) -> Any:
+        """Show what went wrong."""
+        line = f"<div class='sentence' role='alert'>{html.escape(self.message)}</div>"
+        return theme.text(line if self.message else "", visible=bool(self.message))
+
+    def header(self) -> list[Any]:
+        """Return what belongs beside the title."""
+        choose = theme.select(self.param.encoder_name, "Encoder", 190)
+        tagline = theme.hint("What a location encoder has learned of the Earth")
+        tagline.styles = {"margin-left": "14px", "flex": "1 1 auto"}
+        return [pn.FlexBox(tagline, choose, align_items="center", sizing_mode="stretch_width",
+                           justify_content="space-between", margin=0)]  # fmt: skip
+
+    def explore_tab(self) -> Any:
+        """Arrange the panes that look at one place."""
+        return pn.Column(
+            _line((self.pca, 1.45, 520), (self.map, 1.0, 340)),
+            _line((self.embedding, 1.0, 340), (self.similarity, 1.0, 340),
+                  (self.neighbors, 1.15, 340)),
+            margin=0, sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def body(self) -> Any:
+        """Return the tabs with the credits under them."""
+        return pn.Column(self.status, self.explore_tab(), credits_line(), margin=8,
+                         sizing_mode="stretch_width")  # fmt: skip
+
+    def page(self) -> pmui.Page:
+        """Return the page that is served."""
+        return pmui.Page(
+            title=TITLE,
+            header=self.header(),
+            main=[self.body()],
+            dark_theme=True,
+            theme_toggle=False,
+            theme_config=theme.MATERIAL,
+            busy_indicator="linear",
+            raw_css=[theme.PAGE],
+        )
+
+    def __panel__(self) -> Any:
+        return pn.Column(*self.header(), self.body(), sizing_mode="stretch_width")
+
+
+def _line(*shares: tuple[Any, float, int]) -> pn.FlexBox:
+    """Put panes side by side: each with its share of the width, and the least it can do with."""
+    cells = []
+    for pane, grow, basis in shares:
+        cell = pane.__panel__()
+        cell.styles = cell.styles | {
+            "flex": f"{grow} 1 {basis}px",
+            "min-width": f"min(100%, {basis}px)",
+            "align-self": "stretch",
+            "height": "auto",
+            "width": "auto",
+        }
+        cells.append(cell)
+    return pn.FlexBox(*cells, gap="8px", align_items="stretch", margin=(0, 0, 8, 0),
+                      sizing_mode="stretch_width")  # fmt: skip
+
+
+def credits_line() -> Any:
+    """Say whose data and ideas these are."""
+    return theme.text(
+        "<p class='hint'>Location encoders after SatCLIP (Klemmer et al. 2023). Imagery: NASA Blue "
+        "Marble. Outlines: Natural Earth. Places: RESOLVE Ecoregions 2017, Köppen–Geiger (Beck et "
+        "al. 2023), GPW v4, NOAA. Likeness between embeddings is no cause.</p>",
+        sizing_mode="stretch_width",
+    )
+
+
+def _load(name: str) -> Any:
+    return pn.state.as_cached(f"encoder-{name}", lambda: load_encoder(name))
+
+
+def explore(encoder: Any = None) -> Explorer:
+    """Show the whole dashboard in a notebook cell.
+
+    Parameters
+    ----------
+    encoder : LocationEncoder or str, optional
+        What to start with; default the embedded encoder.
+
+    Returns
+    -------
+    Explorer
+        Shows itself; `explorer.page()` is what `panel serve` shows.
+    """
+    pn.extension()
+    return Explorer(_load(encoder) if isinstance(encoder, str) else encoder)
+
+
+def serve() -> None:
+    """Set the server up and put the page on it."""
+    import holoviews as hv
+
+    from satclip_explore.panes.leaflet import allow_ipywidgets
+
+    pn.extension(nthreads=4, notifications=False)
+    hv.extension("bokeh")
+    allow_ipywidgets()
+    Explorer().page().servable()
+
+
+if pn.state.served:
+    serve()

@@ -1,0 +1,198 @@
+"""A slippy map without network: click or type a place; rasters, neighbors and outlines on top.
+
+The one file that swaps to ipyleaflet's (lat, lon) and wraps the longitudes it reports.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+from typing import Any
+
+import ipyleaflet
+import ipywidgets
+import numpy as np
+import panel as pn
+import param
+from PIL import Image
+
+from satclip_explore.atlas import BASEMAP, outlines
+from satclip_explore.geo import Grid
+from satclip_explore.panes import theme, world
+from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.base import Pane
+from satclip_explore.panes.coordinates import parse_place
+from satclip_explore.panes.leaflet import OfflineLeaflet, data_uri
+
+EVERYWHERE = ((-90.0, -180.0), (90.0, 180.0))
+"""The globe's corners as ipyleaflet wants them, (lat, lon)."""
+
+ONLINE = {
+    "Sentinel-2 cloudless 2016 (online)": {
+        "url": "https://tiles.maps.eox.at/wms?",
+        "layers": "s2cloudless",
+        "attribution": "Sentinel-2 cloudless by EOX, modified Copernicus Sentinel data 2016-2017",
+    },
+    "OpenStreetMap (online)": {
+        "url": "https://ows.terrestris.de/osm/service?",
+        "layers": "OSM-WMS",
+        "attribution": "© OpenStreetMap contributors, terrestris",
+    },
+    "MODIS true color, July 2023 (online)": {
+        "url": "https://gibs.earthdata.nasa.gov/wms/epsg4326/best/wms.cgi?TIME=2023-07-15&",
+        "layers": "MODIS_Terra_CorrectedReflectance_TrueColor",
+        "attribution": "NASA EOSDIS GIBS",
+    },
+}
+FILL = ":host, :host > div, .lm-Widget, .jupyter-widgets { height: 100%; }"
+"""Lets the map fill its card."""
+
+BASES = ["Blue Marble", "Plain", *ONLINE]
+
+
+class MapPane(Pane):
+    """The selected place and its neighbors on a map."""
+
+    base = param.Selector(default="Blue Marble", objects=BASES, doc="what lies beneath")
+    opacity = param.Number(0.75, bounds=(0.0, 1.0), step=0.05, doc="of the colors of the embedding")
+    typed = param.String("", doc="a place as text, longitude first")
+    height = param.Integer(300, bounds=(150, 2000), doc="pixels, at least")
+
+    def __init__(self, encoder: Any = None, **params: Any) -> None:
+        super().__init__(encoder, **params)
+        self._background = Background()
+        self._colors = ipyleaflet.ImageOverlay(url=data_uri(CLEAR), bounds=EVERYWHERE)
+        self._place = ipyleaflet.CircleMarker(
+            radius=8, color="#ffffff", weight=2, fill_color="#000000", fill_opacity=0.15
+        )
+        self._marks = ipyleaflet.LayerGroup()
+        self._base = ipyleaflet.LayerGroup()
+        self.widget = ipyleaflet.Map(
+            center=(self.selection.lonlat[1], self.selection.lonlat[0]),
+            zoom=1,
+            min_zoom=0,
+            max_zoom=12,
+            crs=ipyleaflet.projections.EPSG4326,
+            layers=[self._base, self._colors, _coast(), self._marks, self._place],
+            scroll_wheel_zoom=True,
+            world_copy_jump=True,
+            layout=ipywidgets.Layout(height="100%", width="100%"),
+        )
+        self.widget.on_interaction(self._interact)
+        self._show_base()
+        self._show_place()
+        self._show_marks()
+        self._show_opacity()
+        self._shown = False
+
+    def _interact(self, **event: Any) -> None:
+        if event.get("type") == "click":
+            lat, lon = event["coordinates"]
+            if -90.0 <= lat <= 90.0:
+                self.selection.select(lon, lat)
+
+    @param.depends("typed", watch=True)
+    def _go(self) -> None:
+        if not self.typed:
+            return
+        try:
+            lon, lat = parse_place(self.typed)
+        except ValueError as error:
+            self.message = str(error)
+            return
+        self.message = ""
+        self.selection.select(lon, lat)
+        self.widget.center = (lat, lon)
+
+    @param.depends("selection.lonlat", watch=True)
+    def _show_place(self) -> None:
+        lon, lat = self.selection.lonlat
+        self._place.location = (lat, lon)
+
+    @param.depends("selection.marks", watch=True)
+    def _show_marks(self) -> None:
+        self._marks.layers = tuple(
+            ipyleaflet.CircleMarker(
+                location=(lat, lon),
+                radius=5,
+                color="#14100a",
+                weight=1,
+                fill_color=theme.ACCENT,
+                fill_opacity=0.95,
+                popup=ipywidgets.HTML(html.escape(label)),
+            )
+            for lon, lat, label in self.selection.marks
+        )
+
+    @param.depends("base", watch=True)
+    def _show_base(self) -> None:
+        if self.base in ONLINE:
+            layer = ipyleaflet.WMSLayer(
+                format="image/jpeg", crs=ipyleaflet.projections.EPSG4326, **ONLINE[self.base]
+            )
+            self._base.layers = (layer,)
+        elif self.base == "Blue Marble":
+            url = data_uri(BASEMAP.read_bytes(), "jpeg")
+            self._base.layers = (ipyleaflet.ImageOverlay(url=url, bounds=EVERYWHERE, opacity=0.6),)
+        else:
+            self._base.layers = ()
+
+    @param.depends("opacity", watch=True)
+    def _show_opacity(self) -> None:
+        self._colors.opacity = self.opacity
+
+    @param.depends("encoder", watch=True)
+    def _show_colors(self) -> None:
+        if self.encoder is None or not self._shown:
+            return
+        encoder = self.encoder
+
+        def work(job: Job) -> bytes:
+            field = world.world_picture(encoder, progress=job.check)
+            height, width = field.shape[:2]
+            grid = Grid((-180.0, -90.0, 180.0, 90.0), (height, width))
+            return webp(world.rgba(field.to_numpy(), grid, land_only=True))
+
+        def done(picture: bytes) -> None:
+            self._colors.url = data_uri(picture, "webp")
+
+        def failed(error: ValueError) -> None:
+            self._colors.url = data_uri(CLEAR)
+            self.message = str(error)
+
+        self._background.start(work, done, failed)
+
+    def __panel__(self) -> Any:
+        self._shown = True
+        pn.state.onload(self._show_colors)
+        controls = (
+            theme.text_input(self.param.typed, "Go to lon, lat", 130, placeholder="13.4, 52.5"),
+            theme.select(self.param.base, "Base map", 130),
+            theme.select(self.param.opacity, "Colors", 84, options=_OPACITY),
+        )
+        leaflet = OfflineLeaflet(
+            self.widget, margin=0, sizing_mode="stretch_width", stylesheets=[FILL],
+            styles={"flex": f"1 1 {self.height}px", "min-height": f"{self.height}px"},
+        )  # fmt: skip
+        return theme.card("Map", leaflet, self.status, actions=controls)
+
+
+_OPACITY = {f"{value} %": value / 100 for value in (0, 25, 50, 75, 100)}
+
+
+def _coast() -> ipyleaflet.Polyline:
+    lines = [np.round(line[:, ::-1], 2).tolist() for line in outlines("countries")]
+    return ipyleaflet.Polyline(
+        locations=lines, color="#ffffff", weight=1, opacity=0.35, fill=False, stroke=True
+    )
+
+
+def webp(colors: np.ndarray) -> bytes:
+    """Write RGBA colors, shape (H, W, 4), as WebP: a few hundred kB for the globe."""
+    buffer = io.BytesIO()
+    Image.fromarray(colors).save(buffer, "WEBP", quality=88, method=2)
+    return buffer.getvalue()
+
+
+CLEAR = webp(np.zeros((1, 1, 4), dtype=np.uint8))
+"""One clear pixel: what is shown before there is anything to show."""

@@ -1,0 +1,120 @@
+"""Places whose embedding is closest to the selected one: a table, and marks on the map."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import pandas as pd
+import panel as pn
+import param
+
+from satclip_explore.neighbors import nearest_neighbors
+from satclip_explore.panes import theme
+from satclip_explore.panes.base import Pane, sentence
+
+
+class NeighborsPane(Pane):
+    """Land places of the embedded atlas most like the selected one.
+
+    Parameters
+    ----------
+    places : pandas.DataFrame, optional
+        Where to search, with coordinate columns; default the embedded atlas.
+    """
+
+    n_neighbors = param.Integer(8, bounds=(1, 50), doc="rows to list")
+    min_distance_km = param.Number(500.0, bounds=(0.0, 10_000.0), doc="leave out what lies nearer")
+    spacing_km = param.Number(250.0, bounds=(0.0, 5_000.0), doc="keep neighbors this far apart")
+    region = param.String("", doc="search only in this continent or country; empty: everywhere")
+
+    def __init__(self, encoder: Any, places: pd.DataFrame | None = None, **params: Any) -> None:
+        self._places = places
+        super().__init__(encoder, **params)
+
+    @param.depends(
+        "encoder", "selection.lonlat", "n_neighbors", "min_distance_km", "spacing_km", "region"
+    )
+    def table(self) -> pd.DataFrame:
+        """Return the neighbors, best first; see `nearest_neighbors`."""
+        return nearest_neighbors(
+            self.encoder,
+            self.selection.lonlat,
+            self.n_neighbors,
+            self.min_distance_km,
+            self.region.strip() or None,
+            spacing_km=self.spacing_km,
+            places=self._places,
+        )
+
+    @param.depends(
+        "encoder", "selection.lonlat", "n_neighbors", "min_distance_km", "spacing_km", "region"
+    )
+    @sentence(lambda: theme.text(""))
+    def view(self) -> Any:
+        """Show the table and mark its places on the map."""
+        try:
+            table = self.table()
+        except ValueError:
+            self.selection.marks = []
+            raise
+        labels = _labels(table)
+        self.selection.marks = [
+            (float(lon), float(lat), f"{rank + 1}. {label}")
+            for rank, (lon, lat, label) in enumerate(
+                zip(table["lon"], table["lat"], labels, strict=True)
+            )
+        ]
+        if table.empty:
+            raise ValueError("no place is left: lower the distance or widen the region.")
+        return theme.text(_markup(table, labels), sizing_mode="stretch_width")
+
+    def __panel__(self) -> Any:
+        controls = (
+            theme.text_input(self.param.region, "Region", 120, placeholder="everywhere"),
+            theme.select(self.param.min_distance_km, "At least", 100, options=_DISTANCES),
+            theme.select(self.param.n_neighbors, "Rows", 68, options=[5, 8, 10, 20, 50]),
+        )
+        body = pn.Column(self.view, max_height=262, scroll="y-auto", sizing_mode="stretch_width",
+                         margin=0)  # fmt: skip
+        return theme.card("Places like this one", self.status, body, actions=controls)
+
+
+_DISTANCES = {f"{km:,} km": float(km) for km in (0, 100, 500, 1_000, 2_500, 5_000)}
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    """Name each place after a town and a country, as far as the table knows them."""
+    columns = [table[name].fillna("").astype(str) for name in ("near", "country") if name in table]
+    if not columns:
+        return [theme.coordinates(place) for place in table[["lon", "lat"]].to_numpy()]
+    return [", ".join(filter(None, names)) for names in zip(*columns, strict=True)]
+
+
+def _markup(table: pd.DataFrame, labels: list[str]) -> str:
+    has_biome = "biome" in table
+    rows = []
+    for rank, (row, label) in enumerate(zip(table.to_dict("records"), labels, strict=True)):
+        biome = f"<td class='b'>{html.escape(str(row['biome']))}</td>" if has_biome else ""
+        share = max(0.0, float(row["similarity"])) * 100
+        rows.append(
+            f"<tr><td class='r'>{rank + 1}</td><td class='p'>{html.escape(label)}</td>"
+            f"<td class='d'><span class='bar'><i style='width:{share:.0f}%'></i></span> "
+            f"{row['similarity']:.3f}</td><td class='d'>{row['distance_km']:,.0f} km</td>{biome}</tr>"
+        )
+    return (
+        f"<style>{STYLE}</style><table class='n'><tr><th></th><th>Place</th><th>Cosine</th>"
+        f"<th>Distance</th>{'<th>Biome</th>' if has_biome else ''}</tr>{''.join(rows)}</table>"
+    )
+
+
+STYLE = f"""
+.r {{ color: {theme.ACCENT}; font-weight: 600; width: 18px; }}
+.p {{ max-width: 170px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }}
+.b {{ max-width: 120px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+  color: {theme.MUTED}; }}
+.d {{ white-space: nowrap; }}
+.bar {{ display: inline-block; width: 34px; height: 5px; border-radius: 3px; vertical-align: middle;
+  background: {theme.LINE}; }}
+.bar i {{ display: block; height: 5px; border-radius: 3px; background: {theme.ACCENT}; }}
+"""

@@ -1,0 +1,192 @@
+"""The Earth in the principal components of its embeddings, encoded afresh wherever you zoom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datashader as ds
+import holoviews as hv
+import numpy as np
+import panel as pn
+import param
+import xarray as xr
+
+from satclip_explore.geo import GLOBE, Grid
+from satclip_explore.panes import theme, world
+from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.base import Pane
+from satclip_explore.projection import pca_raster
+
+MAX_PIXELS = 700_000
+COARSE_PIXELS = 12_000
+FINEST_UPSAMPLING = 4.0
+"""Times that the kept raster may be enlarged before a coarse encoding looks better."""
+
+COMPONENTS = {"1 · 2 · 3": (0, 1, 2), "4 · 5 · 6": (3, 4, 5), "7 · 8 · 9": (6, 7, 8),
+              "1 only": (0, 0, 0), "2 only": (1, 1, 1), "3 only": (2, 2, 2)}  # fmt: skip
+
+
+class PCAPane(Pane):
+    """Principal components as red, green and blue; pan and zoom re-encode what is visible."""
+
+    components = param.Selector(default=(0, 1, 2), objects=COMPONENTS, doc="shown as R, G, B")
+    stretch = param.Number(1.0, bounds=(0.0, 20.0), step=0.5, doc="% clipped at each end")
+    land_only = param.Boolean(True, doc="leave out the sea, which training hardly sampled")
+
+    _tick = param.Integer(0, doc="counts fine rasters that became ready")
+
+    def __init__(self, encoder: Any, **params: Any) -> None:
+        super().__init__(encoder, **params)
+        self._fine: tuple[Any, np.ndarray] | None = None
+        self._background = Background()
+        self._asked: Any = None
+
+    def grid(
+        self, x_range: Any = None, y_range: Any = None, width: Any = None, height: Any = None
+    ) -> Grid:
+        """Return the pixels of a view: the range in degrees, at screen resolution."""
+        lon_min, lon_max = x_range or GLOBE[::2]
+        lat_min, lat_max = y_range or GLOBE[1::2]
+        lon_min, lon_max = np.clip([lon_min, lon_max], -180.0, 180.0)
+        lat_min, lat_max = np.clip([lat_min, lat_max], -90.0, 90.0)
+        if not (lon_min < lon_max and lat_min < lat_max):
+            lon_min, lat_min, lon_max, lat_max = GLOBE
+        width, height = int(width or 900), int(height or 450)
+        shrink = min(1.0, (MAX_PIXELS / (width * height)) ** 0.5)
+        shape = (max(2, int(height * shrink)), max(2, int(width * shrink)))
+        return Grid((lon_min, lat_min, lon_max, lat_max), shape)
+
+    def raster(
+        self,
+        x_range: Any = None,
+        y_range: Any = None,
+        width: Any = None,
+        height: Any = None,
+        **_: Any,
+    ) -> hv.RGB:
+        """Show a view at once from what is at hand, and start encoding it in full."""
+        grid = self.grid(x_range, y_range, width, height)
+        key = (id(self.encoder), self.components, self.stretch, grid)
+        if self._fine is not None and self._fine[0] == key:
+            colors = self._fine[1]
+        else:
+            try:
+                colors, grid = self._coarse(grid)
+            except ValueError as error:
+                self.message = str(error)
+                colors = np.zeros((*grid.shape, 3), dtype=np.uint8)
+            else:
+                self._encode(key)
+        self.selection.look(grid.bounds)
+        return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
+
+    def fine(self, grid: Grid, progress: Any = None) -> np.ndarray:
+        """Encode every pixel of a view: colors, shape (H, W, 3), uint8."""
+        projection = world.projection_of(self.encoder, self.components, self.stretch)
+        field = pca_raster(self.encoder, grid=grid, projection=projection, progress=progress)
+        return field.to_numpy()
+
+    def _coarse(self, grid: Grid) -> tuple[np.ndarray, Grid]:
+        key = world.world_key(self.encoder, self.components, self.stretch)
+        kept = world.kept(key)
+        if kept is not None and grid.resolution[0] * FINEST_UPSAMPLING >= world.WORLD_RESOLUTION:
+            return resample(kept, grid), grid
+        shrink = min(1.0, (COARSE_PIXELS / (grid.shape[0] * grid.shape[1])) ** 0.5)
+        small = Grid(grid.bounds, tuple(max(2, int(n * shrink)) for n in grid.shape))
+        return self.fine(small), small
+
+    def _encode(self, key: Any) -> None:
+        if key == self._asked:
+            return
+        self._asked = key
+        encoder, components, stretch = self.encoder, self.components, self.stretch
+        self.busy = "encoding this view …"
+
+        def work(job: Job) -> np.ndarray:
+            colors = self.fine(key[-1], job.check)
+            job.deliver(lambda: self._ready(key, colors))
+            globe = world.world_picture(encoder, components, stretch, job.check)
+            # The first call compiles datashader's loops, which takes seconds: do it here.
+            resample(globe, Grid(GLOBE, (2, 4)))
+            return colors
+
+        def failed(error: ValueError) -> None:
+            self.param.update(message=str(error), busy="")
+
+        self._background.start(work, lambda _: None, failed)
+
+    def _ready(self, key: Any, colors: np.ndarray) -> None:
+        self._fine = (key, colors)
+        self.param.update(busy="", message="", _tick=self._tick + 1)
+
+    @param.depends("encoder", "components")
+    def legend(self) -> pn.pane.HTML:
+        """Say which component is which color, and how much of the variance it holds."""
+        try:
+            explained = world.projection_of(self.encoder, self.components).explained
+        except ValueError:
+            return theme.text("")
+        dots = "".join(
+            f"<span style='color:{color}'>●</span> PC{component + 1} {100 * share:.0f} % &nbsp;"
+            for component, share, color in zip(
+                self.components, explained, ("#ff6b6b", "#7ee787", "#5cc8ff"), strict=True
+            )
+        )
+        return theme.text(f"<span class='hint'>{dots}</span>")
+
+    def view(self) -> hv.DynamicMap:
+        """Return the zoomable raster with coastlines and the selected place."""
+        streams = [
+            hv.streams.RangeXY(),
+            hv.streams.PlotSize(),
+            hv.streams.Params(
+                self, ["encoder", "components", "stretch", "land_only", "_tick"],
+                rename={name: f"_{name}" for name in
+                        ("encoder", "components", "stretch", "land_only")} | {"_tick": "tick"},
+            ),
+        ]  # fmt: skip
+        raster = hv.DynamicMap(self.raster, streams=streams)
+        mark = hv.DynamicMap(
+            lambda lonlat: world.crosshair(lonlat),
+            streams=[hv.streams.Params(self.selection, ["lonlat"])],
+        )
+        self._tap = hv.streams.Tap(source=raster)
+        self._tap.add_subscriber(self._select)
+        return (raster * world.coastlines() * mark).opts(
+            hv.opts.RGB(**world.world_options()), hv.opts.Overlay(**_overlay())
+        )
+
+    def _select(self, x: Any = None, y: Any = None) -> None:
+        if x is not None and y is not None:
+            self.selection.select(x, y)
+
+    def __panel__(self) -> Any:
+        controls = (
+            theme.select(self.param.components, "Components", 112),
+            theme.select(self.param.stretch, "Stretch", 84, options=_STRETCH),
+            theme.select(self.param.land_only, "Show", 112, options=_SEA),
+        )
+        plot = world.plot_pane(self.view())
+        foot = theme.split(
+            self.legend, theme.hint("drag and scroll to look closer, click to select")
+        )
+        return theme.card("The world in three colors", plot, foot, self.status, actions=controls)
+
+
+_SEA = {"land only": True, "land and sea": False}
+_STRETCH = {f"{value:g} %": value for value in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)}
+
+
+def _overlay() -> dict[str, Any]:
+    return {k: v for k, v in world.world_options().items() if k not in ("axiswise", "shared_axes")}
+
+
+def resample(field: xr.DataArray, grid: Grid) -> np.ndarray:
+    """Resample a kept raster to the pixels of a view: colors, shape (H, W, 3), uint8."""
+    lon_min, lat_min, lon_max, lat_max = grid.bounds
+    canvas = ds.Canvas(grid.shape[1], grid.shape[0], (lon_min, lon_max), (lat_min, lat_max))
+    bands = [
+        canvas.raster(field.isel(band=band), interpolate="linear", agg="mean").to_numpy()
+        for band in range(3)
+    ]
+    return np.stack(bands, axis=-1).astype(np.uint8)

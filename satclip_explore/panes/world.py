@@ -1,0 +1,169 @@
+"""What the rasters share: a dark plate carrée plot, coastlines, the mark of the selected place."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import panel as pn
+import xarray as xr
+from PIL import Image
+
+from satclip_explore.atlas import land_mask, outlines
+from satclip_explore.geo import Bounds, Grid
+from satclip_explore.panes import theme
+from satclip_explore.projection import Projection, fit_pca, pca_raster
+
+WORLD_RESOLUTION = 0.25
+"""Degrees per pixel of the raster that is kept of the whole globe."""
+
+N_COMPONENTS = 9
+"""Principal components that a reader can choose from."""
+
+
+def _dark(plot: Any, element: Any) -> None:
+    figure = plot.state
+    figure.background_fill_color = theme.SEA
+    figure.border_fill_color = None
+    figure.outline_line_color = theme.LINE
+    for side in ("left", "right", "top", "bottom"):
+        setattr(figure, f"min_border_{side}", 0)
+    figure.margin = 0
+    figure.lod_threshold = None
+    for axis in (figure.x_range, figure.y_range):
+        axis.min_interval = 0.2
+    figure.x_range.bounds = (-180.0, 180.0)
+    figure.y_range.bounds = (-90.0, 90.0)
+
+
+def world_options(**options: Any) -> dict[str, Any]:
+    """Return HoloViews options of a map in degrees that fills its pane; see `plot_pane`."""
+    return {
+        "responsive": True,
+        "xaxis": None,
+        "yaxis": None,
+        "xlim": (-180, 180),
+        "ylim": (-90, 90),
+        "toolbar": None,
+        "default_tools": [],
+        "tools": ["pan", "wheel_zoom", "tap", "reset"],
+        "active_tools": ["pan", "wheel_zoom"],
+        "hooks": [_dark],
+        "shared_axes": False,
+        "axiswise": True,
+    } | options
+
+
+def plot_pane(view: Any) -> pn.pane.HoloViews:
+    """Hold a map in degrees: as wide as there is room, half as high."""
+    return pn.pane.HoloViews(
+        view,
+        sizing_mode="stretch_width",
+        margin=0,
+        styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto"},
+    )
+
+
+def coastlines(kind: str = "land", alpha: float = 0.55) -> hv.Curve:
+    """Draw the embedded outlines as thin lines.
+
+    Parameters
+    ----------
+    kind : {"land", "countries"}
+        Which outlines.
+    alpha : float
+        Opacity, 0 to 1.
+    """
+    # One curve with gaps: a Path of a thousand lines takes HoloViews seconds to draw.
+    gap = np.full((1, 2), np.nan)
+    points = np.concatenate([part for line in outlines(kind) for part in (line, gap)])
+    return hv.Curve(points, "lon", "lat").opts(
+        color="#ffffff", alpha=alpha, line_width=0.7, responsive=True, shared_axes=False
+    )
+
+
+def crosshair(lonlat: tuple[float, float]) -> hv.Overlay:
+    """Mark the selected place with a ring that shows on any color."""
+    place = hv.Points([lonlat], ["lon", "lat"])
+    shared = {"responsive": True, "shared_axes": False, "fill_alpha": 0.0}
+    return place.opts(size=17, line_color="#000000", line_width=4, alpha=0.6, **shared) * hv.Points(
+        [lonlat], ["lon", "lat"]
+    ).opts(size=17, line_color="#ffffff", line_width=2, **shared)
+
+
+def projection_of(
+    encoder: Any, components: tuple[int, ...] = (0, 1, 2), stretch: float = 1.0
+) -> Projection:
+    """Return chosen principal components, counted from 0, with a stretch in percent."""
+    n_components = min(N_COMPONENTS, encoder.embed_dim)
+    fitted = fit_pca(encoder, n_components, stretch=stretch)
+    rows = [component % n_components for component in components]
+    return Projection(
+        fitted.mean,
+        fitted.components[rows],
+        fitted.explained[rows],
+        fitted.low[rows],
+        fitted.high[rows],
+    )
+
+
+def world_picture(
+    encoder: Any,
+    components: tuple[int, ...] = (0, 1, 2),
+    stretch: float = 1.0,
+    progress: Any = None,
+) -> xr.DataArray:
+    """Return the globe in principal components, encoded once per process for the same settings."""
+
+    def paint() -> xr.DataArray:
+        projection = projection_of(encoder, components, stretch)
+        return pca_raster(encoder, WORLD_RESOLUTION, projection=projection, progress=progress)
+
+    return pn.state.as_cached(world_key(encoder, components, stretch), paint)
+
+
+def world_key(encoder: Any, components: tuple[int, ...], stretch: float) -> str:
+    """Name the globe of `world_picture` among what the process keeps."""
+    return f"world-{id(encoder)}-{components}-{stretch}"
+
+
+def kept(key: str) -> Any:
+    """Return what `panel.state.as_cached` keeps under a key, or None; computes nothing."""
+    entry = pn.state.cache.get((key,))
+    return None if entry is None else entry[0]
+
+
+def rgba(colors: np.ndarray, grid: Grid, land_only: bool) -> np.ndarray:
+    """Add opacity to colors: where only land is wanted, the sea is clear.
+
+    Parameters
+    ----------
+    colors : numpy.ndarray, shape (H, W, 3), uint8
+        Row 0 in the north.
+    grid : Grid
+        Their pixel centers.
+    land_only : bool
+        Whether the sea is left out.
+
+    Returns
+    -------
+    numpy.ndarray, shape (H, W, 4), uint8
+    """
+    alpha = np.full(grid.shape, 255, dtype=np.uint8)
+    if land_only:
+        alpha[~land_mask(grid)] = 0
+    return np.concatenate([colors, alpha[..., None]], axis=-1)
+
+
+def picture(colors: np.ndarray, bounds: Bounds) -> hv.RGB:
+    """Place RGBA colors, row 0 in the north, on the globe."""
+    return hv.RGB(colors, bounds=bounds, kdims=["lon", "lat"], vdims=[*"RGB", hv.Dimension("A")])
+
+
+def png(colors: np.ndarray) -> bytes:
+    """Write RGB or RGBA colors as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(colors).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
