@@ -293,7 +293,7 @@ def equal_area_sample(n_samples: int, *, seed: int | np.random.Generator = 0) ->
     return np.stack([lon, lat], axis=1)
 
 
-def unit_vectors(lonlat: ArrayLike) -> NDArray[np.float64]:
+def unit_vectors(lonlat: ArrayLike) -> NDArray[Any]:
     """Turn places into unit vectors (x, y, z).
 
     Parameters
@@ -310,7 +310,7 @@ def unit_vectors(lonlat: ArrayLike) -> NDArray[np.float64]:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
 
 
-def great_circle_km(lonlat: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
+def great_circle_km(lonlat: ArrayLike, other: ArrayLike) -> NDArray[Any]:
     """Measure great-circle distances, pair by pair.
 
     Parameters

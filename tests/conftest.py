@@ -49,3 +49,15 @@ def places() -> np.ndarray:
             [151.2, -33.9],
         ]
     )
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in one line what this machine could not run, and why."""
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        reasons[reason] = reasons.get(reason, 0) + 1
+    if reasons:
+        text = "; ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
+        terminalreporter.write_line(f"not run here: {text}")
