@@ -92,9 +92,8 @@ class NeighborIndex:
         n_allowed = int(np.isfinite(score).sum())
         if spacing_km == 0.0:
             n_neighbors = min(n_neighbors, n_allowed)
-            top = np.argpartition(-score, n_neighbors - 1)[:n_neighbors] if n_neighbors else []
             # Ties go by row, so that the answer is the same on every machine.
-            return np.array(sorted(top, key=lambda row: (-score[row], row)), dtype=np.intp)
+            return np.argsort(-score, kind="stable")[:n_neighbors]
         rows: list[int] = []
         for row in np.argsort(-score, kind="stable")[:n_allowed]:
             if len(rows) == n_neighbors:
