@@ -15,7 +15,7 @@ Polygon = tuple[Ring, ...]
 """The outer ring, then its holes."""
 
 MAX_VERTICES = 200_000
-"""Of one region: a guard against files that were not meant as a region."""
+"""Of one region, a ring counting as 20 at least: a guard against files not meant as a region."""
 
 _MAX_DEPTH = 6  # of collections within collections
 
@@ -94,10 +94,11 @@ def _read_ring(vertices: Any, budget: list[int]) -> Ring:
             "a region must be a name, a box of four numbers, vertices [(lon, lat), ...], GeoJSON "
             f"or a polygon; got {type(vertices).__name__}."
         )
-    budget[0] -= len(vertices)
+    budget[0] -= max(len(vertices), 20)
     if budget[0] < 0:
         raise ValueError(
-            f"a region may have {MAX_VERTICES:,} vertices in all; got more. Simplify it first."
+            f"a region may have {MAX_VERTICES:,} vertices in at most {MAX_VERTICES // 20:,} rings; "
+            "got more. Simplify it first."
         )
     try:
         # A third number is a height, which GeoJSON allows.
@@ -125,8 +126,8 @@ def _check_vertices(ring: Ring) -> None:
             "vertices must be (lon, lat) with lat in [-90, 90] and lon in [-540, 540] degrees; "
             f"got {tuple(ring[row].tolist())} at {row}. Longitude comes first."
         )
-    if len(np.unique(ring, axis=0)) < 3:
-        raise ValueError("a polygon needs at least three different vertices.")
+    if len(ring) < 3:
+        raise ValueError(f"a polygon needs at least three vertices; got {len(ring)}.")
 
 
 def _unroll(ring: Ring) -> Ring:
@@ -151,7 +152,9 @@ def _unroll(ring: Ring) -> Ring:
 
 def _has_area(ring: Ring) -> bool:
     """Tell whether the vertices of a ring do not all lie on one line."""
-    return bool(np.linalg.svd(ring - ring[0], compute_uv=False)[1] > 1e-9)
+    lon, lat = (ring - ring[0]).T
+    far = np.argmax(np.hypot(lon, lat))
+    return bool(np.abs(lon * lat[far] - lat * lon[far]).max() > 1e-12)
 
 
 def in_polygons(polygons: tuple[Polygon, ...], lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -173,10 +176,13 @@ def in_polygons(polygons: tuple[Polygon, ...], lonlat: NDArray[np.float64]) -> N
     lon, lat = lonlat[order].T
     found = np.zeros(len(lonlat), dtype=bool)
     for polygon in polygons:
-        inside = np.zeros(len(lonlat), dtype=bool)
+        lats = np.concatenate([ring[:, 1] for ring in polygon])
+        # Only places between the polygon's southern and northern end are looked at.
+        rows = slice(*np.searchsorted(lat, [lats.min(), lats.max()]))
+        inside = np.zeros(rows.stop - rows.start, dtype=bool)
         for ring in polygon:
-            _cross(inside, ring, lon, lat)
-        found |= inside
+            _cross(inside, ring, lon[rows], lat[rows])
+        found[rows] |= inside
     result = np.empty_like(found)
     result[order] = found
     return result

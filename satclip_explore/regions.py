@@ -61,7 +61,8 @@ class Region:
         """
         lonlat = as_lonlat(lonlat)
         if self.codes:
-            return np.isin(codes_at(lonlat, offshore=True), sorted(self.codes))
+            wanted = np.isin(np.arange(256), sorted(self.codes))
+            return wanted[codes_at(lonlat, offshore=True)]
         if self.polygons:
             return in_polygons(self.polygons, lonlat)
         lon_min, lat_min, lon_max, lat_max = self.bounds
@@ -208,7 +209,8 @@ def _fold(text: str) -> str:
 def _raster_bounds(codes: frozenset[int]) -> Bounds:
     """Find the smallest bounds that hold all land cells with these codes."""
     nearest, land = country_raster()
-    inside = land & np.isin(nearest, sorted(codes))
+    wanted = np.isin(np.arange(256), sorted(codes))
+    inside = land & wanted[nearest]
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     cell = 360.0 / inside.shape[1]
     spans = np.stack([columns * cell - 180.0, np.full(len(columns), cell)], axis=1)

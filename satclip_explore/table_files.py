@@ -73,11 +73,14 @@ def geoparquet_bytes(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None
     ----------
     GeoParquet 1.1.0, https://geoparquet.org/releases/v1.1.0/
     """
-    lonlat = as_lonlat(frame)
+    lonlat, facts = as_lonlat(frame), _table_facts(frame, facts)
     if hasattr(frame, "crs") and hasattr(frame, "geometry"):
         frame = pd.DataFrame(frame.drop(columns=frame.geometry.name))
     if "geometry" in frame.columns:
         raise ValueError("the table has a column geometry already; rename it first.")
+    # Attributes of any type would be written a second time, or could not be.
+    frame = frame.copy(deep=False)
+    frame.attrs = {}
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -95,7 +98,7 @@ def geoparquet_bytes(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None
     metadata = {
         **(table.schema.metadata or {}),
         b"geo": json.dumps(geo).encode(),
-        b"satclip_explore": json.dumps(_table_facts(frame, facts), ensure_ascii=False).encode(),
+        b"satclip_explore": json.dumps(facts, ensure_ascii=False).encode(),
     }
     sink = arrow.BufferOutputStream()
     parquet.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
