@@ -206,13 +206,23 @@ def _fold(text: str) -> str:
 
 
 @cache
+def _occupied() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say which rows (256, 1800) and columns (256, 3600) of the raster each code has land in."""
+    nearest, land = country_raster()
+    rows, columns = np.nonzero(land)
+    codes = nearest[rows, columns]
+    by_row = np.zeros((256, land.shape[0]), dtype=bool)
+    by_column = np.zeros((256, land.shape[1]), dtype=bool)
+    by_row[codes, rows] = by_column[codes, columns] = True
+    return by_row, by_column
+
+
 def _raster_bounds(codes: frozenset[int]) -> Bounds:
     """Find the smallest bounds that hold all land cells with these codes."""
-    nearest, land = country_raster()
-    wanted = np.isin(np.arange(256), sorted(codes))
-    inside = land & wanted[nearest]
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    cell = 360.0 / inside.shape[1]
+    by_row, by_column = _occupied()
+    rows = np.flatnonzero(by_row[sorted(codes)].any(axis=0))
+    columns = np.flatnonzero(by_column[sorted(codes)].any(axis=0))
+    cell = 360.0 / by_column.shape[1]
     spans = np.stack([columns * cell - 180.0, np.full(len(columns), cell)], axis=1)
     west, east = _shortest_arc(spans)
     north, south = 90.0 - rows[0] * cell, 90.0 - (rows[-1] + 1) * cell
