@@ -26,6 +26,9 @@ class ImageryConfig:
     """Places to draw on land (Blue Marble), or at most this many of the files; 0 takes all."""
     antarctica: float = 0.03
     """Share of the drawn places that lie south of 60° S, which is 8 % of all land."""
+    elsewhere: float = 0.0
+    """Share of the places at sea, half of them off a coast. They have no images to tell them apart,
+    so they enter the regression and position losses only (Blue Marble)."""
     patch_size: int = 256
     """Pixels along an edge that a file must have; larger ones are cropped to their center."""
     allow_missing: bool = False
@@ -87,12 +90,18 @@ class TrainingConfig:
     contrastive_weight: float = 1.0
     regression_weight: float = 0.0
     """Weight of a second loss: the image features, predicted linearly from the embedding."""
+    regression_power: float = 0.75
+    """As `component_power`, for the features that are predicted."""
+    position_weight: float = 0.0
+    """Weight of a third loss: the lowest harmonics, predicted linearly from the embedding."""
+    position_polys: int = 6
+    """Degrees of these harmonics; each weighs 1 / (1 + l)."""
     initial_scale: float = 14.3
     """Inverse temperature at the start (CLIP's 1/0.07); its log is learned."""
     maximum_scale: float = 100.0
     gradient_clip: float = 0.0
     """Largest norm of the gradient; 0 does not clip."""
-    loss_chunk: int = 1024
+    loss_chunk: int = 512
     """Rows of the similarity matrix held at once."""
     precision: str = "auto"
     """"float32", "bfloat16", or "auto": bfloat16 where the processor multiplies it natively."""
@@ -264,11 +273,12 @@ CHOICES = {
 LOWEST: dict[str, float] = {
     **dict.fromkeys(("places", "components", "component_power", "jitter_m", "seed"), 0),
     **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
-    **dict.fromkeys(("contrastive_weight", "regression_weight", "first_layer_rate"), 0),
-    **dict.fromkeys(("antarctica",), 0),
+    **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
+    **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
+    **dict.fromkeys(("antarctica", "elsewhere"), 0),
     **dict.fromkeys(("copies", "legendre_polys", "hidden_dim", "embed_dim", "num_layers"), 1),
     **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size"), 1),
-    **dict.fromkeys(("batch_size", "validation_places"), 2),
+    **dict.fromkeys(("batch_size", "validation_places", "position_polys"), 2),
     **dict.fromkeys(("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial"), 1e-12),
 }
 
@@ -286,6 +296,7 @@ def check(config: PretrainConfig) -> None:
     for name, value in (
         ("warmup", config.training.warmup),
         ("antarctica", config.imagery.antarctica),
+        ("elsewhere", config.imagery.elsewhere),
     ):
         if value >= 1.0:
             raise ValueError(f"{name} is a share, below 1; got {value}.")
@@ -299,3 +310,9 @@ def check(config: PretrainConfig) -> None:
         )
     if config.training.contrastive_weight + config.training.regression_weight <= 0:
         raise ValueError("contrastive_weight and regression_weight are both 0: nothing to learn.")
+    degrees = config.location.legendre_polys
+    if config.training.position_weight and config.training.position_polys > degrees:
+        raise ValueError(
+            f"position_polys must not exceed legendre_polys ({degrees}); got "
+            f"{config.training.position_polys}."
+        )

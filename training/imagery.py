@@ -34,6 +34,11 @@ class ImagerySource(Protocol):
         """Places, (N, 2) degrees."""
         ...
 
+    @property
+    def on_land(self) -> NDArray[np.bool_]:
+        """Where the image tells a place from others, (N,); the sea looks the same everywhere."""
+        ...
+
     def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
         """Read images, shape (n, C, H, W), reflectance or 0 … 1; NaN where one cannot be read."""
         ...
@@ -116,6 +121,7 @@ def open_source(config: PretrainConfig, data: str | Path | None = None) -> Image
             root,
             places=imagery.places,
             antarctica=imagery.antarctica,
+            elsewhere=imagery.elsewhere,
             copies=copies,
             jitter_m=config.features.jitter_m,
             seed=config.training.seed,

@@ -43,7 +43,7 @@ class PatchStatistics:
     def __init__(self, source: BlueMarble, scales_km: tuple[float, ...]) -> None:
         self.source = source
         self.scales_km = scales_km
-        self.lonlat = source.lonlat
+        self.lonlat, self.on_land = source.lonlat, source.on_land
         self.copies = source.copies
         self.groups = (STATISTICS,) * len(scales_km)
         self.dim = sum(self.groups)

@@ -79,7 +79,10 @@ def test_a_name_that_resembles_nothing_lists_what_is_known():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[training]\nepoch = 2", r"unknown setting 'epoch' in \[training\]. Did you mean 'epochs'"),
+        (
+            "[training]\nepoch = 2",
+            r"unknown setting 'epoch' in \[training\]. Did you mean 'epochs'",
+        ),
         ("epochs = 2", r"unknown setting 'epochs'. Did you mean 'epochs' in \[training\]"),
         ("[trainings]\nepochs = 2", "unknown setting 'trainings'"),
         ("training = 3", r"\[training\] must be a table"),
@@ -110,7 +113,7 @@ def test_files_that_cannot_work_are_refused_with_the_reason(tmp_path, text, mess
 
 
 def test_a_missing_file_lists_the_known_names():
-    with pytest.raises(FileNotFoundError, match="known: laptop, satclip-l10, satclip-l40"):
+    with pytest.raises(FileNotFoundError, match="known: laptop, mini-l10, mini-l40, satclip-l10, satclip-l40"):
         load_config("laptp")
 
 

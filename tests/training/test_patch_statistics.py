@@ -11,23 +11,6 @@ from training.imagery import displace
 from training.patch_statistics import STATISTICS, PatchStatistics, _Box, _integral
 from training.sources.blue_marble import OCEAN, BlueMarble
 
-WIDTH, HEIGHT = 256, 128
-
-
-@pytest.fixture(scope="module")
-def earth(tmp_path_factory):
-    """Twelve images: land between 90 W and 90 E and at the poles, redder in every month."""
-    folder = tmp_path_factory.mktemp("earth")
-    rng = np.random.default_rng(0)
-    for month in range(1, 13):
-        image = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
-        image[:] = OCEAN
-        image[:, 64:192] = (60 + 10 * month, 120, 60)
-        image[:10] = image[-10:] = (200, 220, 240)
-        image[:, 64:192, 1] += rng.integers(0, 30, (HEIGHT, 128), dtype=np.uint8)
-        Image.fromarray(image).save(folder / f"world.2004{month:02d}.png")
-    return folder
-
 
 @pytest.fixture(scope="module")
 def source(earth):
@@ -46,6 +29,17 @@ def test_places_are_on_land_by_area_and_reproducible(earth, source):
     np.testing.assert_array_equal(again.lonlat, source.lonlat)
     other = BlueMarble(earth, places=500, copies=2, jitter_m=200_000.0, seed=1)
     assert not np.array_equal(other.lonlat, source.lonlat)
+
+
+def test_places_at_sea_come_beside_those_on_land(earth):
+    source = BlueMarble(earth, places=1000, elsewhere=0.2)
+    assert len(source.lonlat) == 1000
+    assert source.on_land.sum() == 800
+    lon = np.abs(source.lonlat[~source.on_land][:, 0])
+    # Half of them were displaced from land by 200 km along each axis: 5 degrees and less at most
+    # latitudes; a hundred places drawn by area over 180 degrees of sea are rarely that near.
+    assert 90 < ((lon - 90) < 15).sum() < 175
+    assert BlueMarble(earth, places=1000).on_land.all()
 
 
 def test_versions_after_the_first_are_displaced(source):
@@ -199,7 +193,7 @@ def test_images_of_other_sizes_are_refused(earth, tmp_path, size, message):
 
 def test_an_earth_without_land_is_refused(tmp_path):
     for month in range(1, 13):
-        Image.new("RGB", (64, 32), tuple(OCEAN)).save(tmp_path / f"2004{month:02d}.png")
+        Image.new("RGB", (64, 32), OCEAN).save(tmp_path / f"2004{month:02d}.png")
     with pytest.raises(ValueError, match="no land north of 60"):
         _ = BlueMarble(tmp_path, places=10).lonlat
 

@@ -19,6 +19,9 @@ OCEAN = (2, 5, 20)
 OCEAN_DISTANCE = 24
 """Summed color difference above which a pixel is land; JPEG noise stays below it."""
 
+OFF_COAST_M = 200_000.0
+"""Half of the places at sea are land places displaced by this standard deviation, in meters."""
+
 MONTHS = tuple(range(1, 13))
 
 LICENCE = "public domain; credit NASA Earth Observatory (Blue Marble Next Generation, R. Stöckli)"
@@ -35,7 +38,9 @@ class BlueMarble:
     places : int
         Number N of places, uniform by area over land.
     antarctica : float
-        Share of the places south of 60° S.
+        Share of the places on land that lie south of 60° S.
+    elsewhere : float
+        Share of the places at sea, half of them off a coast.
     copies : int
         Versions of each image; all but the first have their center displaced.
     jitter_m : float
@@ -60,6 +65,7 @@ class BlueMarble:
         *,
         places: int,
         antarctica: float = 0.03,
+        elsewhere: float = 0.0,
         copies: int = 1,
         jitter_m: float = 0.0,
         seed: int = 0,
@@ -70,7 +76,7 @@ class BlueMarble:
             raise ValueError(f"Blue Marble needs a number of places to draw; got {places}.")
         self.copies, self.jitter_m, self.seed = copies, jitter_m, seed
         self.patch_size = patch_size
-        self._places, self._antarctica = places, antarctica
+        self._places, self._antarctica, self._elsewhere = places, antarctica, elsewhere
 
     def month(self, month: int) -> NDArray[np.uint8]:
         """Read the image of a month (1 … 12), shape (H, W, 3), north up, from 180° W."""
@@ -101,13 +107,20 @@ class BlueMarble:
         """Places, (N, 2) degrees, from north to south (neighbors in memory read faster)."""
         land = self.survey[0]
         rng = np.random.default_rng([self.seed, 1])
-        south = round(self._antarctica * self._places)
-        picked = [
-            _draw(land, self._places - south, rng, north=True),
+        at_sea = round(self._elsewhere * self._places)
+        south = round(self._antarctica * (self._places - at_sea))
+        on_land = [
+            _draw(land, self._places - at_sea - south, rng, north=True),
             _draw(land, south, rng, north=False),
         ]
-        lonlat = np.concatenate(picked)
+        sea = _draw_sea(land, at_sea, np.concatenate(on_land), rng)
+        lonlat = np.concatenate([*on_land, sea])
         return lonlat[np.argsort(-lonlat[:, 1], kind="stable")]
+
+    @cached_property
+    def on_land(self) -> NDArray[np.bool_]:
+        """Which places lie on land, (N,)."""
+        return _look_up(self.survey[0], self.lonlat)
 
     def centers(self, copy: int) -> NDArray[np.float64]:
         """Return where the images of a version are centered, (N, 2) degrees."""
@@ -135,6 +148,7 @@ class BlueMarble:
             "files": {path.name: path.stat().st_size for path in self.files.values()},
             "places": self._places,
             "antarctica": self._antarctica,
+            "elsewhere": self._elsewhere,
             "copies": self.copies,
             "jitter_m": self.jitter_m,
             "seed": self.seed,
@@ -178,7 +192,7 @@ def _draw(
     land: NDArray[np.bool_], n: int, rng: np.random.Generator, *, north: bool
 ) -> NDArray[np.float64]:
     """Draw n land places on one side of 60° S, uniform by area."""
-    height, width = land.shape
+    height = len(land)
     side = slice(0, round(height * 150 / 180)) if north else slice(round(height * 150 / 180), None)
     if n and not land[side].any():
         where = "north" if north else "south"
@@ -186,7 +200,29 @@ def _draw(
     kept: list[NDArray[np.float64]] = [np.empty((0, 2))]
     while sum(map(len, kept)) < n:
         lonlat = equal_area_sample(max(4 * n, 1000), seed=rng)
-        row = np.minimum((90.0 - lonlat[:, 1]) / 180.0 * height, height - 1).astype(np.int64)
-        column = np.minimum((lonlat[:, 0] + 180.0) / 360.0 * width, width - 1).astype(np.int64)
-        kept.append(lonlat[land[row, column] & ((lonlat[:, 1] >= -60.0) == north)])
+        kept.append(lonlat[_look_up(land, lonlat) & ((lonlat[:, 1] >= -60.0) == north)])
     return np.concatenate(kept)[:n]
+
+
+def _draw_sea(
+    land: NDArray[np.bool_], n: int, on_land: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw n places at sea: half near land places, half anywhere by area."""
+    near: list[NDArray[np.float64]] = [np.empty((0, 2))]
+    far: list[NDArray[np.float64]] = [np.empty((0, 2))]
+    for kept, wanted in ((near, n // 2), (far, n - n // 2)):
+        while sum(map(len, kept)) < wanted:
+            lonlat = (
+                displace(on_land[rng.permutation(len(on_land))], OFF_COAST_M, rng)
+                if kept is near
+                else equal_area_sample(max(4 * n, 1000), seed=rng)
+            )
+            kept.append(lonlat[~_look_up(land, lonlat)])
+    return np.concatenate([np.concatenate(near)[: n // 2], np.concatenate(far)[: n - n // 2]])
+
+
+def _look_up(land: NDArray[np.bool_], lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
+    height, width = land.shape
+    row = np.minimum((90.0 - lonlat[:, 1]) / 180.0 * height, height - 1).astype(np.int64)
+    column = np.minimum((lonlat[:, 0] + 180.0) / 360.0 * width, width - 1).astype(np.int64)
+    return land[row, column]

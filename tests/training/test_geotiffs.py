@@ -1,0 +1,210 @@
+"""GeoTIFF sources: the real patches of S2-100K, shards, and files that cannot be used."""
+
+from __future__ import annotations
+
+import tarfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from affine import Affine
+
+from training.sources.geotiffs import S2_BANDS, S2100K, GeoTiffs
+
+
+def write_patch(path, values, crs="EPSG:32633", left=500_000.0, top=5_000_000.0):
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=values.shape[1],
+        width=values.shape[2],
+        count=len(values),
+        dtype=values.dtype,
+        crs=crs,
+        transform=Affine(10.0, 0.0, left, 0.0, -10.0, top),
+    ) as dataset:
+        dataset.write(values)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Six patches of 12 bands and 16 pixels in index.csv and images/."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    rows = []
+    for i in range(6):
+        values = rng.integers(0, 10_000, (12, 16, 16), dtype=np.uint16)
+        write_patch(tmp_path / "images" / f"patch_{i}.tif", values)
+        rows.append({"lat": 10.0 * i, "lon": -20.0 * i, "fn": f"patch_{i}.tif"})
+    pd.DataFrame(rows).to_csv(tmp_path / "index.csv", index=False)
+    return tmp_path
+
+
+def into_shards(folder):
+    """Move images/ into two tars under data/."""
+    (folder / "data").mkdir()
+    for shard in range(2):
+        with tarfile.open(folder / "data" / f"shard-{shard:05d}.tar", "w") as archive:
+            for i in range(3 * shard, 3 * shard + 3):
+                path = folder / "images" / f"patch_{i}.tif"
+                archive.add(path, f"patch_{i}.tif")
+                path.unlink()
+
+
+def test_reads_reflectance_and_places_longitude_first(dataset):
+    source = S2100K(dataset, patch_size=16)
+    np.testing.assert_array_equal(source.lonlat[3], [-60.0, 30.0])
+    images = source.read(np.arange(6))
+    assert images.shape == (6, 12, 16, 16)
+    with rasterio.open(dataset / "images" / "patch_2.tif") as file:
+        np.testing.assert_allclose(images[2], file.read() / 10_000, rtol=1e-6)
+    assert source.bands == S2_BANDS
+    assert source.on_land.all()
+
+
+def test_shards_read_as_the_extracted_files_do(dataset):
+    extracted = S2100K(dataset, patch_size=16).read(np.arange(6))
+    into_shards(dataset)
+    source = S2100K(dataset, patch_size=16)
+    np.testing.assert_array_equal(source.read(np.arange(6)), extracted)
+    assert not list((dataset / "images").glob("*.tif"))
+
+
+def test_a_missing_shard_is_one_sentence_or_a_warning(dataset):
+    into_shards(dataset)
+    (dataset / "data" / "shard-00001.tar").unlink()
+    with pytest.raises(FileNotFoundError, match=r"3 of the 6 images .* first is patch_3.tif"):
+        S2100K(dataset, patch_size=16)
+    with pytest.warns(UserWarning, match="They are skipped"):
+        source = S2100K(dataset, patch_size=16, allow_missing=True)
+    assert len(source.lonlat) == 3
+
+
+def test_a_truncated_shard_gives_what_it_has(dataset):
+    into_shards(dataset)
+    shard = dataset / "data" / "shard-00000.tar"
+    shard.write_bytes(shard.read_bytes()[:9000])
+    with (
+        pytest.warns(UserWarning, match="shard-00000.tar is damaged"),
+        pytest.warns(UserWarning, match="are not there"),
+    ):
+        source = S2100K(dataset, patch_size=16, allow_missing=True)
+    found = np.isfinite(source.read(np.arange(len(source.lonlat)))).all(axis=(1, 2, 3))
+    assert found[-3:].all()
+
+
+def test_an_index_without_any_image_is_refused(dataset):
+    for path in (dataset / "images").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="6 of the 6 images"):
+        S2100K(dataset, patch_size=16, allow_missing=True)
+
+
+def test_unusable_images_become_nan_and_spare_the_others(dataset):
+    images = dataset / "images"
+    path = images / "patch_0.tif"
+    path.write_bytes(path.read_bytes()[:700])
+    write_patch(images / "patch_1.tif", np.zeros((12, 8, 16), np.uint16))
+    write_patch(images / "patch_2.tif", np.zeros((3, 16, 16), np.uint16))
+    values = np.zeros((12, 16, 16), np.float32)
+    values[3, 4, 4] = np.nan
+    write_patch(images / "patch_3.tif", values)
+    (images / "patch_4.tif").write_bytes(b"")
+    read = S2100K(dataset, patch_size=16).read(np.arange(6))
+    assert np.isnan(read).all(axis=(1, 2, 3)).tolist() == [True] * 5 + [False]
+
+
+def test_larger_images_are_cropped_to_their_center(dataset):
+    source = S2100K(dataset, patch_size=10)
+    whole = S2100K(dataset, patch_size=16).read(np.array([0]))
+    np.testing.assert_array_equal(source.read(np.array([0])), whole[:, :, 3:13, 3:13])
+
+
+def test_versions_are_the_eight_turns_and_mirrors(dataset):
+    source = S2100K(dataset, patch_size=16, copies=8)
+    versions = [source.read(np.array([0]), copy)[0] for copy in range(8)]
+    assert len({version.tobytes() for version in versions}) == 8
+    assert len({np.sort(version.ravel()).tobytes() for version in versions}) == 1
+    with pytest.raises(ValueError, match="eight turned and mirrored"):
+        S2100K(dataset, patch_size=16, copies=9)
+
+
+def test_a_smaller_number_of_places_is_drawn_with_the_seed(dataset):
+    a, b = (S2100K(dataset, patch_size=16, places=3, seed=s) for s in (0, 0))
+    assert a.file_names == b.file_names
+    assert len(a.lonlat) == 3
+
+
+def test_an_index_cannot_point_outside_of_the_folder(dataset):
+    table = pd.read_csv(dataset / "index.csv")
+    table.loc[0, "fn"] = "../../etc/patch_0.tif"
+    table.to_csv(dataset / "index.csv", index=False)
+    source = S2100K(dataset, patch_size=16)
+    assert source.files[source.file_names[0]].path == dataset / "images" / "patch_0.tif"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fn\npatch_0.tif\n", "must have rows and the columns lon, lat, fn"),
+        ("lon,lat,fn\n", "must have rows"),
+        ("", "is not a readable table"),
+    ],
+)
+def test_an_index_without_its_columns_is_refused(dataset, text, message):
+    (dataset / "index.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        S2100K(dataset)
+
+
+def test_an_empty_folder_says_what_it_needs(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"index.csv is missing"):
+        S2100K(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no \*.tif"):
+        GeoTiffs(tmp_path)
+
+
+def test_a_folder_of_ones_own_takes_places_from_the_files(tmp_path):
+    values = np.ones((4, 20, 20), np.float32)
+    write_patch(tmp_path / "a.tif", values)
+    write_patch(tmp_path / "b.tif", values, "EPSG:4326", left=13.0, top=52.0)
+    source = GeoTiffs(tmp_path, patch_size=16)
+    # UTM zone 33 has its middle at 15 E; 100 m east of it is 0.0013 degrees.
+    np.testing.assert_allclose(source.lonlat[0], [15.0013, 45.15], atol=0.01)
+    assert source.read(np.array([0, 1])).shape == (2, 4, 16, 16)
+    assert source.bands == ("band-1", "band-2", "band-3", "band-4")
+
+
+def test_files_without_a_place_are_skipped_and_named(tmp_path):
+    write_patch(tmp_path / "good.tif", np.ones((2, 16, 16), np.float32))
+    (tmp_path / "bad.tif").write_bytes(b"II*\x00nothing")
+    with pytest.warns(UserWarning, match=r"bad.tif has no readable map position"):
+        source = GeoTiffs(tmp_path, patch_size=16)
+    assert source.file_names == ["good.tif"]
+
+
+def test_a_folder_of_unusable_files_is_refused(tmp_path):
+    (tmp_path / "bad.tif").write_bytes(b"II*\x00nothing")
+    with (
+        pytest.warns(UserWarning, match=r"bad.tif"),
+        pytest.raises(ValueError, match="none of the 1 files"),
+    ):
+        GeoTiffs(tmp_path)
+
+
+def test_the_real_patches_of_s2_100k(shared):
+    folder = shared / "data/imagery/sentinel2_samples/ssl4eo"
+    source = S2100K(folder)
+    assert len(source.lonlat) == 20
+    images = source.read(np.arange(20))
+    assert images.shape == (20, 12, 256, 256)
+    assert np.isfinite(images).all()
+    # Reflectance: bright snow passes 1, nothing passes 3.
+    assert 0.05 < images.mean() < 1.0
+    assert images.max() < 3.0
+    by_file = GeoTiffs(folder)
+    order = [by_file.file_names.index(name) for name in source.file_names]
+    # The index gives the centers that the files' own projections give.
+    np.testing.assert_allclose(by_file.lonlat[order], source.lonlat, atol=0.002)

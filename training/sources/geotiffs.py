@@ -1,0 +1,240 @@
+"""Images in GeoTIFF files: S2-100K as it is distributed, or a folder of one's own."""
+
+from __future__ import annotations
+
+import tarfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from satclip_explore.geo import as_lonlat, lonlat_columns
+
+S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+"""Bands of S2-100K, in the order of its files. B10 only sees cirrus and is not part of L2A."""
+
+REFLECTANCE = 10_000.0
+"""Digital numbers of Sentinel-2 at reflectance 1."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where the bytes of a file are: a file of its own, or a stretch of a tar."""
+
+    path: Path
+    offset: int = 0
+    size: int = -1
+
+    def read(self) -> bytes:
+        """Return the bytes."""
+        with self.path.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.size)
+
+
+class GeoTiffs:
+    """Every *.tif below a folder; each place is the center of its file.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder.
+    places : int
+        Use at most this many files; 0 uses all.
+    patch_size : int
+        Smallest height and width; larger images are cropped to their center.
+    allow_missing : bool
+        Skip files that the index names and the folder lacks, instead of refusing.
+    copies : int
+        Versions: the image turned by quarter turns and mirrored, eight at most.
+    seed : int
+        Of the choice of files.
+    """
+
+    name = "geotiffs"
+    bands: tuple[str, ...] = ()
+    scale = 1.0
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        places: int = 0,
+        patch_size: int = 256,
+        allow_missing: bool = False,
+        copies: int = 1,
+        seed: int = 0,
+    ) -> None:
+        if copies > 8:
+            raise ValueError(f"an image has eight turned and mirrored versions; got {copies}.")
+        self.root, self.patch_size, self.copies = Path(root), patch_size, copies
+        self.allow_missing = allow_missing
+        names, lonlat, self.files = self._index()
+        rows = np.arange(len(names))
+        if 0 < places < len(rows):
+            rows = np.sort(np.random.default_rng(seed).permutation(rows)[:places])
+        self.lonlat = as_lonlat(lonlat)[rows]
+        self.on_land = np.ones(len(rows), dtype=np.bool_)
+        self.file_names = [names[row] for row in rows]
+        if not self.bands:
+            self.bands = self._band_names()
+
+    def _index(self) -> tuple[list[str], NDArray[np.float64], dict[str, Location]]:
+        paths = sorted(p for p in self.root.rglob("*") if p.suffix.lower() in (".tif", ".tiff"))
+        if not paths:
+            raise FileNotFoundError(f"no *.tif in {self.root}.")
+        files, lonlat = {}, []
+        for path in paths:
+            place = _center(path)
+            if place is None:
+                warnings.warn(f"{path.name} has no readable map position; skipped.", stacklevel=4)
+                continue
+            files[str(path.relative_to(self.root))] = Location(path)
+            lonlat.append(place)
+        if not files:
+            raise ValueError(f"none of the {len(paths)} files in {self.root} is a usable GeoTIFF.")
+        return list(files), np.array(lonlat), files
+
+    def _band_names(self) -> tuple[str, ...]:
+        rasterio = _rasterio()
+        with rasterio.open(self.files[self.file_names[0]].path) as dataset:
+            return tuple(text or f"band-{i + 1}" for i, text in enumerate(dataset.descriptions))
+
+    def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
+        """Read images, shape (n, C, patch_size, patch_size); NaN where one cannot be used."""
+        size = self.patch_size
+        images = np.full((len(rows), len(self.bands), size, size), np.nan, dtype=np.float32)
+        for image, row in zip(images, rows, strict=True):
+            values = self._decode(self.files[self.file_names[row]])
+            if values is not None:
+                turned = np.rot90(values, copy % 4, axes=(1, 2))
+                image[:] = turned[:, :, ::-1] if copy >= 4 else turned
+        return images
+
+    def _decode(self, location: Location) -> NDArray[np.float32] | None:
+        """Read one file; None when it is damaged, too small, or has NaN pixels or other bands."""
+        rasterio = _rasterio()
+        try:
+            with rasterio.MemoryFile(location.read()) as memory, memory.open() as dataset:
+                if dataset.count != len(self.bands):
+                    return None
+                top = (dataset.height - self.patch_size) // 2
+                left = (dataset.width - self.patch_size) // 2
+                if top < 0 or left < 0:
+                    return None
+                values = dataset.read().astype(np.float32) / np.float32(self.scale)
+        except (OSError, ValueError, rasterio.errors.RasterioError):
+            return None
+        values = values[:, top : top + self.patch_size, left : left + self.patch_size]
+        return values if np.isfinite(values).all() else None
+
+    def describe(self) -> dict[str, Any]:
+        """Say which files, by name and position."""
+        return {
+            "source": self.name,
+            "files": len(self.file_names),
+            "first": self.file_names[0],
+            "last": self.file_names[-1],
+            "patch_size": self.patch_size,
+            "bands": list(self.bands),
+            "copies": self.copies,
+        }
+
+
+class S2100K(GeoTiffs):
+    """The 100,000 Sentinel-2 images of SatCLIP: index.csv and images/*.tif or data/*.tar.
+
+    The shards are read where they are, without unpacking. Parameters are those of `GeoTiffs`.
+
+    References
+    ----------
+    Klemmer et al. (2025), "SatCLIP: Global, General-Purpose Location Embeddings with Satellite
+    Imagery", AAAI; https://huggingface.co/datasets/torchgeo/s2-100k.
+    """
+
+    name = "s2-100k"
+    bands = S2_BANDS
+    scale = REFLECTANCE
+
+    def _index(self) -> tuple[list[str], NDArray[np.float64], dict[str, Location]]:
+        path = self.root / "index.csv"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"No imagery at {self.root}: index.csv is missing. "
+                "hf download torchgeo/s2-100k --repo-type dataset fetches it (78 GB)."
+            )
+        try:
+            table = pd.read_csv(path)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path} is not a readable table: {error}.") from error
+        names = lonlat_columns(table.columns)
+        if names is None or "fn" not in table.columns or not len(table):
+            raise ValueError(f"{path} must have rows and the columns lon, lat, fn.")
+        files = self._files()
+        # Only the last part of a name counts: an index cannot point outside of the folder.
+        wanted = [Path(str(name)).name for name in table["fn"]]
+        here = np.array([name in files for name in wanted])
+        if not here.all():
+            self._complain(wanted, here)
+        lonlat = table[list(names)].to_numpy(dtype=np.float64)[here]
+        return [name for name, kept in zip(wanted, here, strict=True) if kept], lonlat, files
+
+    def _files(self) -> dict[str, Location]:
+        files: dict[str, Location] = {}
+        for shard in sorted(self.root.glob("data/*.tar")) or sorted(self.root.glob("*.tar")):
+            try:
+                with tarfile.open(shard, "r:") as archive:
+                    for member in archive:
+                        if member.isfile():
+                            name = Path(member.name).name
+                            files[name] = Location(shard, member.offset_data, member.size)
+            except (tarfile.TarError, OSError) as error:
+                warnings.warn(
+                    f"{shard.name} is damaged from some point on ({error}).", stacklevel=5
+                )
+        # An extracted file wins: the user may have replaced it.
+        for folder in (self.root, self.root / "images"):
+            files.update({path.name: Location(path) for path in sorted(folder.glob("*.tif"))})
+        return files
+
+    def _complain(self, wanted: list[str], here: NDArray[np.bool_]) -> None:
+        missing = int((~here).sum())
+        first = wanted[int(np.argmin(here))]
+        text = (
+            f"{missing:,} of the {len(wanted):,} images in {self.root / 'index.csv'} are not there "
+            f"(the first is {first}): a shard under data/ is missing or cut short."
+        )
+        if not self.allow_missing or not here.any():
+            raise FileNotFoundError(f"{text} Download it again, or pass allow_missing=true.")
+        warnings.warn(f"{text} They are skipped.", stacklevel=6)
+
+
+def _rasterio() -> Any:
+    try:
+        import rasterio
+        import rasterio.errors
+    except ImportError as error:
+        raise ImportError("reading GeoTIFFs needs rasterio: pip install rasterio.") from error
+    return rasterio
+
+
+def _center(path: Path) -> tuple[float, float] | None:
+    """Return the (lon, lat) of a file's center from its own map projection; None without one."""
+    rasterio = _rasterio()
+    from rasterio.warp import transform
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as dataset:
+                if dataset.crs is None:
+                    return None
+                easting, northing = dataset.xy(dataset.height / 2 - 0.5, dataset.width / 2 - 0.5)
+                lon, lat = transform(dataset.crs, "EPSG:4326", [easting], [northing])
+    except (OSError, rasterio.errors.RasterioError):
+        return None
+    return float(lon[0]), float(lat[0])
