@@ -1,0 +1,84 @@
+"""From a configuration to the features it asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.config import PretrainConfig
+from training.features import FeatureExtractor
+from training.image_encoder import (
+    BACKBONES,
+    SSL4EO_BANDS,
+    BackboneFeatures,
+    Frozen,
+    load_backbone,
+    random_convolutions,
+)
+from training.imagery import open_source
+from training.patch_statistics import PatchStatistics
+from training.sources.blue_marble import BlueMarble
+
+
+def open_extractor(
+    config: PretrainConfig,
+    data: str | Path | None = None,
+    *,
+    device: str | torch.device = "auto",
+    download: bool = False,
+) -> tuple[FeatureExtractor, dict[str, Any]]:
+    """Open imagery and image encoder.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        Settings.
+    data : str or pathlib.Path, optional
+        Folder of the imagery; takes the place of `imagery.root`.
+    device : str or torch.device
+        Where a network runs.
+    download : bool
+        Whether its weights may be fetched.
+
+    Returns
+    -------
+    extractor : FeatureExtractor
+    description : dict
+        Plain values that decide the features.
+
+    Raises
+    ------
+    FileNotFoundError
+        If imagery or weights are missing.
+    ValueError
+        If the image encoder is unknown or does not fit the imagery.
+    """
+    name = config.features.image_encoder
+    known = ("patch-statistics", "random-convolutions", *BACKBONES)
+    if name not in known:
+        raise ValueError(f"image_encoder must be one of {', '.join(known)}; got {name!r}.")
+    source = open_source(config, data)
+    extractor: FeatureExtractor
+    if name == "patch-statistics":
+        if not isinstance(source, BlueMarble):
+            raise ValueError(
+                "patch-statistics looks at the surroundings of a place and needs the source "
+                f"'blue-marble'; got {source.name!r}. Use 'random-convolutions' or a backbone."
+            )
+        extractor = PatchStatistics(source, config.features.scales_km)
+    elif name == "random-convolutions":
+        network = random_convolutions(source, seed=config.training.seed)
+        extractor = BackboneFeatures(source, Frozen(network), name, network.dim, device=str(device))
+    else:
+        extractor = BackboneFeatures(
+            source,
+            load_backbone(name, download=download),
+            name,
+            BACKBONES[name].dim,
+            bands=SSL4EO_BANDS,
+            image_size=BACKBONES[name].image_size,
+            device=str(device),
+        )
+    return extractor, {**source.describe(), **extractor.describe()}
