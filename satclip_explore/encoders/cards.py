@@ -7,6 +7,9 @@ hash is trusted when it is first downloaded and checked against that from then o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
+
+from satclip_explore.encoders.torchspatial_files import FILES, REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,113 @@ def _baseline(name: str, dim: int, what: str) -> EncoderCard:
     )
 
 
+def _torchspatial(key: str) -> EncoderCard:
+    commit, path, sha256 = FILES[key]
+    world = key.startswith("fmow")
+    return EncoderCard(
+        name=f"torchspatial-{key}",
+        family="torchspatial",
+        dim=256,
+        authors="Wu, Cao, Wang, Liu, Qi, Mai and others",
+        year=2024,
+        licence="MIT",
+        training_data=(
+            "fMoW labels: 62 land uses" if world else "YFCC labels: 100 photo subjects, USA"
+        ),
+        coverage="global" if world else "global, trained in the USA only",
+        source=f"https://github.com/{REPOSITORY}",
+        filename=path.rpartition("/")[2],
+        url=f"https://raw.githubusercontent.com/{REPOSITORY}/{commit}/pre_trained_models/"
+        + quote(path),
+        sha256=sha256,
+    )
+
+
+def _csp(dataset: str, data: str, filename: str) -> EncoderCard:
+    return EncoderCard(
+        name=f"csp-{dataset}",
+        family="csp",
+        dim=256,
+        authors="Mai, Lao, He, Song, Ermon",
+        year=2023,
+        licence="not stated",
+        training_data=data,
+        source="https://github.com/gengchenmai/csp",
+        filename=filename,
+        manual="download model_dir.zip from https://www.dropbox.com/s/qxr644rj1qxekn2/"
+        f"model_dir.zip?dl=0 and take {filename} out of it",
+    )
+
+
+def _gps2vec(kind: str, dim: int, data: str, key: str) -> EncoderCard:
+    return EncoderCard(
+        name=f"gps2vec-{kind}",
+        family="gps2vec",
+        dim=dim,
+        authors="Yin, Liu, Zhang, Wang, Shah, Zimmermann",
+        year=2021 if kind == "visual" else 2019,
+        licence="not stated",
+        training_data=data,
+        coverage="UTM zones with enough photos, 80° S to 84° N",
+        source="https://github.com/yifangyin/GPS2Vec",
+        filename=f"models_{kind}",
+        manual=f"download models_{kind}.zip from https://www.dropbox.com/s/{key}/models_{kind}.zip"
+        "?dl=0 and unzip it",
+    )
+
+
+_OTHERS = [
+    _csp(
+        "fmow",
+        "fMoW: 363,000 satellite images, contrastive",
+        "model_fmow_gridcell_0.0010_32_0.1000000_1_512_gelu_UNSUPER-contsoftmax_0.000050_1.000_1_"
+        "0.100_TMP1.0000_1.0000_1.0000.pth.tar",
+    ),
+    _csp(
+        "inat",
+        "iNaturalist 2018: 437,000 photos of species, contrastive",
+        "model_inat_2018_gridcell_0.0010_32_0.1000000_1_512_leakyrelu_UNSUPER-contsoftmax_"
+        "0.000500_1.000_1_1.000_TMP20.0000_1.0000_1.0000.pth.tar",
+    ),
+    _gps2vec("tag", 2000, "Flickr: tags of a million geotagged photos", "j8b4h3ynkv42gj4"),
+    _gps2vec("visual", 1365, "YLI-GEO: contents of geotagged photos", "kcsadz2fl6ynymh"),
+    EncoderCard(
+        name="mosaiks",
+        family="mosaiks",
+        dim=4000,
+        authors="Rolf, Proctor, Carleton, Bolliger, Shankar, Ishihara, Recht, Hsiang",
+        year=2021,
+        licence="terms of api.mosaiks.org",
+        training_data="none: random convolutional features of Planet imagery, 2019",
+        coverage="the land cells of your table, 0.01°",
+        source="https://api.mosaiks.org",
+        filename="mosaiks.parquet",
+        manual="register at https://api.mosaiks.org, download features of your area as CSV or "
+        "Parquet and pass the file as path=",
+    ),
+    EncoderCard(
+        name="geoclip",
+        family="geoclip",
+        dim=512,
+        authors="Vivanco Cepeda, Nayak, Shah",
+        year=2023,
+        licence="MIT",
+        training_data="MP-16: 4.7 million geotagged Flickr photos, contrastive with CLIP",
+        source="https://github.com/VicenteVivan/geo-clip",
+        size_mb=37.8,
+        filename="location_encoder_weights.pth",
+        sha256="94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
+        manual="take geoclip/model/weights/location_encoder_weights.pth out of the Python package "
+        "geoclip (pip download --no-deps geoclip==1.2.0; the wheel is a zip file)",
+    ),
+]
+
 _ALL = [
     _mini(40),
     _mini(10),
     *(_satclip(backbone, L) for backbone in ("ResNet18", "ResNet50", "ViT16") for L in (10, 40)),
+    *_OTHERS,
+    *(_torchspatial(key) for key in FILES),
     _baseline("lonlat", 2, "longitude and latitude"),
     _baseline("xyz", 3, "unit vector"),
     _baseline("wrap", 4, "sines and cosines of the coordinates"),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from satclip_explore.encoders.base import resolve_device, resolve_dtype
@@ -21,7 +20,12 @@ from satclip_explore.encoders.lightning_files import export_lightning, from_publ
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
-from satclip_explore.encoders.torch_files import read_torch_file, take_tensors, weights_hash
+from satclip_explore.encoders.torch_files import (
+    read_safetensors,
+    read_torch_file,
+    take_tensors,
+    weights_hash,
+)
 
 __all__ = ["build_encoder", "export_lightning", "read_config", "read_encoder", "save_encoder"]
 
@@ -199,11 +203,5 @@ def _read_own(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
         raise ValueError(f"{CONFIG_FILE} of {path} {what} {odd!r:.60}.")
     config = SatCLIPConfig(**values)
     weights = path / WEIGHTS_FILE if path.is_dir() else path
-    if not weights.is_file():
-        raise FileNotFoundError(f"no weights at {weights}; {CONFIG_FILE} is there without them.")
-    try:
-        with safe_open(weights, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{weights} is damaged and cannot be read as safetensors.") from error
+    state = read_safetensors(weights)
     return config, take_tensors(state, config.shapes(), weights.name)

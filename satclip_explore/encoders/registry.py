@@ -11,21 +11,23 @@ from typing import Any
 import pandas as pd
 
 from satclip_explore.encoders.base import LocationEncoder
-from satclip_explore.encoders.cards import CARDS, EncoderCard
+from satclip_explore.encoders.cards import CARDS
+from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate
+
+__all__ = ["WeightsNotFoundError", "list_encoders", "load_encoder"]
 
 DEFAULT_ENCODER = "mini-l40"
-DEFAULT_CACHE = Path("~/.cache/satclip_explore")
-EMBEDDED = Path(__file__).resolve().parents[1] / "data"
 
 _LOADERS = {
-    "satclip": "satclip_explore.encoders.checkpoint:read_encoder",
-    "embedded": "satclip_explore.encoders.checkpoint:read_encoder",
+    "satclip": "checkpoint:read_encoder",
+    "embedded": "checkpoint:read_encoder",
+    "csp": "csp:read_csp",
+    "torchspatial": "space2vec:read_space2vec",
+    "gps2vec": "gps2vec:read_gps2vec",
+    "mosaiks": "mosaiks:read_mosaiks",
+    "geoclip": "geoclip:read_geoclip",
 }
 """Loader of each family that has files: called with path, name, dtype and device."""
-
-
-class WeightsNotFoundError(FileNotFoundError, ValueError):
-    """The weights of a registered encoder are not on this machine; says how to get them."""
 
 
 def load_encoder(
@@ -83,7 +85,7 @@ def load_encoder(
 
         encoder = load_baseline(card.name, dtype=dtype, device=device)
     else:
-        weights = _locate(card, path, cache_dir, download)
+        weights = locate(card, path, cache_dir, download)
         loader = _loader(card.family)
         encoder = loader(weights, name=card.name, dtype=dtype, device=device)
     return encoder if layer is None else _hidden_layer(encoder, layer)
@@ -105,7 +107,7 @@ def list_encoders(*, cache_dir: str | Path | None = None) -> pd.DataFrame:
     """
     rows = []
     for card in CARDS.values():
-        facts = asdict(card) | {"available": _is_at_hand(card, cache_dir)}
+        facts = asdict(card) | {"available": is_at_hand(card, cache_dir)}
         rows.append({key: facts[key] for key in _COLUMNS})
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
@@ -127,7 +129,7 @@ _COLUMNS = (
 
 def _loader(family: str) -> Any:
     module, _, function = _LOADERS[family].partition(":")
-    return getattr(import_module(module), function)
+    return getattr(import_module(f"satclip_explore.encoders.{module}"), function)
 
 
 def _existing(name: str, path: str | Path | None) -> Path:
@@ -146,43 +148,32 @@ def _existing(name: str, path: str | Path | None) -> Path:
 
 def _load_file(path: Path, *, dtype: str, device: str) -> LocationEncoder:
     """Read a file or folder whose family its content tells."""
-    from satclip_explore.encoders.checkpoint import read_encoder
+    from satclip_explore.encoders.checkpoint import build_encoder, read_encoder
+    from satclip_explore.encoders.geoclip import is_geoclip, read_geoclip
+    from satclip_explore.encoders.lightning_files import from_published, is_satclip
+    from satclip_explore.encoders.mosaiks import read_mosaiks
+    from satclip_explore.encoders.space2vec import is_torchspatial, read_space2vec
+    from satclip_explore.encoders.torch_files import read_torch_file
 
-    return read_encoder(path, dtype=dtype, device=device)
-
-
-def _cached(card: EncoderCard, cache_dir: str | Path | None) -> Path:
-    if card.family == "embedded":
-        return EMBEDDED / card.name
-    root = Path(cache_dir if cache_dir is not None else DEFAULT_CACHE).expanduser()
-    return root / "encoders" / card.name / card.filename
-
-
-def _is_at_hand(card: EncoderCard, cache_dir: str | Path | None) -> bool:
-    return card.family == "baseline" or _cached(card, cache_dir).exists()
-
-
-def _locate(
-    card: EncoderCard, path: str | Path | None, cache_dir: str | Path | None, download: bool
-) -> Path:
-    """Find a card's weights: the given path, the cache, and only then the network if allowed."""
-    if path is not None:
-        given = Path(path).expanduser()
-        if not given.exists():
-            raise WeightsNotFoundError(f"no weights of {card.name} at {given}.")
-        return given
-    cached = _cached(card, cache_dir)
-    if cached.exists():
-        return cached
-    if card.family == "embedded":
-        raise WeightsNotFoundError(
-            f"the embedded weights of {card.name} are missing from this installation ({cached}); "
-            "install satclip-explore again."
+    if path.is_dir() and not (path / "config.json").exists() and any(path.glob("model_*.h5")):
+        raise ValueError(
+            f"{path} holds zones of GPS2Vec; say which: load_encoder('gps2vec-tag', path=…) or "
+            "'gps2vec-visual'."
         )
-    raise WeightsNotFoundError(
-        f"the weights of {card.name} are not on this machine. Call "
-        f"load_encoder({card.name!r}, download=True), or put {card.filename} from {card.source} "
-        f"at {cached}."
+    if path.is_dir() or path.suffix == ".safetensors":
+        return read_encoder(path, dtype=dtype, device=device)
+    if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
+        return read_mosaiks(path, name=path.stem, dtype=dtype, device=device)
+    content = read_torch_file(path)
+    if is_torchspatial(content):
+        return read_space2vec(path, dtype=dtype, device=device)
+    if is_geoclip(content):
+        return read_geoclip(path, dtype=dtype, device=device)
+    if is_satclip(content):
+        config, state = from_published(content, path.name)
+        return build_encoder(config, state, dtype=dtype, device=device)
+    raise ValueError(
+        f"{path.name} holds no encoder that is known here: SatCLIP, CSP, TorchSpatial or GeoCLIP."
     )
 
 

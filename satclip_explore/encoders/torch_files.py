@@ -1,4 +1,4 @@
-"""Reading published PyTorch files without running the code that a pickle may hold."""
+"""Reading tensors from files of others, without running the code that a pickle may hold."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 MAX_PICKLE_BYTES = 64_000_000
 """Largest description of tensors that is parsed; published files need well under 1 MB."""
@@ -81,6 +83,25 @@ def _check_archive(path: Path) -> None:
             f"{path.name} describes its tensors in {pickles[0].file_size:,} bytes; "
             f"at most {MAX_PICKLE_BYTES:,} are read."
         )
+
+
+def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read every tensor of a safetensors file onto the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}; pass the path of a .safetensors file.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path.name} is damaged and cannot be read as safetensors.") from error
 
 
 def take_tensors(

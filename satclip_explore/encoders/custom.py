@@ -1,0 +1,124 @@
+"""Your own encoder: any function, or any torch module, of longitude and latitude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.encoders.torch_files import weights_hash
+
+ORDERS = {"lonlat": [0, 1], "latlon": [1, 0]}
+
+
+class Custom(LocationEncoder):
+    """A function of places, wrapped; made by `from_callable` and `from_module`."""
+
+    family = "custom"
+
+    def __init__(
+        self,
+        function: Callable[[torch.Tensor], Any],
+        *,
+        name: str,
+        order: str,
+        dtype: str,
+        device: str,
+    ) -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order must be 'lonlat' or 'latlon'; got {order!r}.")
+        self._function, self._order = function, ORDERS[order]
+        self.name = name
+        self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
+        self.embed_dim = 0
+        with torch.no_grad():
+            probe = self.encode(torch.zeros(2, 2, dtype=torch.float64, device=self.device))
+        self.embed_dim = probe.shape[1]
+
+    def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
+        """Encode one chunk of checked places; see `LocationEncoder.encode`."""
+        values = torch.as_tensor(self._function(lonlat[:, self._order]))
+        wrong_width = self.embed_dim and values.shape[-1] != self.embed_dim
+        if values.ndim != 2 or len(values) != len(lonlat) or not values.shape[1] or wrong_width:
+            raise ValueError(
+                f"{self.name} must return one vector per place, shape ({len(lonlat)}, "
+                f"{self.embed_dim or 'D'}); got {tuple(values.shape)}."
+            )
+        return values.to(self.device, self.dtype)
+
+
+def from_callable(
+    function: Callable[[NDArray[np.float64]], Any],
+    *,
+    name: str = "custom",
+    order: str = "lonlat",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> Custom:
+    """Make an encoder of a function.
+
+    Parameters
+    ----------
+    function : callable
+        Places (N, 2), numpy float64 in degrees, to vectors (N, D). It is tried on two places.
+    name : str
+        How results call it.
+    order : {"lonlat", "latlon"}
+        Which coordinate the function takes first.
+    dtype, device : str
+        As in `load_encoder`.
+
+    Raises
+    ------
+    ValueError
+        If it does not return one vector per place, or the order is unknown.
+
+    Examples
+    --------
+    >>> import satclip_explore.encoders.custom as custom
+    >>> custom.from_callable(lambda lonlat: lonlat / 90.0).embed((45.0, -45.0)).tolist()
+    [[0.5, -0.5]]
+    """
+
+    def call(lonlat: torch.Tensor) -> Any:
+        return function(lonlat.cpu().numpy())
+
+    return Custom(call, name=name, order=order, dtype=dtype, device=device)
+
+
+def from_module(
+    module: nn.Module,
+    *,
+    name: str = "custom",
+    order: str = "lonlat",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> Custom:
+    """Make an encoder of a torch module; it is moved and set to evaluation.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Places (N, 2) in degrees, of `dtype`, to vectors (N, D).
+    name, order, dtype, device : str
+        As in `from_callable`.
+
+    Raises
+    ------
+    ValueError
+        If it does not return one vector per place, or the order is unknown.
+    """
+    kind, place = resolve_dtype(dtype), resolve_device(device)
+    module = module.to(place, kind).eval()
+
+    def call(lonlat: torch.Tensor) -> Any:
+        return module(lonlat.to(kind))
+
+    encoder = Custom(call, name=name, order=order, dtype=dtype, device=device)
+    encoder.weights_hash = weights_hash(module.state_dict())
+    return encoder

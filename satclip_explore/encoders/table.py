@@ -1,0 +1,198 @@
+"""Encoders made of precomputed vectors: the nearest one, or read off a grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.encoders.grid_table import GridTable
+from satclip_explore.encoders.torch_files import weights_hash
+from satclip_explore.geo import EARTH_RADIUS_KM, as_lonlat, lonlat_columns, unit_vectors
+
+SAME_PLACE_DEG = 1e-6
+"""Places closer than this, about 10 cm, count as one."""
+
+
+class NearestTable(LocationEncoder):
+    """The vector of the nearest place of a table, within a distance; NaN beyond it.
+
+    Parameters
+    ----------
+    places : array_like or table, shape (M, 2)
+        Degrees, longitude first; each place once.
+    vectors : array_like, shape (M, D)
+        Finite numbers.
+    max_distance_km : float, optional
+        Great-circle distance up to which a place is answered; default any.
+    name, family, dtype, device : str
+        As in `load_encoder`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If SciPy, whose tree finds the nearest place, is not installed.
+    ValueError
+        If shapes disagree, a value is not finite, a place occurs twice, or the distance is not
+        above 0.
+    """
+
+    def __init__(
+        self,
+        places: Any,
+        vectors: ArrayLike,
+        *,
+        max_distance_km: float | None = None,
+        name: str = "table",
+        family: str = "table",
+        dtype: str = "float32",
+        device: str = "auto",
+    ) -> None:
+        try:
+            from scipy.spatial import cKDTree
+        except ImportError as error:
+            raise ModuleNotFoundError(
+                "tables need SciPy to find the nearest place; install it with: pip install scipy"
+            ) from error
+        if max_distance_km is not None and not max_distance_km > 0:
+            raise ValueError(f"max_distance_km must be above 0; got {max_distance_km}.")
+        lonlat, values = check_table(places, vectors)
+        _refuse_duplicates(lonlat)
+        self.name, self.family = name, family
+        self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
+        self.embed_dim = values.shape[1]
+        self.max_distance_km = max_distance_km
+        self._vectors = torch.from_numpy(values)
+        self._tree = cKDTree(unit_vectors(lonlat))
+        self.weights_hash = weights_hash(
+            {"places": torch.from_numpy(lonlat), "vectors": self._vectors}
+        )
+
+    def coverage(self, lonlat: Any) -> NDArray[np.bool_]:
+        """Tell which places have a vector within the distance; see `LocationEncoder.coverage`."""
+        return self._nearest(as_lonlat(lonlat))[1]
+
+    def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
+        """Encode one chunk of checked places; see `LocationEncoder.encode`."""
+        rows, near = self._nearest(lonlat.cpu().numpy())
+        out = self._vectors[torch.from_numpy(rows)].to(self.device, self.dtype)
+        out[torch.from_numpy(~near).to(self.device)] = torch.nan
+        return out
+
+    def _nearest(self, lonlat: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the nearest row of each place, and whether it is near enough."""
+        chord, rows = self._tree.query(unit_vectors(lonlat))
+        distance = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
+        limit = np.inf if self.max_distance_km is None else self.max_distance_km
+        return np.asarray(rows, dtype=np.int64), distance <= limit
+
+
+def from_table(
+    table: Any,
+    vectors: ArrayLike | None = None,
+    *,
+    method: str = "nearest",
+    max_distance_km: float | None = None,
+    name: str = "table",
+    dtype: str = "float32",
+    device: str = "auto",
+) -> LocationEncoder:
+    """Make an encoder of precomputed vectors.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame, xarray.DataArray or array_like
+        A table with coordinates and numeric columns; a raster (lat, lon, embed) as `embed_grid`
+        returns it; or the places alone, with `vectors` beside them.
+    vectors : array_like, shape (M, D), optional
+        One per place, where `table` holds places alone.
+    method : {"nearest", "bilinear"}
+        Bilinear needs a complete, regular grid.
+    max_distance_km : float, optional
+        For nearest: beyond it places have no vector.
+    name, dtype, device : str
+        As in `load_encoder`.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, columns are missing, values are not finite, places occur twice,
+        or a grid is not regular.
+    """
+    if method not in ("nearest", "bilinear"):
+        raise ValueError(f"method must be 'nearest' or 'bilinear'; got {method!r}.")
+    if method == "bilinear" and max_distance_km is not None:
+        raise ValueError("max_distance_km goes with method='nearest' only.")
+    if hasattr(table, "dims") and {"lat", "lon"} <= set(table.dims):
+        raster = table.transpose("lat", "lon", ...)
+        lon, lat, values = raster["lon"].to_numpy(), raster["lat"].to_numpy(), raster.to_numpy()
+        if method == "bilinear":
+            return GridTable(lon, lat, values, name=name, dtype=dtype, device=device)
+        grid_lat, grid_lon = np.meshgrid(lat, lon, indexing="ij")
+        known = np.isfinite(values).all(axis=2).ravel()
+        places = np.stack([grid_lon.ravel(), grid_lat.ravel()], axis=1)[known]
+        vectors = values.reshape(-1, values.shape[2])[known]
+    else:
+        places, vectors = (table, vectors) if vectors is not None else split_table(table)
+    if method == "bilinear":
+        grid = _regular_grid(*check_table(places, vectors))
+        return GridTable(*grid, name=name, dtype=dtype, device=device)
+    return NearestTable(
+        places, vectors, max_distance_km=max_distance_km, name=name, dtype=dtype, device=device
+    )
+
+
+def split_table(frame: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Split a data frame into places and the numeric columns beside them."""
+    if not hasattr(frame, "columns"):
+        raise ValueError("give vectors= beside the places, or a table that holds both.")
+    names = lonlat_columns(frame.columns)
+    rest = frame.drop(columns=list(names or ())).select_dtypes("number")
+    rest = rest[[c for c in rest.columns if not str(c).startswith("Unnamed:")]]
+    return as_lonlat(frame), rest.to_numpy()
+
+
+def check_table(places: Any, vectors: ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Check places and their vectors; returns (M, 2) degrees and (M, D) float."""
+    lonlat, values = as_lonlat(places), np.asarray(vectors)
+    if values.dtype != np.float64:
+        values = values.astype(np.float32)
+    if values.ndim != 2 or len(values) != len(lonlat) or values.size == 0:
+        raise ValueError(
+            f"a table needs one vector per place, shape ({len(lonlat)}, D) with D at least 1; "
+            f"got {values.shape}."
+        )
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise ValueError(f"vectors must be finite; row {row} is not.")
+    return lonlat, np.ascontiguousarray(values)
+
+
+def _refuse_duplicates(lonlat: NDArray[np.float64]) -> None:
+    cells = np.round(lonlat / SAME_PLACE_DEG).astype(np.int64)
+    _, first, counts = np.unique(cells, axis=0, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        lon, lat = lonlat[first[np.argmax(counts > 1)]]
+        raise ValueError(
+            f"every place may occur once; {int((counts - 1).sum())} rows repeat one, e.g. "
+            f"lon {lon:g}, lat {lat:g}."
+        )
+
+
+def _regular_grid(
+    lonlat: NDArray[np.float64], values: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]:
+    """Arrange a complete table as (lon, lat, vectors)."""
+    _refuse_duplicates(lonlat)
+    (lon, column), (lat, row) = (np.unique(c, return_inverse=True) for c in lonlat.T)
+    if lon.size * lat.size != len(lonlat):
+        raise ValueError(
+            f"method='bilinear' needs a complete grid; {len(lonlat)} places do not fill "
+            f"{lat.size} x {lon.size}. Use method='nearest'."
+        )
+    grid = np.empty((lat.size, lon.size, values.shape[1]), dtype=values.dtype)
+    grid[row, column] = values
+    return lon, lat, grid

@@ -1,0 +1,147 @@
+"""Where the weights of registered encoders are: given, in the cache, or fetched when asked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from satclip_explore.encoders.cards import EncoderCard
+from satclip_explore.encoders.download import (
+    DownloadError,
+    download_file,
+    file_sha256,
+    path_inside,
+)
+
+DEFAULT_CACHE = Path("~/.cache/satclip_explore")
+EMBEDDED = Path(__file__).resolve().parents[1] / "data"
+
+
+class WeightsNotFoundError(FileNotFoundError, ValueError):
+    """The weights of a registered encoder are not on this machine; says how to get them."""
+
+
+def is_at_hand(card: EncoderCard, cache_dir: str | Path | None) -> bool:
+    """Tell whether a card's encoder loads without a download."""
+    return card.family == "baseline" or _cached(card, cache_dir).exists()
+
+
+def locate(
+    card: EncoderCard, path: str | Path | None, cache_dir: str | Path | None, download: bool
+) -> Path:
+    """Find a card's weights: the given path, the cache, and only then the network if allowed.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If they are nowhere; says how to get them.
+    DownloadError
+        If they cannot be fetched.
+    """
+    if path is not None:
+        given = Path(path).expanduser()
+        # A folder may stand for the published file in it.
+        if given.is_dir() and (given / card.filename).is_file():
+            given /= card.filename
+        if not given.exists():
+            raise WeightsNotFoundError(f"no weights of {card.name} at {given}.")
+        return given
+    cached = _cached(card, cache_dir)
+    if cached.exists():
+        return cached
+    if card.family == "embedded":
+        raise WeightsNotFoundError(
+            f"the embedded weights of {card.name} are missing from this installation ({cached}); "
+            "install satclip-explore again."
+        )
+    if card.manual:
+        raise WeightsNotFoundError(
+            f"the weights of {card.name} can only be downloaded by hand: {card.manual}; "
+            f"put it at {cached} or pass path=."
+        )
+    if not download:
+        raise WeightsNotFoundError(
+            f"the weights of {card.name} are not on this machine. Call "
+            f"load_encoder({card.name!r}, download=True), or put {card.filename} from "
+            f"{card.source} at {cached}."
+        )
+    return fetch(card, cached)
+
+
+def fetch(card: EncoderCard, path: Path) -> Path:
+    """Download a card's weights to `path` and remember their hash.
+
+    Raises
+    ------
+    DownloadError
+        If it fails, or the file does not have the expected hash: the card's, else that of the first
+        download, else the one that the hub states.
+    """
+    record = path.with_name(path.name + ".sha256")
+    seen = record.read_text(encoding="utf-8").strip() if record.is_file() else ""
+    expected = card.sha256 or seen or None
+    if card.repo_id:
+        stated = fetch_from_hub(card.repo_id, card.filename, card.revision, path)
+        expected = expected or stated
+    else:
+        download_file(card.url, path, sha256=expected)
+    got = file_sha256(path)
+    if expected is not None and got != expected:
+        path.unlink()
+        raise DownloadError(
+            f"{card.filename} is not the expected file (SHA-256 {got[:12]}…, expected "
+            f"{expected[:12]}…) and was removed."
+        )
+    record.write_text(got + "\n", encoding="utf-8")
+    return path
+
+
+def fetch_from_hub(repo_id: str, filename: str, revision: str, path: Path) -> str | None:
+    """Fetch a file of the Hugging Face hub with its own client: a bar, resumed where it was cut.
+
+    Parameters
+    ----------
+    repo_id, filename, revision : str
+        Where it is on the hub.
+    path : Path
+        Where to put it; its name must be `filename`.
+
+    Returns
+    -------
+    str or None
+        The SHA-256 that the hub states for the file, where it states one.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If huggingface_hub is not installed.
+    DownloadError
+        If it cannot be fetched.
+    """
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "downloads from the Hugging Face hub need huggingface_hub; install it with: "
+            "pip install huggingface_hub"
+        ) from error
+    try:
+        facts = get_hf_file_metadata(hf_hub_url(repo_id, filename, revision=revision))
+        hf_hub_download(
+            repo_id, filename, revision=facts.commit_hash or revision, local_dir=path.parent
+        )
+    # The client lets errors of its own, of its HTTP library and of the system through.
+    except Exception as error:
+        raise DownloadError(
+            f"{filename} could not be fetched from huggingface.co/{repo_id} "
+            f"({type(error).__name__}); check the connection and call again, what arrived is kept."
+        ) from error
+    # Large files are tagged with their SHA-256, small ones with a git hash of 40 digits.
+    return facts.etag if re.fullmatch(r"[0-9a-f]{64}", facts.etag or "") else None
+
+
+def _cached(card: EncoderCard, cache_dir: str | Path | None) -> Path:
+    if card.family == "embedded":
+        return EMBEDDED / card.name
+    root = Path(cache_dir if cache_dir is not None else DEFAULT_CACHE)
+    return path_inside(root, "encoders", card.name, card.filename)
