@@ -213,13 +213,13 @@ class Grid:
         return cls((lon_min, lat_min, lon_max, lat_max), (height, width))
 
     @property
-    def lon(self) -> NDArray[np.float64]:
+    def lon(self) -> NDArray[Any]:
         """Longitudes of the pixel centers, shape (W,), increasing, degrees, not wrapped."""
         lon_min, _, lon_max, _ = self.bounds
         return lon_min + (np.arange(self.shape[1]) + 0.5) * ((lon_max - lon_min) / self.shape[1])
 
     @property
-    def lat(self) -> NDArray[np.float64]:
+    def lat(self) -> NDArray[Any]:
         """Latitudes of the pixel centers, shape (H,), decreasing, degrees."""
         _, lat_min, _, lat_max = self.bounds
         return lat_max - (np.arange(self.shape[0]) + 0.5) * ((lat_max - lat_min) / self.shape[0])

@@ -15,6 +15,7 @@ from satclip_explore.atlas import load_atlas
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import one_place, unit_rows
 from satclip_explore.geo import as_lonlat, great_circle_km
+from satclip_explore.provenance import provenance
 from satclip_explore.regions import region as find_region
 
 
@@ -77,7 +78,7 @@ class NeighborIndex:
         allowed &= np.isfinite(similarity)
         rows = self._best(np.where(allowed, similarity, -np.inf), n_neighbors, spacing_km)
         found = self.places.iloc[rows].drop(columns=["lon", "lat"], errors="ignore")
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "lon": self.lonlat[rows, 0],
                 "lat": self.lonlat[rows, 1],
@@ -86,6 +87,8 @@ class NeighborIndex:
                 **{name: found[name].to_numpy() for name in found},
             }
         )
+        table.attrs = provenance(self.encoder, place=tuple(place[0].tolist()))
+        return table
 
     def _best(self, score: NDArray[Any], n_neighbors: int, spacing_km: float) -> NDArray[np.intp]:
         """Return the rows of the highest scores, best first, each `spacing_km` apart."""

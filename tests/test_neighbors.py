@@ -18,6 +18,7 @@ def test_the_best_comes_first_and_is_exact(tiny_encoder, table):
     cosine = embeddings @ query / np.linalg.norm(embeddings, axis=1) / np.linalg.norm(query)
     assert found["name"].tolist() == [table["name"][row] for row in np.argsort(-cosine)]
     np.testing.assert_allclose(found["similarity"], np.sort(cosine)[::-1], rtol=0, atol=1e-6)
+    assert found.attrs["encoder"] == "tiny-l5"
     assert list(found.columns[:4]) == ["lon", "lat", "similarity", "distance_km"]
 
 
