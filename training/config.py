@@ -47,6 +47,8 @@ class FeatureConfig:
     """Edges of the nested squares whose statistics describe a place, in km, increasing."""
     components: int = 16
     """Whitened components kept of each scale; 0 only standardizes the features."""
+    scale_weights: tuple[float, ...] = ()
+    """Relative weights of the scales, small to large, in the regression loss; empty: all alike."""
     component_power: float = 0.5
     """0 gives the components their own variance, 1 makes them all weigh the same."""
     copies: int = 1
@@ -303,6 +305,12 @@ def check(config: PretrainConfig) -> None:
     scales = config.features.scales_km
     if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
         raise ValueError(f"scales_km must be positive and increasing; got {scales}.")
+    weights = config.features.scale_weights
+    if weights and (len(weights) != len(scales) or not all(w > 0 for w in weights)):
+        raise ValueError(
+            f"scale_weights must be {len(scales)} positive numbers, one for each scale; got "
+            f"{weights}."
+        )
     if config.training.maximum_scale < config.training.initial_scale:
         raise ValueError(
             f"maximum_scale must not be below initial_scale ({config.training.initial_scale}); "

@@ -95,6 +95,7 @@ def test_a_name_that_resembles_nothing_lists_what_is_known():
         ("[features]\nscales_km = []", "scales_km must be positive and increasing"),
         ("[features]\nscales_km = [10, 10]", "scales_km must be positive and increasing"),
         ("[features]\nscales_km = [0, 10]", "scales_km must be positive and increasing"),
+        ("[features]\nscale_weights = [1, 2]", "scale_weights must be 6 positive numbers"),
         ("name = 3", "name must be text"),
         ("[imagery]\nsource = 'landsat'", "source must be one of .*'blue-marble'.*got 'landsat'"),
         ("[training]\nwarmup = 1.0", "warmup is a share"),
@@ -113,7 +114,9 @@ def test_files_that_cannot_work_are_refused_with_the_reason(tmp_path, text, mess
 
 
 def test_a_missing_file_lists_the_known_names():
-    with pytest.raises(FileNotFoundError, match="known: laptop, mini-l10, mini-l40, satclip-l10, satclip-l40"):
+    with pytest.raises(
+        FileNotFoundError, match="known: laptop, mini-l10, mini-l40, satclip-l10, satclip-l40"
+    ):
         load_config("laptp")
 
 

@@ -1,0 +1,126 @@
+"""The state of a run on disk: written whole or not at all, refused when it does not fit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from satclip_explore import __version__
+from satclip_explore.encoders.torch_files import read_torch_file
+
+STATE_FILE = "training.pt"
+FORMAT_VERSION = 1
+
+FREE_SETTINGS = {"root", "device", "tensorboard", "allow_missing", "loss_chunk", "description"}
+"""Settings that may differ when a run goes on: they do not decide its result."""
+
+
+def write_state(folder: Path, state: dict[str, Any]) -> None:
+    """Replace the state of a run in one step.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the run.
+    state : dict
+        Tensors and plain values.
+
+    Raises
+    ------
+    OSError
+        If the disk is full; the former state is untouched.
+    """
+    partial = folder / f"{STATE_FILE}.partial"
+    try:
+        with partial.open("wb") as stream:
+            torch.save({"format_version": FORMAT_VERSION, **state}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, folder / STATE_FILE)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        number = error.errno if isinstance(error, OSError) else None
+        raise OSError(
+            number or errno.EIO,
+            f"cannot write the checkpoint at {folder} ({error}); the one before it is untouched. "
+            "Free some space and run the same call again: it goes on from there",
+        ) from error
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """Read the state of a run, or None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or of another format.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return None
+    state = read_torch_file(path)
+    if state.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {state.get('format_version')!r:.60}; this version reads "
+            f"{FORMAT_VERSION}. Pass fresh=True to start over."
+        )
+    return state
+
+
+def check_settings(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with settings that are not those of the run.
+
+    Parameters
+    ----------
+    stored, wanted : dict
+        Nested settings, as `PretrainConfig.to_dict` gives them.
+    folder : pathlib.Path
+        Of the run, for the message.
+
+    Raises
+    ------
+    ValueError
+        If a setting differs that decides the result.
+    """
+    before, now = _flat(stored), _flat(wanted)
+    for name in now.keys() | before.keys():
+        if name in FREE_SETTINGS or before.get(name) == now.get(name):
+            continue
+        raise ValueError(
+            f"{folder} holds a run with {name}={before.get(name)!r:.60}; got "
+            f"{now.get(name)!r:.60}. Pass fresh=True to start over, or another output folder."
+        )
+
+
+def _flat(tree: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value)
+        else:
+            flat[key] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def revision() -> str:
+    """Name the version of this code: the git commit of a checkout, else the package's version."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return __version__
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return found.stdout.strip()

@@ -1,0 +1,303 @@
+"""The loop: steps, epochs, validation, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from satclip_explore.encoders.checkpoint import save_encoder
+from satclip_explore.encoders.satclip import SatCLIP
+from training.batches import PlacePairs
+from training.checkpointing import check_settings, read_state, revision, write_state
+from training.config import PretrainConfig, TrainingConfig
+from training.features import Cancelled
+from training.model import ContrastiveModel, location_encoder
+from training.processes import Processes
+from training.validation import Retrieval, retrieval
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.
+
+    Parameters
+    ----------
+    stage : str
+        "features" while the cache is filled, "training" after that.
+    step, steps : int
+        Optimizer steps, or blocks of features, done and in all.
+    epoch, epochs : int
+        Finished epochs, and in all.
+    loss : float
+        Of the last step; the mean over the epoch in `on_epoch`; NaN before the first.
+    logit_scale : float
+        Learned inverse temperature.
+    learning_rate : float
+        Of the last step.
+    places_per_second : float
+        Pairs, or images described, per second in this session.
+    seconds_left : float
+        Estimate; NaN before the first step.
+    validation : Retrieval or None
+        At the end of an epoch.
+    encoder : SatCLIP or None
+        The location encoder as it is at the end of an epoch.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float = math.nan
+    logit_scale: float = math.nan
+    learning_rate: float = 0.0
+    places_per_second: float = 0.0
+    seconds_left: float = math.nan
+    validation: Retrieval | None = None
+    encoder: SatCLIP | None = None
+
+
+Callback = Callable[[Progress], None]
+
+
+def rate_at(step: int, steps: int, training: TrainingConfig) -> float:
+    """Return the learning rate of a step: a linear rise, then a cosine down to zero."""
+    rise = max(1, round(training.warmup * steps))
+    if step < rise:
+        return training.learning_rate * (step + 1) / rise
+    done = (step - rise) / max(1, steps - rise)
+    return training.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+class Loop:
+    """One run.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        Settings, with the precision already decided.
+    pairs : PlacePairs
+        Training and validation pairs.
+    groups : tuple of int
+        Widths of the groups of image features.
+    description : dict
+        Of the data; stored in checkpoints.
+    folder : pathlib.Path
+        Checkpoints go here.
+    processes : Processes
+        This one among all.
+    """
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        pairs: PlacePairs,
+        groups: tuple[int, ...],
+        description: dict[str, Any],
+        folder: Path,
+        processes: Processes,
+    ) -> None:
+        self.config, self.pairs, self.folder, self.processes = config, pairs, folder, processes
+        self.description = description
+        self.epoch, self.seconds = 0, 0.0
+        self.history: list[dict[str, Any]] = []
+        self.steps = config.training.epochs * pairs.steps_per_epoch
+        self.model = ContrastiveModel(config, groups).to(processes.device)
+        self.low_precision = config.training.precision == "bfloat16"
+        if self.low_precision:
+            self.model.matmul_dtype = torch.bfloat16
+        self.optimizer = self._optimizer()
+        self._resumed = self._resume()
+        if not self._resumed:
+            pairs.fit(self.model)
+        pairs.load(self.model)
+        self.parallel: nn.Module = self.model
+        if processes.count > 1:
+            self.parallel = nn.parallel.DistributedDataParallel(self.model, broadcast_buffers=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.config.training.epochs
+
+    def run(
+        self, on_step: Callback | None, on_epoch: Callback | None, cancel: Event | None
+    ) -> None:
+        """Train until the last epoch; raise `Cancelled` when asked to stop."""
+        self._started, self._done_before = time.perf_counter(), self.epoch
+        if self._resumed and self.processes.is_first:
+            # A process killed between the two files leaves an older encoder.
+            save_encoder(location_encoder(self.model, self.config), self.folder, card=self.card())
+        while not self.finished:
+            before = time.perf_counter()
+            loss = self._train_epoch(on_step, cancel)
+            self.epoch += 1
+            found = self.validate()
+            self.seconds += time.perf_counter() - before
+            self.history.append({"epoch": self.epoch, "loss": loss, **asdict(found)})
+            encoder = location_encoder(self.model, self.config)
+            if self.processes.is_first:
+                self.save(encoder)
+                if on_epoch is not None:
+                    step = self.epoch * self.pairs.steps_per_epoch
+                    on_epoch(self._progress(step, loss, found, encoder))
+            self.processes.wait()
+
+    def _train_epoch(self, on_step: Callback | None, cancel: Event | None) -> float:
+        self.parallel.train()
+        losses = []
+        own = self.pairs.own(self.processes.rank, self.processes.count)
+        step = self.epoch * self.pairs.steps_per_epoch
+        seed = [self.config.training.seed, 6, self.epoch, self.processes.rank]
+        rng = np.random.default_rng(seed)
+        for rows, versions in self.pairs.epoch(self.epoch):
+            if self.processes.any(cancel is not None and cancel.is_set()):
+                raise Cancelled(f"stopped in epoch {self.epoch + 1}.")
+            loss = self._step(step, *self.pairs.batch(rows[own], versions[own], rng))
+            losses.append(loss)
+            step += 1
+            if on_step is not None and self.processes.is_first:
+                on_step(self._progress(step, loss))
+        return float(np.mean(losses))
+
+    def _step(self, step: int, harmonics: torch.Tensor, whitened: torch.Tensor) -> float:
+        training = self.config.training
+        rate = rate_at(step, self.steps, training)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["relative_rate"]
+        with torch.autocast(harmonics.device.type, torch.bfloat16, enabled=self.low_precision):
+            on_land = self.pairs.batch_on_land // self.processes.count
+            losses = self.parallel(harmonics, whitened, on_land)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        if training.gradient_clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        self.optimizer.step()
+        self.model.clamp_scale()
+        loss = self.processes.mean(losses.total.detach())
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss} at step {step + 1}; lower learning_rate (now "
+                f"{training.learning_rate:g}) and start over with fresh=True."
+            )
+        return loss
+
+    @torch.no_grad()
+    def validate(self) -> Retrieval:
+        """Retrieve the unseen pairs, in float32."""
+        self.model.eval()
+        locations, images = [], []
+        for start in range(0, len(self.pairs.validation), 4096):
+            harmonics, whitened = self.pairs.unseen(slice(start, start + 4096))
+            image, location = self.model.compare(harmonics, whitened)
+            images.append(image)
+            locations.append(location)
+        return retrieval(torch.cat(images), torch.cat(locations), float(self.model.logit_scale))
+
+    def save(self, encoder: SatCLIP) -> None:
+        """Write the state of the run, then the encoder that `load_encoder` opens."""
+        write_state(
+            self.folder,
+            {
+                "config": self.config.to_dict(),
+                "description": self.description,
+                "revision": revision(),
+                "epoch": self.epoch,
+                "step": self.epoch * self.pairs.steps_per_epoch,
+                "seconds": self.seconds,
+                "history": self.history,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "random_state": torch.get_rng_state(),
+            },
+        )
+        save_encoder(encoder, self.folder, card=self.card())
+
+    def card(self) -> dict[str, Any]:
+        """Return the model card: data, settings, effort and retrieval, as plain JSON."""
+        return {
+            "data": self.description,
+            "settings": self.config.to_dict(),
+            "seed": self.config.training.seed,
+            "training_places": len(self.pairs.training),
+            "unusable_images": self.pairs.unusable,
+            "epochs": self.epoch,
+            "steps": self.epoch * self.pairs.steps_per_epoch,
+            "training_minutes": round(self.seconds / 60.0, 2),
+            "validation": self.history[-1] if self.history else {},
+            "revision": revision(),
+            "torch": torch.__version__,
+        }
+
+    def _resume(self) -> bool:
+        state = read_state(self.folder)
+        if state is None:
+            return False
+        check_settings(state["config"], self.config.to_dict(), self.folder)
+        if state["description"] != self.description:
+            raise ValueError(
+                f"{self.folder} holds a run on other images or features than these. Pass "
+                "fresh=True to start over, or another output folder."
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"the checkpoint in {self.folder} has weights of other shapes than these settings "
+                "make. Pass fresh=True to start over."
+            ) from error
+        torch.set_rng_state(state["random_state"])
+        self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
+        self.history = list(state["history"])
+        return True
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        training = self.config.training
+        first = list(self.model.network.layers[0].parameters())
+        scale = self.model.logit_scale
+        apart = {id(p) for p in [*first, scale]}
+        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in apart]
+        groups: list[dict[str, Any]] = [
+            {"params": first, "relative_rate": training.first_layer_rate},
+            {"params": others, "relative_rate": 1.0},
+        ]
+        if scale.requires_grad:
+            groups.append({"params": [scale], "relative_rate": 1.0, "weight_decay": 0.0})
+        return torch.optim.AdamW(
+            groups, lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=training.weight_decay
+        )
+
+    def _progress(
+        self,
+        step: int,
+        loss: float,
+        validation: Retrieval | None = None,
+        encoder: SatCLIP | None = None,
+    ) -> Progress:
+        done = step - self._done_before * self.pairs.steps_per_epoch
+        passed = time.perf_counter() - self._started
+        return Progress(
+            stage="training",
+            step=step,
+            steps=self.steps,
+            epoch=step // self.pairs.steps_per_epoch,
+            epochs=self.config.training.epochs,
+            loss=loss,
+            logit_scale=float(self.model.logit_scale.detach().exp()),
+            learning_rate=rate_at(step - 1, self.steps, self.config.training),
+            places_per_second=done * self.config.training.batch_size / passed,
+            seconds_left=passed / done * (self.steps - step),
+            validation=validation,
+            encoder=encoder,
+        )

@@ -1,0 +1,313 @@
+"""What is trained: the location encoder, the image head on top of fixed features, the scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.siren import Siren
+from training.config import PretrainConfig
+from training.loss import contrastive_loss
+
+SPREAD_FLOOR = 0.01
+"""Added to standard deviations, in units of the features: columns that hardly vary stay small."""
+
+CLIP_AT = 5.0
+"""Largest whitened component: one odd place must not rule a batch."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a batch gives: the loss to descend, and its parts.
+
+    Parameters
+    ----------
+    total, contrastive, regression, position : torch.Tensor, scalar
+        Weighted sum, and its parts before weighting.
+    """
+
+    total: torch.Tensor
+    contrastive: torch.Tensor
+    regression: torch.Tensor
+    position: torch.Tensor
+
+
+class Whitening(nn.Module):
+    """A fixed linear map that makes features comparable, fitted once on training images.
+
+    Parameters
+    ----------
+    groups : tuple of int
+        Widths of the groups of columns, whitened one by one.
+    components : int
+        Principal components kept of each group; 0 only standardizes the columns.
+    """
+
+    mean: torch.Tensor
+    weight: torch.Tensor
+    variances: torch.Tensor
+
+    def __init__(self, groups: tuple[int, ...], components: int) -> None:
+        super().__init__()
+        self.groups, self.components = groups, components
+        self.kept = [min(components, width) if components else width for width in groups]
+        self.dim = sum(self.kept)
+        self.register_buffer("mean", torch.zeros(sum(groups)))
+        self.register_buffer("weight", torch.zeros(sum(groups), self.dim))
+        self.register_buffer("variances", torch.ones(self.dim))
+
+    def fit(self, features: NDArray[np.floating]) -> None:
+        """Fit on features of training images, shape (n, D)."""
+        values = np.asarray(features, dtype=np.float64)
+        mean, spread = values.mean(axis=0), values.std(axis=0) + SPREAD_FLOOR
+        scaled = (values - mean) / spread
+        weight, found = np.zeros(self.weight.shape), []
+        start = column = 0
+        for width, kept in zip(self.groups, self.kept, strict=True):
+            part = slice(start, start + width)
+            directions, variances = self._directions(scaled[:, part])
+            weight[part, column : column + kept] = directions / spread[part, None]
+            found.append(variances)
+            start, column = start + width, column + kept
+        self.mean.copy_(torch.from_numpy(mean))
+        self.weight.copy_(torch.from_numpy(weight))
+        self.variances.copy_(torch.from_numpy(np.concatenate(found)))
+
+    def relevance(self, power: float, weights: tuple[float, ...] = ()) -> torch.Tensor:
+        """Weigh the components, shape (K,); their mean square is 1.
+
+        Parameters
+        ----------
+        power : float
+            0 leaves a component its share of its group's variance, 1 makes all weigh the same.
+        weights : tuple of float
+            One for each group; empty gives every group the same.
+        """
+        groups = self.variances.pow(1 - power).split(self.kept)
+        squares = [float(weight) ** 2 for weight in weights or (1.0,) * len(groups)]
+        shares = [g / g.sum() * w for g, w in zip(groups, squares, strict=True)]
+        return (torch.cat(shares) * (self.dim / sum(squares))).sqrt()
+
+    def _directions(self, scaled: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        if not self.components:
+            return np.eye(scaled.shape[1]), np.ones(scaled.shape[1])
+        variances, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+        order = np.argsort(variances)[::-1][: self.components]
+        kept = np.maximum(variances[order], 1e-9)
+        return vectors[:, order] / np.sqrt(kept), kept
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features, shape (n, D), to whitened components, shape (n, K), clipped."""
+        whitened = (features.float() - self.mean) @ self.weight
+        return whitened.clamp(-CLIP_AT, CLIP_AT)
+
+
+class ContrastiveModel(nn.Module):
+    """Location encoder and image head, with the loss between them.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        Sizes, loss weights and seed.
+    groups : tuple of int
+        Widths of the groups of image features.
+    """
+
+    def __init__(self, config: PretrainConfig, groups: tuple[int, ...]) -> None:
+        super().__init__()
+        location, training = config.location, config.training
+        self.settings = training
+        self.matmul_dtype = torch.float32
+        self.network = Siren(
+            location.legendre_polys**2,
+            location.hidden_dim,
+            location.embed_dim,
+            location.num_layers,
+            w0_initial=location.w0_initial,
+            w0=location.w0,
+            seed=training.seed,
+        )
+        self.power, self.weights = config.features.component_power, config.features.scale_weights
+        self.whitening = Whitening(groups, config.features.components)
+        generator = torch.Generator().manual_seed(training.seed + 1)
+        self.head = image_head(
+            self.whitening.dim, training.head, training.head_dim, location.embed_dim, generator
+        )
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(training.initial_scale)))
+        self.decoder = seeded_linear(location.embed_dim, self.whitening.dim, generator)
+        self.position = PositionLoss(location.embed_dim, training.position_polys, generator)
+        self.logit_scale.requires_grad_(training.contrastive_weight > 0)
+        self.head.requires_grad_(training.contrastive_weight > 0)
+        self.decoder.requires_grad_(training.regression_weight > 0)
+        self.position.requires_grad_(training.position_weight > 0)
+
+    def image_features(self, whitened: torch.Tensor) -> torch.Tensor:
+        """Normalized features of images from whitened components, (n, embed_dim), float32."""
+        mapped = self.head(whitened * self.whitening.relevance(self.power))
+        return nn.functional.normalize(mapped.float(), dim=1)
+
+    def regression_relevance(self) -> torch.Tensor:
+        """Weights of the components in the regression loss, shape (K,)."""
+        return self.whitening.relevance(self.settings.regression_power, self.weights)
+
+    def compare(
+        self, harmonics: torch.Tensor, whitened: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return normalized features of images and of locations, (n, D) each, to be matched.
+
+        Without a contrastive loss no joint space is learned; the image features themselves are
+        then matched with those that the embeddings predict.
+        """
+        embeddings = self.network(harmonics)
+        if self.settings.contrastive_weight:
+            return self.image_features(whitened), nn.functional.normalize(embeddings, dim=1)
+        relevance = self.regression_relevance()
+        predicted = self.decoder(embeddings) * relevance
+        return (
+            nn.functional.normalize(whitened * relevance, dim=1),
+            nn.functional.normalize(predicted, dim=1),
+        )
+
+    def forward(
+        self, harmonics: torch.Tensor, whitened: torch.Tensor, on_land: int | None = None
+    ) -> Losses:
+        """Compute the losses of a batch of pairs.
+
+        Parameters
+        ----------
+        harmonics : torch.Tensor, shape (B, L²)
+            Of the locations, damped.
+        whitened : torch.Tensor, shape (B, K)
+            Components of the images.
+        on_land : int, optional
+            The first so many pairs enter the contrastive loss; default all.
+        """
+        settings = self.settings
+        embeddings = self.network(harmonics).float()
+        contrastive = regression = position = embeddings.new_zeros(())
+        if settings.contrastive_weight:
+            contrastive = contrastive_loss(
+                self.image_features(whitened[:on_land]),
+                nn.functional.normalize(embeddings[:on_land], dim=1),
+                self.logit_scale,
+                chunk_size=settings.loss_chunk,
+                matmul_dtype=self.matmul_dtype,
+            )
+        if settings.regression_weight:
+            error = self.decoder(embeddings).float() - whitened
+            regression = (error * self.regression_relevance()).square().mean()
+        if settings.position_weight:
+            position = self.position(embeddings, harmonics)
+        total = (
+            settings.contrastive_weight * contrastive
+            + settings.regression_weight * regression
+            + settings.position_weight * position
+        )
+        return Losses(total, contrastive, regression, position)
+
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """Keep the learned inverse temperature between 1 and its maximum."""
+        self.logit_scale.clamp_(0.0, math.log(self.settings.maximum_scale))
+
+
+class PositionLoss(nn.Module):
+    """How badly the lowest harmonics of a place follow, linearly, from its embedding.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Length of an embedding.
+    polys : int
+        Degrees 1 … polys-1 are predicted, standardized over the training places; degree l weighs
+        1 / (1 + l).
+    generator : torch.Generator
+        Of the initial weights.
+    """
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+    relevance: torch.Tensor
+
+    def __init__(self, embed_dim: int, polys: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.decoder = seeded_linear(embed_dim, polys**2, generator)
+        relevance = degree_factors(polys, 1.0)
+        relevance[0] = 0.0
+        self.register_buffer("mean", torch.zeros(polys**2))
+        self.register_buffer("spread", torch.ones(polys**2))
+        self.register_buffer("relevance", relevance / relevance.norm())
+
+    def fit(self, harmonics: torch.Tensor) -> None:
+        """Take mean and spread from the harmonics of training places, shape (n, ≥ polys²)."""
+        lowest = harmonics[:, : len(self.mean)].double()
+        self.mean.copy_(lowest.mean(dim=0))
+        self.spread.copy_(lowest.std(dim=0).clamp_min(1e-6))
+
+    def forward(self, embeddings: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
+        """Return the weighted squared error; about 1 when nothing is known."""
+        wanted = (harmonics[:, : len(self.mean)].float() - self.mean) / self.spread
+        error = (self.decoder(embeddings).float() - wanted) * self.relevance
+        return error.square().sum(dim=1).mean()
+
+
+def degree_factors(legendre_polys: int, damping: float) -> torch.Tensor:
+    """Return the factor of every harmonic, (1 + l)^-damping, shape (L²,), float32."""
+    l = torch.arange(legendre_polys, dtype=torch.float64)
+    return (1.0 + l).pow(-damping).repeat_interleave(2 * torch.arange(legendre_polys) + 1).float()
+
+
+def location_encoder(model: ContrastiveModel, config: PretrainConfig) -> SatCLIP:
+    """Copy the location encoder out of a model, as everybody uses it: plain harmonics, float32.
+
+    The damping of the harmonics is folded into the first layer.
+    """
+    location = config.location
+    network = Siren(
+        location.legendre_polys**2,
+        location.hidden_dim,
+        location.embed_dim,
+        location.num_layers,
+        w0_initial=location.w0_initial,
+        w0=location.w0,
+        seed=None,
+    )
+    network.load_state_dict({k: v.detach().cpu() for k, v in model.network.state_dict().items()})
+    factors = degree_factors(location.legendre_polys, location.degree_damping)
+    with torch.no_grad():
+        network.hidden_layers[0].weight.mul_(factors)
+    return SatCLIP(
+        network,
+        location.legendre_polys,
+        harmonics_calculation=location.harmonics_calculation,
+        name=config.name,
+    )
+
+
+def image_head(
+    in_dim: int, kind: str, hidden_dim: int, embed_dim: int, generator: torch.Generator
+) -> nn.Module:
+    """Build the trainable part of the image encoder."""
+    if kind == "linear":
+        return seeded_linear(in_dim, embed_dim, generator)
+    return nn.Sequential(
+        seeded_linear(in_dim, hidden_dim, generator),
+        nn.GELU(),
+        seeded_linear(hidden_dim, embed_dim, generator),
+    )
+
+
+@torch.no_grad()
+def seeded_linear(in_dim: int, out_dim: int, generator: torch.Generator) -> nn.Linear:
+    """Make torch's usual linear layer, drawn from a generator instead of the global state."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, in_dim, out_dim)
+    limit = 1.0 / math.sqrt(in_dim)
+    layer.weight.uniform_(-limit, limit, generator=generator)
+    layer.bias.uniform_(-limit, limit, generator=generator)
+    return layer

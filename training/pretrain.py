@@ -1,0 +1,231 @@
+"""Pretrain a location encoder: from imagery to a folder that `load_encoder` opens."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+
+from training.batches import PlacePairs
+from training.checkpointing import STATE_FILE, read_state
+from training.config import PretrainConfig, load_config
+from training.events import with_events
+from training.extractors import open_extractor
+from training.features import Cancelled, FeatureProgress, Features, cached_features
+from training.loop import Callback, Loop, Progress
+from training.processes import Processes, processes
+
+__all__ = ["Cancelled", "Progress", "pretrain"]
+
+
+def pretrain(
+    config: str | Path | PretrainConfig = "laptop",
+    *,
+    data: str | Path | None = None,
+    output: str | Path | None = None,
+    cache: str | Path | None = None,
+    on_step: Callback | None = None,
+    on_epoch: Callback | None = None,
+    cancel: Event | None = None,
+    fresh: bool = False,
+    download: bool = False,
+    **settings: Any,
+) -> Path:
+    """Train a location encoder against imagery.
+
+    Calling it again with the same settings goes on where it stopped, at the last finished epoch,
+    and ends in the same weights.
+
+    Parameters
+    ----------
+    config : str, pathlib.Path or PretrainConfig
+        A name in training/configs, a TOML file, or a configuration.
+    data : str or pathlib.Path, optional
+        Folder of the imagery.
+    output : str or pathlib.Path, optional
+        Folder of the result; default runs/<name>.
+    cache : str or pathlib.Path, optional
+        Folder of the image features; default `features` beside the result.
+    on_step, on_epoch : callable, optional
+        Called with a `Progress` after every step (or block of features) and every epoch.
+    cancel : threading.Event, optional
+        Set it to stop; the last checkpoint stays.
+    fresh : bool
+        Start over, whatever the folder holds.
+    download : bool
+        Whether weights of the image encoder may be fetched.
+    **settings
+        Single settings, as in `epochs=2`.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, with encoder.safetensors and config.json; `load_encoder` opens it.
+
+    Raises
+    ------
+    Cancelled
+        If it was stopped before the first epoch was finished.
+    FileNotFoundError, ValueError
+        If the imagery is missing or a setting does not fit.
+    TypeError
+        If a setting is unknown.
+    OSError
+        If the disk is full; what was computed stays.
+    """
+    chosen = load_config(config)
+    chosen = chosen.replace(**settings) if settings else chosen
+    folder = Path(output) if output is not None else Path("runs") / chosen.name
+    cache = Path(cache) if cache is not None else folder.parent / "features"
+    with processes(chosen.training.device, chosen.training.batch_size) as those:
+        if those.is_first:
+            folder.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                (folder / STATE_FILE).unlink(missing_ok=True)
+        those.wait()
+        chosen = _with_precision(chosen, folder, those.device)
+        try:
+            features = _features(chosen, data, cache, those, on_step, cancel, download)
+            pairs = PlacePairs(features, chosen, those.device, those.count)
+            loop = Loop(chosen, pairs, features.groups, features.description, folder, those)
+            with with_events(chosen, folder, those.is_first, on_step, on_epoch) as callbacks:
+                loop.run(*callbacks, cancel)
+        except (Cancelled, KeyboardInterrupt):
+            if not (folder / STATE_FILE).is_file():
+                raise
+    return folder
+
+
+def _features(
+    config: PretrainConfig,
+    data: str | Path | None,
+    cache: Path,
+    those: Processes,
+    on_step: Callback | None,
+    cancel: Event | None,
+    download: bool,
+) -> Features:
+    """Fill the cache in the first process, then open it in all."""
+
+    def report(found: FeatureProgress) -> None:
+        if on_step is not None:
+            on_step(
+                Progress(
+                    stage="features",
+                    step=found.done,
+                    steps=found.total,
+                    epoch=0,
+                    epochs=config.training.epochs,
+                    places_per_second=found.features_per_second,
+                    seconds_left=found.seconds_left,
+                )
+            )
+
+    extractor, description = open_extractor(config, data, device=those.device, download=download)
+    if not those.is_first:
+        those.wait()
+    features = cached_features(
+        extractor, description, cache, on_progress=report if those.is_first else None, cancel=cancel
+    )
+    if those.is_first:
+        those.wait()
+    return features
+
+
+def _with_precision(config: PretrainConfig, folder: Path, device: torch.device) -> PretrainConfig:
+    """Decide "auto", the way a run that is going on decided it."""
+    if config.training.precision != "auto":
+        return config
+    state = read_state(folder)
+    precision = state["config"]["training"]["precision"] if state else native_precision(device)
+    return replace(config, training=replace(config.training, precision=precision))
+
+
+def native_precision(device: torch.device) -> str:
+    """Name the arithmetic a device is fast in: "bfloat16" where it multiplies that natively."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
+    has_units = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if has_units else "float32"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; see --help."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.pretrain", description="Pretrain a location encoder."
+    )
+    parser.add_argument("config", help="TOML file, or a name in training/configs")
+    parser.add_argument("--data", help="folder of the imagery")
+    parser.add_argument("--output", help="folder of the result; default runs/<name>")
+    parser.add_argument("--cache", help="folder of the image features")
+    parser.add_argument("--fresh", action="store_true", help="start over")
+    parser.add_argument("--download", action="store_true", help="fetch weights that are missing")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    given = parser.parse_args(arguments)
+    settings = dict(item.partition("=")[::2] for item in given.settings)
+    try:
+        folder = pretrain(
+            given.config,
+            data=given.data,
+            output=given.output,
+            cache=given.cache,
+            fresh=given.fresh,
+            download=given.download,
+            on_step=_Line(),
+            on_epoch=_print_epoch,
+            **settings,
+        )
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (Cancelled, KeyboardInterrupt):
+        print("\nstopped before the first checkpoint; the features are kept.", file=sys.stderr)
+        return 130
+    print(f"{folder}: satclip_explore.load_encoder({str(folder)!r}) opens it.")
+    return 0
+
+
+class _Line:
+    """One line per second that says where the run is."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last < 1.0 and progress.step < progress.steps:
+            return
+        self._last = now
+        left = (
+            ""
+            if progress.seconds_left != progress.seconds_left
+            else (f" · {progress.seconds_left:,.0f} s left")
+        )
+        loss = f" · loss {progress.loss:.3f}" if progress.stage == "training" else ""
+        print(
+            f"{progress.stage} {progress.step}/{progress.steps}{loss} · "
+            f"{progress.places_per_second:,.0f} places/s{left}",
+            flush=True,
+        )
+
+
+def _print_epoch(progress: Progress) -> None:
+    found = progress.validation
+    assert found is not None
+    print(
+        f"epoch {progress.epoch}/{progress.epochs} · loss {progress.loss:.3f} · validation "
+        f"{found.loss:.3f} · recall@1 {found.recall_at_1:.3f} of {found.candidates:,} · "
+        f"inverse temperature {progress.logit_scale:.1f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
