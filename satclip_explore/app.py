@@ -32,6 +32,7 @@ class Explorer(pn.viewable.Viewer):
     """
 
     encoder_name = param.Selector(default=None, objects=[], doc="which encoder is shown")
+    tab = param.Selector(default="explore", objects=["explore"], doc="which page is open")
     message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
 
     def __init__(self, encoder: Any = None, **params: Any) -> None:
@@ -49,6 +50,7 @@ class Explorer(pn.viewable.Viewer):
         self.embedding = EmbeddingPane(encoder, **shared)
         self.neighbors = NeighborsPane(encoder, **shared)
         self.similarity = SimilarityPane(encoder, **shared)
+        self.links = self._links()
         self.panes = [self.pca, self.map, self.embedding, self.neighbors, self.similarity]
 
     @param.depends("encoder_name", watch=True)
@@ -72,6 +74,37 @@ class Explorer(pn.viewable.Viewer):
         self.message = ""
         for pane in self.panes:
             pane.encoder = encoder
+
+    def _links(self) -> tuple[url_state.Link, ...]:
+        """Say which parameter each key of the address holds."""
+        pca, near, Link = self.pca, self.neighbors, url_state.Link
+        return (
+            Link("encoder", self, "encoder_name", url_state.one_of(self._names())),
+            Link("tab", self, "tab", url_state.one_of(self.param.tab.objects)),
+            Link("at", self.selection, "lonlat", url_state.read_place, url_state.write_numbers),
+            Link("view", self.selection, "bounds", url_state.read_bounds, url_state.write_numbers),
+            Link("components", pca, "components", *url_state.labelled(pca.param.components.names)),
+            Link("stretch", pca, "stretch", url_state.number_between(0.0, 20.0)),
+            Link("land", pca, "land_only", url_state.yes_or_no, lambda value: str(int(value))),
+            Link("base", self.map, "base", url_state.one_of(self.map.param.base.objects)),
+            Link("apart", near, "min_distance_km", url_state.number_between(0.0, 10_000.0)),
+            Link("region", near, "region", str),
+        )
+
+    def _names(self) -> list[str]:
+        return self.param.encoder_name.objects
+
+    def follow_address(self, location: Any) -> None:
+        """Take over what the page's address says, then keep the address up to date.
+
+        Parameters
+        ----------
+        location : panel.io.location.Location
+            Of the session.
+        """
+        problems = url_state.restore(location.search or "", self.links)
+        self.message = " ".join(problems)
+        url_state.keep_written(location, self.links)
 
     @param.depends("message")
     def status(self) -> Any:
@@ -166,8 +199,8 @@ def explore(encoder: Any = None) -> Explorer:
     return Explorer(_load(encoder) if isinstance(encoder, str) else encoder)
 
 
-def serve() -> None:
-    """Set the server up and put the page on it."""
+def set_up_server() -> None:
+    """Load what a served page needs; nothing of it comes from another machine."""
     import holoviews as hv
 
     from satclip_explore.panes.leaflet import allow_ipywidgets
@@ -175,8 +208,10 @@ def serve() -> None:
     pn.extension(nthreads=4, notifications=False)
     hv.extension("bokeh")
     allow_ipywidgets()
-    Explorer().page().servable()
 
 
 if pn.state.served:
-    serve()
+    set_up_server()
+    explorer = Explorer()
+    explorer.follow_address(pn.state.location)
+    explorer.page().servable()

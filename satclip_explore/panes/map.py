@@ -102,12 +102,20 @@ class MapPane(Pane):
             return
         self.message = ""
         self.selection.select(lon, lat)
-        self.widget.center = (lat, lon)
 
     @param.depends("selection.lonlat", watch=True)
     def _show_place(self) -> None:
         lon, lat = self.selection.lonlat
         self._place.location = (lat, lon)
+        if not self._sees(lon, lat):
+            self.widget.center = (lat, lon)
+
+    def _sees(self, lon: float, lat: float) -> bool:
+        """Tell whether the map as last reported shows a place; False before it is drawn."""
+        if not self.widget.bounds:
+            return False
+        (south, west), (north, east) = self.widget.bounds
+        return south <= lat <= north and (lon - west) % 360.0 <= east - west
 
     @param.depends("selection.marks", watch=True)
     def _show_marks(self) -> None:

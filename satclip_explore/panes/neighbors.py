@@ -100,7 +100,8 @@ def _markup(table: pd.DataFrame, labels: list[str]) -> str:
         rows.append(
             f"<tr><td class='r'>{rank + 1}</td><td class='p'>{html.escape(label)}</td>"
             f"<td class='d'><span class='bar'><i style='width:{share:.0f}%'></i></span> "
-            f"{row['similarity']:.3f}</td><td class='d'>{row['distance_km']:,.0f} km</td>{biome}</tr>"
+            f"{row['similarity']:.3f}</td>"
+            f"<td class='d'>{row['distance_km']:,.0f} km</td>{biome}</tr>"
         )
     return (
         f"<style>{STYLE}</style><table class='n'><tr><th></th><th>Place</th><th>Cosine</th>"

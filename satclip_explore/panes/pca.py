@@ -12,7 +12,7 @@ import param
 import xarray as xr
 
 from satclip_explore.geo import GLOBE, Grid
-from satclip_explore.panes import theme, world
+from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.projection import pca_raster
@@ -134,31 +134,16 @@ class PCAPane(Pane):
         )
         return theme.text(f"<span class='hint'>{dots}</span>")
 
-    def view(self) -> hv.DynamicMap:
+    def view(self) -> Any:
         """Return the zoomable raster with coastlines and the selected place."""
+        lon_min, lat_min, lon_max, lat_max = self.selection.bounds
+        shown = ["encoder", "components", "stretch", "land_only", "_tick"]
         streams = [
-            hv.streams.RangeXY(),
+            hv.streams.RangeXY(x_range=(lon_min, lon_max), y_range=(lat_min, lat_max)),
             hv.streams.PlotSize(),
-            hv.streams.Params(
-                self, ["encoder", "components", "stretch", "land_only", "_tick"],
-                rename={name: f"_{name}" for name in
-                        ("encoder", "components", "stretch", "land_only")} | {"_tick": "tick"},
-            ),
-        ]  # fmt: skip
-        raster = hv.DynamicMap(self.raster, streams=streams)
-        mark = hv.DynamicMap(
-            lambda lonlat: world.crosshair(lonlat),
-            streams=[hv.streams.Params(self.selection, ["lonlat"])],
-        )
-        self._tap = hv.streams.Tap(source=raster)
-        self._tap.add_subscriber(self._select)
-        return (raster * world.coastlines() * mark).opts(
-            hv.opts.RGB(**world.world_options()), hv.opts.Overlay(**_overlay())
-        )
-
-    def _select(self, x: Any = None, y: Any = None) -> None:
-        if x is not None and y is not None:
-            self.selection.select(x, y)
+            hv.streams.Params(self, shown, rename={name: f"now_{name}" for name in shown}),
+        ]
+        return plots.on_globe(hv.DynamicMap(self.raster, streams=streams), self.selection)
 
     def __panel__(self) -> Any:
         controls = (
@@ -166,7 +151,7 @@ class PCAPane(Pane):
             theme.select(self.param.stretch, "Stretch", 84, options=_STRETCH),
             theme.select(self.param.land_only, "Show", 112, options=_SEA),
         )
-        plot = world.plot_pane(self.view())
+        plot = plots.plot_pane(self.view())
         foot = theme.split(
             self.legend, theme.hint("drag and scroll to look closer, click to select")
         )
@@ -175,10 +160,6 @@ class PCAPane(Pane):
 
 _SEA = {"land only": True, "land and sea": False}
 _STRETCH = {f"{value:g} %": value for value in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)}
-
-
-def _overlay() -> dict[str, Any]:
-    return {k: v for k, v in world.world_options().items() if k not in ("axiswise", "shared_axes")}
 
 
 def resample(field: xr.DataArray, grid: Grid) -> np.ndarray:

@@ -14,10 +14,9 @@ import xarray as xr
 from satclip_explore.atlas import land_mask
 from satclip_explore.fields import EmbeddedGrid
 from satclip_explore.geo import Grid
-from satclip_explore.panes import theme, world
+from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
-
 
 NOTHING = np.full((2, 4), -1.0, dtype=np.float32)
 """Shown until there is a field: below every threshold, so clear."""
@@ -40,6 +39,7 @@ class SimilarityPane(Pane):
         super().__init__(encoder, **params)
         self._background = Background()
         self._asked = ""
+        self._plot_name = f"similarity-{id(self)}"
 
     def globe(self, progress: Any = None) -> EmbeddedGrid:
         """Return the encoded globe, made once per process for an encoder and a resolution."""
@@ -87,7 +87,7 @@ class SimilarityPane(Pane):
 
         self._background.start(work, done, failed)
 
-    def view(self) -> hv.Overlay:
+    def view(self) -> Any:
         """Return the raster with coastlines and the selected place."""
         streams = [
             hv.streams.Params(self.selection, ["lonlat"]),
@@ -97,24 +97,16 @@ class SimilarityPane(Pane):
         ]
         raster = hv.DynamicMap(self.image, streams=streams).opts(
             hv.opts.Image(
-                cmap=list(theme.LIKENESS), clim=(self.threshold, 1.0), colorbar=False,
+                cmap=list(theme.LIKENESS), colorbar=False,
                 clipping_colors={"min": "#00000000", "NaN": "#00000000"},
-                **world.world_options(),
             )
         )  # fmt: skip
-        mark = hv.DynamicMap(
-            lambda lonlat: world.crosshair(lonlat),
-            streams=[hv.streams.Params(self.selection, ["lonlat"])],
+        return plots.on_globe(
+            raster, self.selection, alpha=0.4, hooks=[plots.dark, self._name_plot]
         )
-        self._tap = hv.streams.Tap(source=raster)
-        self._tap.add_subscriber(self._select)
-        options = {k: v for k, v in world.world_options().items()
-                   if k not in ("axiswise", "shared_axes")}  # fmt: skip
-        return (raster * world.coastlines(alpha=0.4) * mark).opts(hv.opts.Overlay(**options))
 
-    def _select(self, x: Any = None, y: Any = None) -> None:
-        if x is not None and y is not None:
-            self.selection.select(x, y)
+    def _name_plot(self, plot: Any, element: Any) -> None:
+        plot.state.name = self._plot_name
 
     def __panel__(self) -> Any:
         slider = pmui.FloatSlider(
@@ -122,12 +114,22 @@ class SimilarityPane(Pane):
             sizing_mode="stretch_width", size="small", margin=(0, 10),
         )  # fmt: skip
         slider.param.watch(lambda event: self.param.update(threshold=event.new), "value_throttled")
-        plot = world.plot_pane(self.view())
+        slider.jscallback(args={"name": self._plot_name}, value=MOVE_LOW_END)
+        plot = plots.plot_pane(self.view())
         return theme.card(
             "How alike is the rest", plot, pn.Row(slider, legend(), margin=0), self.status,
             actions=(theme.select(self.param.land_only, "Show", 112, options=_SEA),),
         )  # fmt: skip
 
+
+MOVE_LOW_END = """
+const plot = source.document.get_model_by_name(name)
+for (const renderer of plot?.renderers ?? []) {
+  const mapper = renderer.glyph.color_mapper
+  if (mapper != null) mapper.low = source.value
+}
+"""
+"""Runs in the browser while the slider moves; nothing is computed or sent."""
 
 _SEA = {"land only": True, "land and sea": False}
 

@@ -6,16 +6,72 @@ out and named, in a sentence, without being repeated in full.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from satclip_explore.geo import as_lonlat
+import param
+
+from satclip_explore.geo import as_lonlat, check_bounds
 
 MAX_QUERY = 2_000
 MAX_VALUE = 120
 
 Reader = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One key of the address and the parameter that it holds.
+
+    Parameters
+    ----------
+    key : str
+        In the address.
+    owner : param.Parameterized
+        Has the parameter.
+    name : str
+        Of the parameter.
+    read : callable
+        Turns text into a value, raising ValueError.
+    write : callable
+        Turns a value into text.
+    """
+
+    key: str
+    owner: param.Parameterized
+    name: str
+    read: Reader
+    write: Callable[[Any], str] = str
+
+
+def restore(query: str, links: Sequence[Link]) -> list[str]:
+    """Set the parameters that an address names; return a sentence for each that it could not."""
+    values, problems = read_query(query, {link.key: link.read for link in links})
+    for link in links:
+        if link.key in values:
+            try:
+                setattr(link.owner, link.name, values[link.key])
+            except ValueError:
+                problems.append(_problem(link.key))
+    return problems
+
+
+def keep_written(location: Any, links: Sequence[Link]) -> None:
+    """Write the parameters that are not at their first value into the address, now and later."""
+    first = {link.key: link.owner.param[link.name].default for link in links}
+
+    def write(*_: Any) -> None:
+        changed = {}
+        for link in links:
+            value = getattr(link.owner, link.name)
+            if value != first[link.key]:
+                changed[link.key] = link.write(value)
+        location.search = write_query(changed) if changed else ""
+
+    for link in links:
+        link.owner.param.watch(write, link.name)
 
 
 def read_query(query: str, readers: Mapping[str, Reader]) -> tuple[dict[str, Any], list[str]]:
@@ -49,8 +105,12 @@ def read_query(query: str, readers: Mapping[str, Reader]) -> tuple[dict[str, Any
                 raise ValueError("too long")
             values[key] = readers[key](text)
         except (ValueError, OverflowError):
-            problems.append(f"The address has a value of {key!r} that cannot be shown; left out.")
+            problems.append(_problem(key))
     return values, problems
+
+
+def _problem(key: str) -> str:
+    return f"The address has a value of {key!r} that cannot be shown; it was left out."
 
 
 def write_query(values: Mapping[str, Any]) -> str:
@@ -91,3 +151,24 @@ def number_between(low: float, high: float) -> Reader:
 def yes_or_no(text: str) -> bool:
     """Read "1" or "0"."""
     return {"1": True, "0": False}[one_of(("1", "0"))(text)]
+
+
+def read_bounds(text: str) -> tuple[float, float, float, float]:
+    """Read "lon_min,lat_min,lon_max,lat_max" in degrees, within the globe."""
+    bounds = check_bounds([float(part) for part in text.split(",")])
+    if bounds[0] < -180.0 or bounds[2] > 180.0:
+        raise ValueError("beyond the globe")
+    return bounds
+
+
+def write_numbers(values: Sequence[float]) -> str:
+    """Write degrees with four digits: ten meters."""
+    return ",".join(f"{value:.4f}".rstrip("0").rstrip(".") for value in values)
+
+
+def labelled(options: Mapping[str, Any]) -> tuple[Reader, Callable[[Any], str]]:
+    """Make a reader and a writer of values that go by labels; spaces are left out."""
+    by_text = {label.replace(" ", ""): value for label, value in options.items()}
+    texts = {value: text for text, value in by_text.items()}
+    choose = one_of(by_text)
+    return lambda text: by_text[choose(text)], lambda value: texts[value]

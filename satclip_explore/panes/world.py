@@ -1,4 +1,4 @@
-"""What the rasters share: a dark plate carrée plot, coastlines, the mark of the selected place."""
+"""The globe in principal components: encoded once per process, painted for any view."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import panel as pn
 import xarray as xr
 from PIL import Image
 
-from satclip_explore.atlas import land_mask, outlines
+from satclip_explore.atlas import land_mask
 from satclip_explore.geo import Bounds, Grid
-from satclip_explore.panes import theme
 from satclip_explore.projection import Projection, fit_pca, pca_raster
 
 WORLD_RESOLUTION = 0.25
@@ -21,76 +20,6 @@ WORLD_RESOLUTION = 0.25
 
 N_COMPONENTS = 9
 """Principal components that a reader can choose from."""
-
-
-def _dark(plot: Any, element: Any) -> None:
-    figure = plot.state
-    figure.background_fill_color = theme.SEA
-    figure.border_fill_color = None
-    figure.outline_line_color = theme.LINE
-    for side in ("left", "right", "top", "bottom"):
-        setattr(figure, f"min_border_{side}", 0)
-    figure.margin = 0
-    figure.lod_threshold = None
-    for axis in (figure.x_range, figure.y_range):
-        axis.min_interval = 0.2
-    figure.x_range.bounds = (-180.0, 180.0)
-    figure.y_range.bounds = (-90.0, 90.0)
-
-
-def world_options(**options: Any) -> dict[str, Any]:
-    """Return HoloViews options of a map in degrees that fills its pane; see `plot_pane`."""
-    return {
-        "responsive": True,
-        "xaxis": None,
-        "yaxis": None,
-        "xlim": (-180, 180),
-        "ylim": (-90, 90),
-        "toolbar": None,
-        "default_tools": [],
-        "tools": ["pan", "wheel_zoom", "tap", "reset"],
-        "active_tools": ["pan", "wheel_zoom"],
-        "hooks": [_dark],
-        "shared_axes": False,
-        "axiswise": True,
-    } | options
-
-
-def plot_pane(view: Any) -> pn.pane.HoloViews:
-    """Hold a map in degrees: as wide as there is room, half as high."""
-    return pn.pane.HoloViews(
-        view,
-        sizing_mode="stretch_width",
-        margin=0,
-        styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto"},
-    )
-
-
-def coastlines(kind: str = "land", alpha: float = 0.55) -> hv.Curve:
-    """Draw the embedded outlines as thin lines.
-
-    Parameters
-    ----------
-    kind : {"land", "countries"}
-        Which outlines.
-    alpha : float
-        Opacity, 0 to 1.
-    """
-    # One curve with gaps: a Path of a thousand lines takes HoloViews seconds to draw.
-    gap = np.full((1, 2), np.nan)
-    points = np.concatenate([part for line in outlines(kind) for part in (line, gap)])
-    return hv.Curve(points, "lon", "lat").opts(
-        color="#ffffff", alpha=alpha, line_width=0.7, responsive=True, shared_axes=False
-    )
-
-
-def crosshair(lonlat: tuple[float, float]) -> hv.Overlay:
-    """Mark the selected place with a ring that shows on any color."""
-    place = hv.Points([lonlat], ["lon", "lat"])
-    shared = {"responsive": True, "shared_axes": False, "fill_alpha": 0.0}
-    return place.opts(size=17, line_color="#000000", line_width=4, alpha=0.6, **shared) * hv.Points(
-        [lonlat], ["lon", "lat"]
-    ).opts(size=17, line_color="#ffffff", line_width=2, **shared)
 
 
 def projection_of(

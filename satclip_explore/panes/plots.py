@@ -1,0 +1,129 @@
+"""The plots that rasters share: dark plate carrée, coastlines, the mark of the selected place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import panel as pn
+
+from satclip_explore.atlas import outlines
+from satclip_explore.panes import theme
+from satclip_explore.panes.base import Selection
+
+
+def dark(plot: Any, element: Any) -> None:
+    """Paint a figure in the page's colors and keep it on the globe; a HoloViews hook."""
+    figure = plot.state
+    figure.background_fill_color = theme.SEA
+    figure.border_fill_color = None
+    figure.outline_line_color = theme.LINE
+    for side in ("left", "right", "top", "bottom"):
+        setattr(figure, f"min_border_{side}", 0)
+    figure.margin = 0
+    figure.lod_threshold = None
+    for axis in (figure.x_range, figure.y_range):
+        axis.min_interval = 0.2
+    figure.x_range.bounds = (-180.0, 180.0)
+    figure.y_range.bounds = (-90.0, 90.0)
+
+
+def world_options(**options: Any) -> dict[str, Any]:
+    """Return HoloViews options of a map in degrees that fills its pane; see `plot_pane`."""
+    return {
+        "responsive": True,
+        "xaxis": None,
+        "yaxis": None,
+        "xlim": (-180, 180),
+        "ylim": (-90, 90),
+        "toolbar": None,
+        "default_tools": [],
+        "tools": ["pan", "wheel_zoom", "tap", "reset"],
+        "active_tools": ["pan", "wheel_zoom"],
+        "hooks": [dark],
+        "shared_axes": False,
+        "axiswise": True,
+    } | options
+
+
+def plot_pane(view: Any) -> pn.pane.HoloViews:
+    """Hold a map in degrees: as wide as there is room, half as high."""
+    return pn.pane.HoloViews(
+        view,
+        sizing_mode="stretch_width",
+        margin=0,
+        styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto"},
+    )
+
+
+def coastlines(kind: str = "land", alpha: float = 0.55) -> hv.Curve:
+    """Draw the embedded outlines as thin lines.
+
+    Parameters
+    ----------
+    kind : {"land", "countries"}
+        Which outlines.
+    alpha : float
+        Opacity, 0 to 1.
+    """
+    # One curve with gaps: a Path of a thousand lines takes HoloViews seconds to draw.
+    gap = np.full((1, 2), np.nan)
+    points = np.concatenate([part for line in outlines(kind) for part in (line, gap)])
+    return hv.Curve(points, "lon", "lat").opts(
+        color="#ffffff", alpha=alpha, line_width=0.7, responsive=True, shared_axes=False
+    )
+
+
+def crosshair(lonlat: tuple[float, float]) -> hv.Overlay:
+    """Mark the selected place with a ring that shows on any color."""
+    place = hv.Points([lonlat], ["lon", "lat"])
+    shared = {"responsive": True, "shared_axes": False, "fill_alpha": 0.0}
+    return place.opts(size=17, line_color="#000000", line_width=4, alpha=0.6, **shared) * hv.Points(
+        [lonlat], ["lon", "lat"]
+    ).opts(size=17, line_color="#ffffff", line_width=2, **shared)
+
+
+def on_globe(
+    raster: hv.DynamicMap,
+    selection: Selection,
+    *others: Any,
+    alpha: float = 0.55,
+    select: Callable[[float, float], None] | None = None,
+    **options: Any,
+) -> Any:
+    """Lay coastlines and the selected place over a raster, and let a click on it select.
+
+    Parameters
+    ----------
+    raster : holoviews.DynamicMap
+        Gives an Image or RGB in degrees.
+    selection : Selection
+        Followed, and moved by a click.
+    *others : holoviews element
+        Drawn between the raster and the mark.
+    alpha : float
+        Opacity of the coastlines.
+    select : callable, optional
+        Called with (lon, lat) on a click, in place of `selection.select`.
+    **options
+        Options of the plot in place of those of `world_options`.
+    """
+    mark = hv.DynamicMap(crosshair, streams=[hv.streams.Params(selection, ["lonlat"])])
+    tap = hv.streams.Tap(source=raster)
+    move = select or selection.select
+
+    def tapped(x: Any = None, y: Any = None) -> None:
+        if x is not None and y is not None:
+            move(x, y)
+
+    tap.add_subscriber(tapped)
+    chosen = world_options(**options)
+    for_overlay = {k: v for k, v in chosen.items() if k not in ("axiswise", "shared_axes")}
+    overlay = raster * coastlines(alpha=alpha)
+    for other in others:
+        overlay = overlay * other
+    return (overlay * mark).opts(
+        hv.opts.RGB(**chosen), hv.opts.Image(**chosen), hv.opts.Overlay(**for_overlay)
+    )

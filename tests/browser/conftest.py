@@ -1,0 +1,119 @@
+"""A served app, and a page that blocks and records every request that leaves the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = ("http://localhost:", "http://127.0.0.1:", "ws://localhost:", "data:", "blob:")
+ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--no-first-run"]  # fmt: skip
+START_SECONDS = 120
+
+
+@dataclass
+class Visit:
+    """An open page with what it asked for and complained about."""
+
+    page: object
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def place(self) -> str:
+        """The coordinates that the embedding pane shows."""
+        return self.page.locator(".where").first.inner_text()
+
+    def wait_for_place(self, words: str, timeout: float = 60_000) -> None:
+        self.page.locator(".where", has_text=words).first.wait_for(timeout=timeout)
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(f"the browser tests must run in CI, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api") if not os.environ.get("CI") else None
+    if playwright is None:
+        import playwright.sync_api as playwright
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        _missing("there is no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """Where the page around a small encoder is served."""
+    with socket.socket() as sock:
+        sock.bind(("localhost", 0))
+        port = sock.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    script = Path(__file__).with_name("small_app.py")
+    command = [sys.executable, "-m", "panel", "serve", str(script), "--port", str(port)]
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            command, cwd=ROOT, stdout=stream, stderr=stream, env=os.environ | {"PYTHONPATH": "."}
+        )
+    url = f"http://localhost:{port}/small_app"
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(url, timeout=START_SECONDS).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                if time.monotonic() > deadline or server.poll() is not None:
+                    pytest.fail(f"the server did not start:\n{log.read_text()}")
+                time.sleep(0.3)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open the app: `visit(query="", width=1440, height=900)` gives a `Visit`."""
+    contexts = []
+
+    def open_page(query: str = "", width: int = 1440, height: int = 900) -> Visit:
+        context = browser.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        seen = Visit(page)
+
+        def route(request):
+            if request.request.url.startswith(LOCAL):
+                request.continue_()
+            else:
+                seen.outside.append(request.request.url)
+                request.abort()
+
+        page.route("**/*", route)
+        page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        page.goto(address + query)
+        page.locator(".where").first.wait_for()
+        return seen
+
+    yield open_page
+    for context in contexts:
+        context.close()

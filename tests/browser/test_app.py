@@ -1,0 +1,169 @@
+"""The real page in a real browser, with every request that is not local blocked and recorded."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.ui
+
+PIXELS = """() => {
+  const found = []
+  const walk = node => {
+    for (const child of node.children ?? []) walk(child)
+    if (node.shadowRoot) walk(node.shadowRoot)
+    if (node.tagName === 'CANVAS' && node.width > 400) found.push(node)
+  }
+  walk(document.body)
+  return found.map(canvas => {
+    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+    const colors = new Set()
+    for (let i = 0; i < data.length; i += 4 * 97) {
+      colors.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2])
+    }
+    return colors.size
+  })
+}"""
+
+
+def canvas_of(seen, title):
+    """The drawing of the card with this title."""
+    return (
+        seen.page.locator(".bk-panel-models-layout-Column", has_text=title).locator("canvas").last
+    )
+
+
+def settle(seen):
+    """Wait until nothing says that it is being computed."""
+    seen.page.wait_for_function("() => true")
+    seen.page.locator(".busy").first.wait_for(state="hidden", timeout=60_000)
+
+
+def test_the_app_opens_without_leaving_the_machine_and_without_errors(visit):
+    seen = visit()
+    seen.page.locator(".leaflet-container").wait_for()
+    settle(seen)
+    seen.page.wait_for_timeout(500)
+    assert seen.outside == []
+    assert seen.errors == []
+    assert "52.50° N, 13.40° E" in seen.place()
+    assert max(seen.page.evaluate(PIXELS)) > 300  # the world has been painted, not one flat color
+
+
+def test_a_click_on_the_map_moves_the_selection_and_the_embedding(visit):
+    seen = visit()
+    settle(seen)
+    before = seen.page.locator(".strip").first.inner_html()
+    chart = seen.page.locator(".leaflet-container")
+    chart.wait_for()
+    box = chart.bounding_box()
+    chart.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.75})
+    seen.page.locator(".where", has_text="52.50° N").wait_for(state="detached")
+    assert seen.page.locator(".strip").first.inner_html() != before
+
+
+def test_typed_coordinates_move_the_selection(visit):
+    seen = visit()
+    field = seen.page.get_by_label("Go to lon, lat")
+    field.fill("33°52'S 151°12'E")
+    field.press("Enter")
+    seen.wait_for_place("33.87° S, 151.20° E")
+
+
+def test_typed_nonsense_gives_a_sentence_and_keeps_the_place(visit):
+    seen = visit()
+    field = seen.page.get_by_label("Go to lon, lat")
+    field.fill("<img src=x onerror=alert(1)>")
+    field.press("Enter")
+    alert = seen.page.get_by_role("alert").first
+    alert.wait_for()
+    assert "cannot read" in alert.inner_text()
+    assert "52.50° N" in seen.place()
+
+
+def test_a_click_on_the_colors_selects_there(visit):
+    seen = visit()
+    settle(seen)
+    box = canvas_of(seen, "The world in three colors").bounding_box()
+    seen.page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)
+    seen.page.locator(".where", has_text="52.50° N").wait_for(state="detached")
+    lat, lon = (float(number) for number in re.findall(r"\d+\.\d+", seen.place()))
+    assert lat == pytest.approx(0.0, abs=1.0)
+    assert lon == pytest.approx(90.0, abs=1.0)
+    assert "W" in seen.place()
+
+
+def test_zooming_encodes_the_visible_range_afresh(visit):
+    seen = visit()
+    settle(seen)
+    box = canvas_of(seen, "The world in three colors").bounding_box()
+    seen.page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.4)
+    for _ in range(4):
+        seen.page.mouse.wheel(0, -300)
+    seen.page.wait_for_function("() => location.search.includes('view=')")
+    view = re.search(r"view=([^&]*)", seen.page.url).group(1)
+    lon_min, _, lon_max, _ = (float(part) for part in view.split(","))
+    assert lon_max - lon_min < 250.0
+    assert -180.0 <= lon_min < 0.0 < lon_max <= 180.0
+    settle(seen)
+    assert seen.errors == []
+
+
+def test_the_encoder_can_be_switched(visit):
+    seen = visit()
+    settle(seen)
+    before = seen.page.locator(".strip").first.inner_html()
+    seen.page.get_by_role("combobox", name="Encoder").click()
+    seen.page.get_by_role("option", name="xyz").click()
+    seen.page.locator(".numbers", has_text="3 numbers").wait_for()
+    assert seen.page.locator(".strip").first.inner_html() != before
+    assert "encoder=xyz" in seen.page.url
+
+
+def test_a_view_is_restored_from_its_address(visit):
+    seen = visit("?at=151.2,-33.9&components=4·5·6&land=0")
+    assert "33.90° S, 151.20° E" in seen.place()
+    seen.page.locator(".hint", has_text="PC4").wait_for()
+    assert seen.page.get_by_text("land and sea").first.is_visible()
+    assert seen.page.get_by_role("alert").count() == 0
+
+
+HOSTILE = "?at=" + "9" * 1500 + "&stretch=<script>alert(1)</script>&encoder=../../etc/passwd&land=0"
+
+
+def test_hostile_addresses_are_left_out_key_by_key_with_a_sentence(visit):
+    seen = visit(HOSTILE)
+    alert = seen.page.get_by_role("alert").first
+    alert.wait_for()
+    for key in ("at", "stretch", "encoder"):
+        assert f"'{key}'" in alert.inner_text()
+    assert "script" not in alert.inner_html()
+    assert "52.50° N" in seen.place()
+    assert seen.page.get_by_text("land and sea").first.is_visible()
+    assert seen.errors == []
+
+
+def test_the_threshold_moves_in_the_browser_alone(visit):
+    seen = visit()
+    settle(seen)
+    slider = seen.page.get_by_role("slider").first
+    slider.scroll_into_view_if_needed()
+    low = """() => Bokeh.documents[0].all_models ? [...Bokeh.documents[0].all_models]
+      .filter(m => m.type === 'LinearColorMapper').map(m => m.low) : null"""
+    before = seen.page.evaluate(low)
+    box = slider.locator("xpath=../..").bounding_box()
+    seen.page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.5)
+    seen.page.wait_for_timeout(300)
+    after = seen.page.evaluate(low)
+    assert max(after) > max(before)
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(visit):
+    seen = visit(width=390, height=844)
+    settle(seen)
+    assert seen.page.evaluate("() => document.scrollingElement.scrollWidth") <= 390
+    for title in ("The world in three colors", "Map", "This place", "Places like this one"):
+        box = seen.page.get_by_text(title, exact=True).first.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
