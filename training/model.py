@@ -105,7 +105,8 @@ class Whitening(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map features, shape (n, D), to whitened components, shape (n, K), clipped."""
         whitened = (features.float() - self.mean) @ self.weight
-        return whitened.clamp(-CLIP_AT, CLIP_AT)
+        # Standardized features stay as they are, so that the head can be exported as one layer.
+        return whitened.clamp(-CLIP_AT, CLIP_AT) if self.components else whitened
 
 
 class ContrastiveModel(nn.Module):

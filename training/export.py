@@ -1,0 +1,181 @@
+"""A finished run as others want it: an encoder with its model card, or a published file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from satclip_explore.encoders.checkpoint import export_lightning, read_config, save_encoder
+from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.siren import Siren
+from training.backbone_weights import read_backbone_weights
+from training.card_text import card_text
+from training.checkpointing import read_state
+from training.config import PretrainConfig, from_dict
+from training.image_encoder import BACKBONES
+from training.model import ContrastiveModel, location_encoder
+
+CLASSIFIERS = {"resnet18": "fc", "resnet50": "fc", "vit16": "head"}
+"""What timm calls the last layer, which holds the trained projection."""
+
+PUBLISHED_LAYERS = {name: f"moco_{name}" for name in BACKBONES}
+"""What microsoft/satclip calls the backbones."""
+
+
+def export_run(run: str | Path, folder: str | Path, *, storage: str = "float16") -> Path:
+    """Store the encoder of a run with its model card, as text too.
+
+    Parameters
+    ----------
+    run : str or pathlib.Path
+        Folder that `pretrain` returned.
+    folder : str or pathlib.Path
+        Where encoder.safetensors, config.json and README.md go.
+    storage : {"float16", "float32"}
+        Precision of the stored weights.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no finished epoch in the run's folder.
+    """
+    config, model, _ = _open_run(run)
+    card = read_config(run)["card"]
+    folder = save_encoder(location_encoder(model, config), folder, card=card, storage=storage)
+    (folder / "README.md").write_text(card_text(config, card), encoding="utf-8")
+    return folder
+
+
+def export_published(
+    run: str | Path,
+    path: str | Path,
+    *,
+    backbone_weights: str | Path | None = None,
+    download: bool = False,
+) -> Path:
+    """Write a run as a Lightning checkpoint of the published layout.
+
+    Parameters
+    ----------
+    run : str or pathlib.Path
+        Folder that `pretrain` returned.
+    path : str or pathlib.Path
+        File to write.
+    backbone_weights : str or pathlib.Path, optional
+        Weights of the image encoder, for runs that used a published backbone; default the cache.
+    download : bool
+        Whether they may be fetched.
+
+    Returns
+    -------
+    pathlib.Path
+        The file. Runs on Sentinel-2 with a linear head hold the whole model and open in
+        microsoft/satclip's `get_satclip`; others hold the location encoder alone.
+    """
+    config, model, _ = _open_run(run)
+    encoder = with_published_frequencies(location_encoder(model, config))
+    image_state, hyper = (
+        None,
+        {
+            "learning_rate": config.training.learning_rate,
+            "weight_decay": config.training.weight_decay,
+        },
+    )
+    name = config.features.image_encoder
+    if name in BACKBONES and config.training.head == "linear":
+        backbone = read_backbone_weights(BACKBONES[name], backbone_weights, download=download)
+        image_state = {**backbone, **_projection(model, CLASSIFIERS[name])}
+        hyper["vision_layers"] = PUBLISHED_LAYERS[name]
+    return export_lightning(
+        encoder,
+        path,
+        image_state,
+        hyper_parameters=hyper,
+        logit_scale=float(model.logit_scale.detach()),
+    )
+
+
+@torch.no_grad()
+def with_published_frequencies(encoder: SatCLIP) -> SatCLIP:
+    """Return the same encoder with w0_initial = 30 and w0 = 1: the rest moves into the weights."""
+    old = encoder.network
+    network = Siren(
+        encoder.legendre_polys**2,
+        old.last_layer.in_features,
+        encoder.embed_dim,
+        len(old.hidden_layers),
+        seed=None,
+    ).to(encoder.dtype)
+    network.load_state_dict(old.state_dict())
+    frequencies = zip(network.hidden_layers, old.frequencies, network.frequencies, strict=True)
+    for layer, before, after in frequencies:
+        layer.weight.mul_(before / after)
+        layer.bias.mul_(before / after)
+    return SatCLIP(
+        network,
+        encoder.legendre_polys,
+        harmonics_calculation=encoder.harmonics_calculation,
+        name=encoder.name,
+        dtype=encoder.dtype,
+    )
+
+
+@torch.no_grad()
+def _projection(model: ContrastiveModel, layer: str) -> dict[str, torch.Tensor]:
+    """Fold standardization and head into the one linear layer of the published image encoder."""
+    assert isinstance(model.head, torch.nn.Linear)
+    whitening = model.whitening
+    weight = model.head.weight * whitening.relevance(model.power)
+    weight = weight.double() @ whitening.weight.double().T
+    bias = model.head.bias.double() - weight @ whitening.mean.double()
+    return {f"{layer}.weight": weight.float(), f"{layer}.bias": bias.float()}
+
+
+def _open_run(run: str | Path) -> tuple[PretrainConfig, ContrastiveModel, dict[str, Any]]:
+    state = read_state(Path(run))
+    if state is None:
+        raise FileNotFoundError(f"{run} holds no run; pass the folder that pretrain returned.")
+    config = from_dict(state["config"])
+    width = state["model"]["whitening.mean"].shape[0]
+    count = (
+        1 if config.features.image_encoder != "patch-statistics" else len(config.features.scales_km)
+    )
+    model = ContrastiveModel(config, (width // count,) * count)
+    model.load_state_dict(state["model"])
+    return config, model, state
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; see --help."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser.add_argument("run", help="folder that pretraining made")
+    parser.add_argument("target", help="folder to write, or a .ckpt file of the published layout")
+    parser.add_argument("--storage", default="float16", choices=("float16", "float32"))
+    parser.add_argument("--backbone-weights", help="file of the image encoder's weights")
+    given = parser.parse_args(arguments)
+    try:
+        if given.target.endswith(".ckpt"):
+            path = export_published(
+                given.run, given.target, backbone_weights=given.backbone_weights
+            )
+        else:
+            path = export_run(given.run, given.target, storage=given.storage)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
