@@ -375,28 +375,12 @@ def test_an_exported_file_reads_back_and_is_complete(tmp_path, tiny_encoder, pla
     # What get_satclip pops, then what SatCLIPLightningModule takes: one key more is a TypeError.
     for popped in ("eval_downstream", "air_temp_data_path", "election_data_path"):
         del hyper[popped]
-    assert set(hyper) == set(
-        [
-            "embed_dim",
-            "image_resolution",
-            "vision_layers",
-            "vision_width",
-            "vision_patch_size",
-            "in_channels",
-            "le_type",
-            "pe_type",
-            "frequency_num",
-            "max_radius",
-            "min_radius",
-            "legendre_polys",
-            "harmonics_calculation",
-            "sh_embedding_dims",
-            "learning_rate",
-            "weight_decay",
-            "num_hidden_layers",
-            "capacity",
-        ]
-    )
+    assert set(hyper) == {
+        *("embed_dim", "image_resolution", "vision_layers", "vision_width", "vision_patch_size"),
+        *("in_channels", "le_type", "pe_type", "frequency_num", "max_radius", "min_radius"),
+        *("legendre_polys", "harmonics_calculation", "sh_embedding_dims", "learning_rate"),
+        *("weight_decay", "num_hidden_layers", "capacity"),
+    }
     assert (hyper["in_channels"], hyper["capacity"], hyper["legendre_polys"]) == (3, 16, 5)
     keys = set(content["state_dict"])
     assert {"model.logit_scale", "model.visual.conv1.weight", "model.visual.fc.bias"} < keys
