@@ -84,13 +84,11 @@ def export_published(
     """
     config, model, _ = _open_run(run)
     encoder = with_published_frequencies(location_encoder(model, config))
-    image_state, hyper = (
-        None,
-        {
-            "learning_rate": config.training.learning_rate,
-            "weight_decay": config.training.weight_decay,
-        },
-    )
+    image_state: dict[str, torch.Tensor] | None = None
+    hyper: dict[str, Any] = {
+        "learning_rate": config.training.learning_rate,
+        "weight_decay": config.training.weight_decay,
+    }
     name = config.features.image_encoder
     if name in BACKBONES and config.training.head == "linear":
         backbone = read_backbone_weights(BACKBONES[name], backbone_weights, download=download)

@@ -1,0 +1,104 @@
+"""Finished runs as embedded encoders and as published files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from satclip_explore import load_encoder
+from satclip_explore.encoders.torch_files import read_torch_file
+from training.checkpointing import write_state
+from training.config import PretrainConfig
+from training.export import export_published, export_run, main, with_published_frequencies
+from training.model import ContrastiveModel, location_encoder
+from training.pretrain import pretrain
+
+PLACES = [(13.4, 52.5), (-180.0, 90.0), (0.0, -90.0), (-60.0, -3.1)]
+
+SMALL = {
+    "places": 300,
+    "validation_places": 40,
+    "batch_size": 64,
+    "epochs": 1,
+    "legendre_polys": 5,
+    "hidden_dim": 32,
+    "embed_dim": 16,
+    "position_polys": 3,
+    "scales_km": (100.0, 1000.0),
+    "components": 6,
+    "w0_initial": 12.0,
+    "w0": 2.0,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def run(earth, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    return pretrain(PretrainConfig(), data=earth, output=folder / "run", **SMALL)
+
+
+def test_an_exported_encoder_is_small_near_and_described(run, tmp_path):
+    folder = export_run(run, tmp_path / "mine")
+    stored, exact = load_encoder(folder), load_encoder(run)
+    # float16 keeps 11 bits of the weights.
+    np.testing.assert_allclose(stored.embed(PLACES), exact.embed(PLACES), atol=2e-2)
+    half, whole = ((f / "encoder.safetensors").stat().st_size for f in (folder, run))
+    assert half < 0.7 * whole
+    text = (folder / "README.md").read_text()
+    assert "credit NASA Earth Observatory" in text
+    assert "python -m training.pretrain" in text
+    assert "| location.legendre_polys | 5 |" in text
+
+
+def test_other_frequencies_move_into_the_weights():
+    config = PretrainConfig().replace(**SMALL)
+    encoder = location_encoder(ContrastiveModel(config, (9, 9)), config)
+    moved = with_published_frequencies(encoder)
+    assert encoder.network.frequencies == (12.0, 2.0)
+    assert moved.network.frequencies == (30.0, 1.0)
+    np.testing.assert_allclose(moved.embed(PLACES), encoder.embed(PLACES), atol=1e-5)
+
+
+def test_a_published_file_gives_the_same_embeddings(run, tmp_path):
+    path = export_published(run, tmp_path / "mine.ckpt")
+    encoder = load_encoder(path)
+    np.testing.assert_allclose(encoder.embed(PLACES), load_encoder(run).embed(PLACES), atol=1e-5)
+
+
+def test_a_run_on_a_backbone_is_exported_whole(tmp_path):
+    config = PretrainConfig().replace(**SMALL | {"image_encoder": "resnet18", "components": 0})
+    torch.manual_seed(0)
+    model = ContrastiveModel(config, (512,))
+    features = torch.randn(50, 512) * 2.0 + 1.0
+    model.whitening.fit(features.numpy())
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_state(folder, {"config": config.to_dict(), "model": model.state_dict()})
+    weights = tmp_path / "resnet18.pth"
+    torch.save({"conv1.weight": torch.ones(2, 2)}, weights)
+    path = export_published(folder, tmp_path / "whole.ckpt", backbone_weights=weights)
+    content = read_torch_file(path)
+    state = content["state_dict"]
+    assert content["hyper_parameters"]["vision_layers"] == "moco_resnet18"
+    assert torch.equal(state["model.visual.conv1.weight"], torch.ones(2, 2))
+    projected = features @ state["model.visual.fc.weight"].T + state["model.visual.fc.bias"]
+    ours = model.image_features(model.whitening(features))
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(projected, dim=1), ours, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        export_run(tmp_path, tmp_path / "mine")
+    assert main([str(tmp_path), str(tmp_path / "mine")]) == 1
+    assert "holds no run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["mine", "mine.ckpt"])
+def test_the_command_line_writes_both_kinds(run, tmp_path, target, capsys):
+    assert main([str(run), str(tmp_path / target)]) == 0
+    assert load_encoder(tmp_path / target).embed_dim == 16
+    assert str(tmp_path / target) in capsys.readouterr().out
