@@ -1,0 +1,120 @@
+"""Inside the batched probe: weights in one buffer, batches per seed, one written-out step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+
+class Weights:
+    """Views of one flat buffer, ordered by layer and then by seed: one update for everything."""
+
+    def __init__(self, flat: torch.Tensor, n_seeds: int, sizes: tuple[int, int, int]) -> None:
+        inputs, hidden, outputs = sizes
+        shapes = [(inputs, hidden), (1, hidden), (hidden, outputs), (1, outputs)]
+        parts = flat.split([n_seeds * a * b for a, b in shapes])
+        self.flat = flat
+        self.all = [part.view(n_seeds, *s) for part, s in zip(parts, shapes, strict=True)]
+
+
+def count_weights(n_seeds: int, sizes: tuple[int, int, int]) -> int:
+    """Return the length of the flat buffer."""
+    inputs, hidden, outputs = sizes
+    return n_seeds * (inputs * hidden + hidden + hidden * outputs + outputs)
+
+
+def first_weights(
+    generators: Sequence[torch.Generator], sizes: tuple[int, int, int]
+) -> torch.Tensor:
+    """Draw first weights (He et al. 2015) of every seed into one flat buffer."""
+    inputs, hidden, _ = sizes
+    weights = Weights(torch.zeros(count_weights(len(generators), sizes)), len(generators), sizes)
+    for k, generator in enumerate(generators):
+        for part, deviation in (
+            (weights.all[0], math.sqrt(2.0 / inputs)),
+            (weights.all[1], 0.5),
+            (weights.all[2], 0.5 / math.sqrt(hidden)),
+        ):
+            part[k] = torch.randn(part.shape[1:], generator=generator) * deviation
+    return weights.flat
+
+
+def forward(low: Weights, x: torch.Tensor) -> torch.Tensor:
+    """Return scores of every seed, (S, N, C), for the same features, (N, D)."""
+    w1, b1, w2, b2 = low.all
+    return torch.baddbmm(b2, torch.baddbmm(b1, x.expand(len(w1), *x.shape), w1).relu_(), w2)
+
+
+class Batches:
+    """Rows of the next batch of every seed, (S, B): each seed in its own order."""
+
+    def __init__(self, n_rows: int, size: int, generators: Sequence[torch.Generator]) -> None:
+        self.n_rows, self.size, self.generators = n_rows, size, generators
+        self.start = n_rows
+        self.order = torch.empty(0)
+
+    def next(self) -> torch.Tensor:
+        """Return the row numbers of the next batch."""
+        if self.start + self.size > self.n_rows:
+            self.order = torch.stack(
+                [torch.randperm(self.n_rows, generator=each) for each in self.generators]
+            )
+            self.start = 0
+        rows = self.order[:, self.start : self.start + self.size]
+        self.start += self.size
+        return rows
+
+
+class Stepper:
+    """Forward and backward of one step, written out, in buffers that are made once.
+
+    Fresh memory for every product would cost more than the products.
+    """
+
+    def __init__(
+        self,
+        x: torch.Tensor,
+        target: torch.Tensor,
+        n_classes: int,
+        low: Weights,
+        gradient: Weights,
+        batch_size: int,
+    ) -> None:
+        self.x, self.target, self.n_classes = x, target, n_classes
+        self.low, self.gradient = low, gradient
+        n_seeds, _, n_outputs = low.all[2].shape
+        size = self.batch_size = min(batch_size, len(x))
+        self.rows = x.new_empty(n_seeds * size, x.shape[1])
+        self.hidden = x.new_empty(n_seeds, size, low.all[0].shape[2])
+        self.back = torch.empty_like(self.hidden)
+        self.out = x.new_empty(n_seeds, size, n_outputs)
+        self.error = torch.empty_like(self.out)
+        self.minus_one = x.new_full((n_seeds, size, 1), -1.0)
+        self.loss = torch.zeros(n_seeds, device=x.device)
+
+    def __call__(self, rows: torch.Tensor) -> None:
+        """Fill the gradient from one batch, rows (S, B)."""
+        w1, b1, w2, b2 = self.low.all
+        g1, gb1, g2, gb2 = self.gradient.all
+        n_seeds, size = rows.shape
+        torch.index_select(self.x, 0, rows.reshape(-1), out=self.rows)
+        x = self.rows.view(n_seeds, size, -1)
+        hidden = torch.baddbmm(b1, x, w1, out=self.hidden).relu_()
+        torch.baddbmm(b2, hidden, w2, out=self.out)
+        target = self.target[rows][..., None]
+        if self.n_classes:
+            torch.softmax(self.out, -1, out=self.error)
+            likely = self.error.gather(2, target).float().clamp_min_(1e-12)
+            self.loss = -likely.log().mean(dim=(1, 2))
+            self.error.scatter_add_(2, target, self.minus_one)
+        else:
+            torch.sub(self.out, target.to(self.out), out=self.error)
+            self.loss = self.error.float().square().mean(dim=(1, 2))
+        share = 1.0 / size
+        torch.baddbmm(g2, hidden.transpose(1, 2), self.error, beta=0, alpha=share, out=g2)
+        torch.sum(self.error, 1, keepdim=True, out=gb2).mul_(share)
+        torch.bmm(self.error, w2.transpose(1, 2), out=self.back).mul_(hidden > 0)
+        torch.baddbmm(g1, x.transpose(1, 2), self.back, beta=0, alpha=share, out=g1)
+        torch.sum(self.back, 1, keepdim=True, out=gb1).mul_(share)

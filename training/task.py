@@ -1,0 +1,151 @@
+"""Labelled places: what a probe is asked to predict."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from satclip_explore.geo import as_lonlat
+
+KINDS = ("classification", "regression")
+
+MIN_PLACES = 10
+"""Fewer labelled places than this cannot be split into training, validation and test."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Task:
+    """Labelled places.
+
+    Parameters
+    ----------
+    name : str
+        As shown to people.
+    kind : {"classification", "regression"}
+        What the target is.
+    lonlat : numpy.ndarray, shape (N, 2)
+        Degrees, longitude first.
+    target : numpy.ndarray, shape (N,)
+        Class codes (int64) for classification, else values (float64) in `unit`.
+    classes : tuple of str
+        Name of each class code; empty for regression.
+    unit : str
+        Of a regression target.
+    source, licence : str
+        Where the labels come from and who may use them.
+    dropped : mapping of str to int
+        How many rows of the table were left out, by reason.
+    image_features : numpy.ndarray, shape (N, F), optional
+        Features of an image taken at each place, joined to its embedding.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, there are fewer than ten places, or all targets are the same.
+    """
+
+    name: str
+    kind: str
+    lonlat: NDArray[np.float64]
+    target: NDArray[Any]
+    classes: tuple[str, ...] = ()
+    unit: str = ""
+    source: str = ""
+    licence: str = ""
+    dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    image_features: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}.")
+        object.__setattr__(self, "lonlat", as_lonlat(self.lonlat))
+        dtype = np.int64 if self.is_classification else np.float64
+        target = np.asarray(self.target)
+        if target.shape != (len(self.lonlat),):
+            raise ValueError(
+                f"a task needs one target per place; got {target.shape} for "
+                f"{len(self.lonlat):,} places."
+            )
+        if len(target) < MIN_PLACES:
+            raise ValueError(
+                f"a task needs at least {MIN_PLACES} labelled places; got {len(target)}"
+                f"{self._dropped_text()}."
+            )
+        if not np.isfinite(target).all():
+            raise ValueError(f"targets must be finite; {self.name!r} holds values that are not.")
+        if (target == target[0]).all():
+            what = "one class" if self.is_classification else "one value"
+            raise ValueError(
+                f"nothing to learn: all {len(target):,} places have {what}; choose another target."
+            )
+        if self.is_classification and not 0 <= target.min() <= target.max() < len(self.classes):
+            raise ValueError(f"class codes must lie in 0 … {len(self.classes) - 1}.")
+        features = self.image_features
+        if features is not None and (features.ndim != 2 or len(features) != len(target)):
+            raise ValueError(
+                f"image_features must have shape ({len(target)}, F); got {features.shape}."
+            )
+        object.__setattr__(self, "target", target.astype(dtype))
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the target is a class."""
+        return self.kind == "classification"
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def subset(self, rows: NDArray[Any]) -> Task:
+        """Keep some rows (indices or a mask); class codes stay as they are."""
+        features = None if self.image_features is None else self.image_features[rows]
+        return Task(
+            **{
+                **self.__dict__,
+                "lonlat": self.lonlat[rows],
+                "target": self.target[rows],
+                "image_features": features,
+            }
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """Return the places as a table: lon, lat, target (class names or values)."""
+        target = np.array(self.classes)[self.target] if self.is_classification else self.target
+        return pd.DataFrame({"lon": self.lonlat[:, 0], "lat": self.lonlat[:, 1], "target": target})
+
+    def _dropped_text(self) -> str:
+        if not self.dropped:
+            return ""
+        return " after leaving out " + ", ".join(
+            f"{n:,} ({why})" for why, n in self.dropped.items()
+        )
+
+    def _summary(self) -> str:
+        if self.is_classification:
+            return f"{len(self.classes)} classes"
+        return f"{self.target.min():.4g} to {self.target.max():.4g} {self.unit}".strip()
+
+    def __repr__(self) -> str:
+        return f"Task({self.name!r}, {self.kind}, {len(self):,} places, {self._summary()})"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "kind": self.kind,
+            "places": f"{len(self):,}",
+            "target": self._summary(),
+            "left out": self._dropped_text().removeprefix(" after leaving out "),
+            "source": self.source,
+            "licence": self.licence,
+        }
+        cells = "".join(
+            f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>"
+            for k, v in rows.items()
+            if v
+        )
+        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
