@@ -9,8 +9,10 @@ import torch
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.satclip_config import LIMITS
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.encoders.spherical_harmonics import harmonics_by_feature
+from satclip_explore.encoders.torch_files import weights_hash
 
 
 class Baseline(LocationEncoder):
@@ -101,17 +103,23 @@ def load_baseline(name: str, *, dtype: str = "float32", device: str = "auto") ->
         features, embed_dim = plain[name]
         return Baseline(features, embed_dim, name=name, dtype=dtype, device=device)
     kind, _, degrees = name.partition("-l")
-    if kind not in ("harmonics", "random") or not degrees.isdecimal() or int(degrees) < 1:
-        raise ValueError(f"no baseline is called {name!r}; try xyz or harmonics-l10.")
+    known = kind in ("harmonics", "random") and degrees.isdecimal() and len(degrees) <= 3
+    if not known or not 1 <= int(degrees) <= LIMITS["legendre_polys"]:
+        raise ValueError(
+            f"no baseline is called {name!r}; try xyz or harmonics-l10 (L from 1 to "
+            f"{LIMITS['legendre_polys']})."
+        )
     legendre_polys = int(degrees)
     if kind == "random":
-        return SatCLIP(
+        encoder = SatCLIP(
             Siren(legendre_polys**2, seed=0),
             legendre_polys,
             name=name,
             dtype=dtype,
             device=resolve_device(device),
         )
+        encoder.weights_hash = weights_hash(encoder.network.state_dict())
+        return encoder
 
     def harmonics(lonlat: torch.Tensor) -> torch.Tensor:
         return harmonics_by_feature(lonlat, legendre_polys, "closed-form").T

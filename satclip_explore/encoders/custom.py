@@ -43,8 +43,8 @@ class Custom(LocationEncoder):
     def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
         """Encode one chunk of checked places; see `LocationEncoder.encode`."""
         values = torch.as_tensor(self._function(lonlat[:, self._order]))
-        wrong_width = self.embed_dim and values.shape[-1] != self.embed_dim
-        if values.ndim != 2 or len(values) != len(lonlat) or not values.shape[1] or wrong_width:
+        widths = (self.embed_dim,) if self.embed_dim else range(1, 1_000_000)
+        if values.ndim != 2 or len(values) != len(lonlat) or values.shape[1] not in widths:
             raise ValueError(
                 f"{self.name} must return one vector per place, shape ({len(lonlat)}, "
                 f"{self.embed_dim or 'D'}); got {tuple(values.shape)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,9 @@ class GPS2Vec(LocationEncoder):
             raise ValueError(
                 f"{self.folder} holds no zone of GPS2Vec; expected files such as 'model_48 N.h5'."
             )
+        listing = "".join(f"{n} {self._files[n].stat().st_size}\n" for n in sorted(self._files))
+        # Reading 27 MB a zone to hash them would undo that they are read on demand.
+        self.weights_hash = hashlib.sha256(listing.encode()).hexdigest()[:16]
         self._networks: OrderedDict[int, list[torch.Tensor]] = OrderedDict()
         self._grids: dict[int, ZoneGrid] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -78,12 +79,13 @@ def load_encoder(
     """
     name = DEFAULT_ENCODER if name_or_path is None else str(name_or_path)
     card = CARDS.get(name.lower())
-    if card is None:
+    if path is None and re.fullmatch(r"(harmonics|random)-l\d{1,3}", name.lower()):
+        # Any number of degrees can be computed; only some are listed.
+        encoder = _baseline(name.lower(), dtype=dtype, device=device)
+    elif card is None:
         encoder = _load_file(_existing(name, path), dtype=dtype, device=device)
     elif card.family == "baseline":
-        from satclip_explore.encoders.baselines import load_baseline
-
-        encoder = load_baseline(card.name, dtype=dtype, device=device)
+        encoder = _baseline(card.name, dtype=dtype, device=device)
     else:
         weights = locate(card, path, cache_dir, download)
         loader = _loader(card.family)
@@ -132,6 +134,12 @@ def _loader(family: str) -> Any:
     return getattr(import_module(f"satclip_explore.encoders.{module}"), function)
 
 
+def _baseline(name: str, *, dtype: str, device: str) -> LocationEncoder:
+    from satclip_explore.encoders.baselines import load_baseline
+
+    return load_baseline(name, dtype=dtype, device=device)
+
+
 def _existing(name: str, path: str | Path | None) -> Path:
     """Take a name that is not registered as a path, or say what may have been meant."""
     file = Path(name).expanduser()
@@ -178,6 +186,6 @@ def _load_file(path: Path, *, dtype: str, device: str) -> LocationEncoder:
 
 
 def _hidden_layer(encoder: LocationEncoder, layer: int) -> LocationEncoder:
-    from satclip_explore.encoders.hidden_layer import HiddenLayer
+    from satclip_explore.encoders.hidden_layer import hidden_layer
 
-    return HiddenLayer(encoder, layer)
+    return hidden_layer(encoder, layer)

@@ -23,7 +23,8 @@ class WeightsNotFoundError(FileNotFoundError, ValueError):
 
 def is_at_hand(card: EncoderCard, cache_dir: str | Path | None) -> bool:
     """Tell whether a card's encoder loads without a download."""
-    return card.family == "baseline" or _cached(card, cache_dir).exists()
+    cached = _cached(card, cache_dir)
+    return card.family == "baseline" or cached.is_file() or any(cached.glob("*"))
 
 
 def locate(

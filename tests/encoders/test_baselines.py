@@ -63,7 +63,9 @@ def test_baselines_give_their_dtype_everywhere_and_on_grids(name, places):
     np.testing.assert_allclose(rows, encoder.embed(grid.lonlat), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["harmonics", "harmonics-l0", "random-lx", "random-l-1", "abc"])
+@pytest.mark.parametrize(
+    "name", ["harmonics", "harmonics-l0", "random-lx", "random-l-1", "random-l201", "abc"]
+)
 def test_an_unknown_baseline_is_refused(name):
     with pytest.raises(ValueError, match="no baseline is called"):
         load_baseline(name)
