@@ -1,0 +1,47 @@
+"""An interrupt asks a run to stop; what was learned is kept."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from training.interrupt import interruptible
+
+
+@interruptible
+def run(*, interrupts=0, cancel=None):
+    for _ in range(interrupts):
+        os.kill(os.getpid(), signal.SIGINT)
+    return cancel is not None and cancel.is_set()
+
+
+def test_one_interrupt_sets_the_flag_and_the_call_returns():
+    assert run(interrupts=1) is True
+    assert run(interrupts=0) is False
+
+
+def test_two_interrupts_end_the_call():
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupts=2)
+
+
+@pytest.mark.parametrize("interrupts", [0, 1])
+def test_the_handler_is_put_back(interrupts):
+    before = signal.getsignal(signal.SIGINT)
+    run(interrupts=interrupts)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_flag_of_the_caller_still_counts():
+    flag = threading.Event()
+    flag.set()
+    assert run(cancel=flag) is True
+
+
+def test_other_threads_keep_their_flag_and_take_no_interrupts():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(run(cancel=None)))
+    thread.start()
+    thread.join()
+    assert seen == [False]
