@@ -13,13 +13,24 @@ from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, lo
 from satclip_explore.panes import theme, url_state
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Selection
+from satclip_explore.panes.compare import ComparePane
 from satclip_explore.panes.embedding import EmbeddingPane
+from satclip_explore.panes.labels import LabelsPane
 from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane
+from satclip_explore.panes.pretrain import PretrainPane
+from satclip_explore.panes.probe import ProbePane
 from satclip_explore.panes.similarity import SimilarityPane
 
 TITLE = "SatCLIP Explore"
+TABS = {
+    "explore": "Explore",
+    "compare": "Compare",
+    "probe": "Probe",
+    "label": "Label",
+    "train": "Train",
+}
 
 
 class Explorer(pn.viewable.Viewer):
@@ -32,7 +43,7 @@ class Explorer(pn.viewable.Viewer):
     """
 
     encoder_name = param.Selector(default=None, objects=[], doc="which encoder is shown")
-    tab = param.Selector(default="explore", objects=["explore"], doc="which page is open")
+    tab = param.Selector(default="explore", objects=list(TABS), doc="which page is open")
     message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
 
     def __init__(self, encoder: Any = None, **params: Any) -> None:
@@ -50,8 +61,15 @@ class Explorer(pn.viewable.Viewer):
         self.embedding = EmbeddingPane(encoder, **shared)
         self.neighbors = NeighborsPane(encoder, **shared)
         self.similarity = SimilarityPane(encoder, **shared)
+        self.compare = ComparePane(encoder, self._names(), _load, **shared)
+        self.probe = ProbePane(encoder, **shared)
+        self.label = LabelsPane(encoder, **shared)
+        self.train = PretrainPane(on_encoder=self._add, **shared)
+        self.panes = [
+            self.pca, self.map, self.embedding, self.neighbors, self.similarity, self.probe,
+            self.label,
+        ]  # fmt: skip
         self.links = self._links()
-        self.panes = [self.pca, self.map, self.embedding, self.neighbors, self.similarity]
 
     @param.depends("encoder_name", watch=True)
     def _switch(self) -> None:
@@ -113,14 +131,18 @@ class Explorer(pn.viewable.Viewer):
         return theme.text(line if self.message else "", visible=bool(self.message))
 
     def header(self) -> list[Any]:
-        """Return what belongs beside the title."""
-        choose = theme.select(self.param.encoder_name, "Encoder", 190)
-        tagline = theme.hint("What a location encoder has learned of the Earth")
-        tagline.styles = {"margin-left": "14px", "flex": "1 1 auto"}
-        return [pn.FlexBox(tagline, choose, align_items="center", sizing_mode="stretch_width",
-                           justify_content="space-between", margin=0)]  # fmt: skip
+        """Return what belongs beside the title: the pages and the encoder."""
+        pages = pmui.RadioButtonGroup.from_param(
+            self.param.tab, options={label: name for name, label in TABS.items()}, label="",
+            color="primary", size="small", margin=(0, 0, 0, 10), description="",
+        )  # fmt: skip
+        choose = theme.select(self.param.encoder_name, "Encoder", 180)
+        return [
+            pn.FlexBox(pages, choose, align_items="center", justify_content="space-between",
+                       sizing_mode="stretch_width", margin=0, gap="4px")
+        ]  # fmt: skip
 
-    def explore_tab(self) -> Any:
+    def explore_page(self) -> Any:
         """Arrange the panes that look at one place."""
         return pn.Column(
             _line((self.pca, 1.45, 520), (self.map, 1.0, 340)),
@@ -129,9 +151,39 @@ class Explorer(pn.viewable.Viewer):
             margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
 
+    def _add(self, folder: Any) -> None:
+        """Offer the encoder of a finished run."""
+        encoder = load_encoder(folder)
+        self._encoders[encoder.name] = encoder
+        if encoder.name not in self._names():
+            self.param.encoder_name.objects = [*self._names(), encoder.name]
+
+    def pages(self) -> Any:
+        """Return the pages, of which one is visible; each is built when it is first opened."""
+        build = {
+            "explore": self.explore_page,
+            "compare": lambda: self.compare,
+            "probe": lambda: self.probe,
+            "label": lambda: self.label,
+            "train": lambda: self.train,
+        }
+        pages = {
+            name: pn.Column(visible=False, margin=0, sizing_mode="stretch_width") for name in TABS
+        }
+
+        def turn(*_: Any) -> None:
+            if not len(pages[self.tab]):
+                pages[self.tab].append(build[self.tab]())
+            for name, page in pages.items():
+                page.visible = name == self.tab
+
+        turn()
+        self.param.watch(turn, "tab")
+        return pn.Column(*pages.values(), margin=0, sizing_mode="stretch_width")
+
     def body(self) -> Any:
-        """Return the tabs with the credits under them."""
-        return pn.Column(self.status, self.explore_tab(), credits_line(), margin=8,
+        """Return the pages with the credits under them."""
+        return pn.Column(theme.header_room(), self.status, self.pages(), credits_line(), margin=8,
                          sizing_mode="stretch_width")  # fmt: skip
 
     def page(self) -> pmui.Page:
@@ -195,7 +247,7 @@ def explore(encoder: Any = None) -> Explorer:
     Explorer
         Shows itself; `explorer.page()` is what `panel serve` shows.
     """
-    pn.extension()
+    pn.extension("filedropper")
     return Explorer(_load(encoder) if isinstance(encoder, str) else encoder)
 
 
@@ -205,7 +257,7 @@ def set_up_server() -> None:
 
     from satclip_explore.panes.leaflet import allow_ipywidgets
 
-    pn.extension(nthreads=4, notifications=False)
+    pn.extension("filedropper", nthreads=4, notifications=False)
     hv.extension("bokeh")
     allow_ipywidgets()
 

@@ -71,7 +71,7 @@ class PCAPane(Pane):
             colors = self._fine[1]
         else:
             try:
-                colors, grid = self._coarse(grid)
+                colors = self._coarse(grid)
             except ValueError as error:
                 self.message = str(error)
                 colors = np.zeros((*grid.shape, 3), dtype=np.uint8)
@@ -86,14 +86,17 @@ class PCAPane(Pane):
         field = pca_raster(self.encoder, grid=grid, projection=projection, progress=progress)
         return field.to_numpy()
 
-    def _coarse(self, grid: Grid) -> tuple[np.ndarray, Grid]:
+    def _coarse(self, grid: Grid) -> np.ndarray:
         key = world.world_key(self.encoder, self.components, self.stretch)
         kept = world.kept(key)
         if kept is not None and grid.resolution[0] * FINEST_UPSAMPLING >= world.WORLD_RESOLUTION:
-            return resample(kept, grid), grid
+            return resample(kept, grid)
         shrink = min(1.0, (COARSE_PIXELS / (grid.shape[0] * grid.shape[1])) ** 0.5)
         small = Grid(grid.bounds, tuple(max(2, int(n * shrink)) for n in grid.shape))
-        return self.fine(small), small
+        rows, columns = (
+            np.arange(n) * m // n for n, m in zip(grid.shape, small.shape, strict=True)
+        )
+        return self.fine(small)[np.ix_(rows, columns)]
 
     def _encode(self, key: Any) -> None:
         if key == self._asked:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import colorsys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import holoviews as hv
@@ -28,6 +29,59 @@ def dark(plot: Any, element: Any) -> None:
         axis.min_interval = 0.2
     figure.x_range.bounds = (-180.0, 180.0)
     figure.y_range.bounds = (-90.0, 90.0)
+
+
+def dark_axes(plot: Any, element: Any) -> None:
+    """Paint a chart with axes in the page's colors; a HoloViews hook."""
+    figure = plot.state
+    figure.background_fill_color = theme.SEA
+    figure.border_fill_color = None
+    figure.outline_line_color = theme.LINE
+    for axis in figure.axis:
+        axis.axis_line_color = axis.major_tick_line_color = theme.LINE
+        axis.minor_tick_line_color = None
+        axis.major_label_text_color = axis.axis_label_text_color = theme.MUTED
+    for grid in figure.grid:
+        grid.grid_line_color = theme.LINE
+        grid.grid_line_alpha = 0.5
+    for legend in figure.legend:
+        legend.background_fill_color = None
+        legend.border_line_color = None
+        legend.label_text_color = theme.MUTED
+
+
+def linked_ranges(ranges: dict[str, Any]) -> Callable[[Any, Any], None]:
+    """Make a HoloViews hook that gives every figure it sees the same ranges, kept in `ranges`."""
+
+    def link(plot: Any, element: Any) -> None:
+        figure = plot.state
+        figure.x_range = ranges.setdefault("x", figure.x_range)
+        figure.y_range = ranges.setdefault("y", figure.y_range)
+
+    return link
+
+
+def ramp(colors: Sequence[str]) -> np.ndarray:
+    """Interpolate between colors: (256, 3), uint8."""
+    stops = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in colors])
+    at = np.linspace(0.0, len(stops) - 1, 256)
+    bands = [np.interp(at, np.arange(len(stops)), stops[:, band]) for band in range(3)]
+    return np.stack(bands, axis=1).round().astype(np.uint8)
+
+
+def palette(n: int) -> np.ndarray:
+    """Return n colors that are apart from one another: (n, 3), uint8.
+
+    The hue moves on by the golden angle; lightness and saturation change slowly.
+    """
+    index = np.arange(n)
+    hue = (0.09 + index * 0.61803398875) % 1.0
+    light = 0.62 - 0.16 * ((index // 5) % 3) / 2.0
+    colors = [
+        colorsys.hls_to_rgb(h, l, s)
+        for h, l, s in zip(hue, light, 0.72 - 0.25 * ((index // 9) % 2), strict=True)
+    ]
+    return (np.array(colors).reshape(n, 3) * 255).round().astype(np.uint8)
 
 
 def world_options(**options: Any) -> dict[str, Any]:

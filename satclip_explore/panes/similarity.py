@@ -6,47 +6,32 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import panel as pn
 import panel_material_ui as pmui
 import param
 import xarray as xr
 
 from satclip_explore.atlas import land_mask
-from satclip_explore.fields import EmbeddedGrid
 from satclip_explore.geo import Grid
-from satclip_explore.panes import plots, theme, world
-from satclip_explore.panes.background import Background, Job
-from satclip_explore.panes.base import Pane
+from satclip_explore.panes import plots, theme
+from satclip_explore.panes.globe import GlobePane
 
 NOTHING = np.full((2, 4), -1.0, dtype=np.float32)
 """Shown until there is a field: below every threshold, so clear."""
 
 
-class SimilarityPane(Pane):
+class SimilarityPane(GlobePane):
     """Cosine between the selected place and every pixel, cut off below a threshold.
 
     The globe is encoded once; a click is one matrix-vector product, and the threshold only moves
     the lower end of the color scale, in the browser.
     """
 
-    resolution = param.Number(1.0, bounds=(0.25, 10.0), doc="pixel size in degrees")
-    threshold = param.Number(0.3, bounds=(-1.0, 0.99), step=0.01, doc="cosine shown as nothing")
+    threshold = param.Number(0.15, bounds=(-1.0, 0.99), step=0.01, doc="cosine shown as nothing")
     land_only = param.Boolean(True, doc="leave out the sea, which training hardly sampled")
-
-    _tick = param.Integer(0, doc="counts globes that became ready")
 
     def __init__(self, encoder: Any, **params: Any) -> None:
         super().__init__(encoder, **params)
-        self._background = Background()
-        self._asked = ""
         self._plot_name = f"similarity-{id(self)}"
-
-    def globe(self, progress: Any = None) -> EmbeddedGrid:
-        """Return the encoded globe, made once per process for an encoder and a resolution."""
-        encoder, resolution = self.encoder, self.resolution
-        return pn.state.as_cached(
-            self._key(), lambda: EmbeddedGrid.of(encoder, resolution, progress=progress)
-        )
 
     def field(self) -> xr.DataArray:
         """Return the cosine to the selected place, dims (lat, lon); the sea is NaN if left out."""
@@ -56,8 +41,7 @@ class SimilarityPane(Pane):
 
     def image(self, **_: Any) -> hv.Image:
         """Show the field; empty until the globe has been encoded."""
-        if world.kept(self._key()) is None:
-            self._encode()
+        if not self.ready():
             field = NOTHING
         else:
             try:
@@ -66,26 +50,6 @@ class SimilarityPane(Pane):
                 self.message = str(error)
                 field = NOTHING
         return hv.Image(field, bounds=(-180, -90, 180, 90), kdims=["lon", "lat"], vdims=["cosine"])
-
-    def _key(self) -> str:
-        return f"globe-{id(self.encoder)}-{self.resolution}"
-
-    def _encode(self) -> None:
-        if self._asked == self._key():
-            return
-        self._asked = self._key()
-        self.busy = "encoding the globe …"
-
-        def work(job: Job) -> EmbeddedGrid:
-            return self.globe(job.check)
-
-        def done(_: Any) -> None:
-            self.param.update(busy="", message="", _tick=self._tick + 1)
-
-        def failed(error: ValueError) -> None:
-            self.param.update(busy="", message=str(error))
-
-        self._background.start(work, done, failed)
 
     def view(self) -> Any:
         """Return the raster with coastlines and the selected place."""
@@ -98,6 +62,7 @@ class SimilarityPane(Pane):
         raster = hv.DynamicMap(self.image, streams=streams).opts(
             hv.opts.Image(
                 cmap=list(theme.LIKENESS), colorbar=False,
+                clim=(self.threshold, 1.0),
                 clipping_colors={"min": "#00000000", "NaN": "#00000000"},
             )
         )  # fmt: skip
@@ -107,19 +72,20 @@ class SimilarityPane(Pane):
 
     def _name_plot(self, plot: Any, element: Any) -> None:
         plot.state.name = self._plot_name
+        if (mapper := plot.handles.get("color_mapper")) is not None:
+            # A new field would bring the first threshold back.
+            mapper.low = self.threshold
 
     def __panel__(self) -> Any:
         slider = pmui.FloatSlider(
-            label="Hide below", value=self.threshold, start=-1.0, end=0.99, step=0.01,
-            sizing_mode="stretch_width", size="small", margin=(0, 10),
+            label="Hide below", value=self.threshold, start=-0.5, end=0.95, step=0.01,
+            width=190, size="small", margin=(0, 12, 0, 8), show_value=True,
         )  # fmt: skip
         slider.param.watch(lambda event: self.param.update(threshold=event.new), "value_throttled")
         slider.jscallback(args={"name": self._plot_name}, value=MOVE_LOW_END)
         plot = plots.plot_pane(self.view())
-        return theme.card(
-            "How alike is the rest", plot, pn.Row(slider, legend(), margin=0), self.status,
-            actions=(theme.select(self.param.land_only, "Show", 112, options=_SEA),),
-        )  # fmt: skip
+        legend = theme.color_scale(theme.LIKENESS, "cosine: cut", "1.0, the place itself")
+        return theme.card("How alike is the rest", plot, legend, self.status, actions=(slider,))
 
 
 MOVE_LOW_END = """
@@ -130,18 +96,6 @@ for (const renderer of plot?.renderers ?? []) {
 }
 """
 """Runs in the browser while the slider moves; nothing is computed or sent."""
-
-_SEA = {"land only": True, "land and sea": False}
-
-
-def legend() -> pn.pane.HTML:
-    """Draw the color scale."""
-    colors = ", ".join(theme.LIKENESS)
-    return theme.text(
-        f"<div style='display:flex;gap:6px;align-items:center;margin-top:14px' class='hint'>"
-        f"cut<span style='width:90px;height:8px;border-radius:4px;"
-        f"background:linear-gradient(90deg,{colors})'></span>1.0</div>"
-    )
 
 
 def _land(grid: Grid) -> np.ndarray:

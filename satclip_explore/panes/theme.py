@@ -16,6 +16,7 @@ SEA = "#0c131b"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 SERIES = ("#ffb454", "#5cc8ff", "#7ee787", "#ff7eb6", "#b39dff", "#f4e06d", "#56d4bc", "#ff8f5c")
+WARMTH = ("#2b2a6b", "#3a6ea8", "#67b0b0", "#d9d7a3", "#f2a65a", "#c8452f", "#7a1022")
 LIKENESS = ("#0c131b", "#12303d", "#17525c", "#2a7c6b", "#71a95a", "#d2c24f", "#fff3b0")
 
 MATERIAL = {
@@ -40,6 +41,22 @@ MATERIAL = {
             }
         },
         "MuiPaper": {"styleOverrides": {"root": {"backgroundImage": "none"}}},
+        "MuiToggleButton": {
+            "styleOverrides": {
+                "root": {
+                    "color": f"{MUTED} !important",
+                    "borderColor": f"{LINE} !important",
+                    "padding": "4px 12px",
+                    "&.Mui-selected": {
+                        "color": f"{GROUND} !important",
+                        "backgroundColor": f"{ACCENT} !important",
+                    },
+                }
+            }
+        },
+        "MuiMenu": {
+            "styleOverrides": {"paper": {"backgroundColor": f"{RAISED} !important", "color": INK}}
+        },
     },
 }
 
@@ -115,6 +132,27 @@ def coordinates(lonlat: tuple[float, float]) -> str:
     return f"{abs(lat):.2f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.2f}° {'E' if lon >= 0 else 'W'}"
 
 
+def escape(words: Any) -> str:
+    """Make text from outside safe to place in markup."""
+    return html.escape(str(words))
+
+
+def color_scale(colors: Any, low: str, high: str) -> pn.pane.HTML:
+    """Draw a color bar with a word at each end."""
+    return text(
+        f"<div style='display:flex;gap:6px;align-items:center;margin-top:4px' class='hint'>"
+        f"{escape(low)}<span style='width:110px;height:8px;border-radius:4px;"
+        f"background:linear-gradient(90deg,{', '.join(colors)})'></span>{escape(high)}</div>"
+    )
+
+
+def header_room() -> pn.pane.HTML:
+    """Leave room where a narrow page's header is two lines high."""
+    return pn.pane.HTML("", margin=0, height=0, stylesheets=[
+        "@media (max-width: 700px) { :host { height: 30px !important; } }"
+    ])  # fmt: skip
+
+
 def hint(words: str) -> pn.pane.HTML:
     """Show plain text, small and quiet."""
     return text(f"<span class='hint'>{html.escape(words)}</span>")
@@ -134,6 +172,15 @@ def select(parameter: param.Parameter, label: str, width: int, **options: Any) -
 def text_input(parameter: param.Parameter, label: str, width: int, **options: Any) -> Any:
     """Make a small text field for a parameter; it reports on Enter or when it is left."""
     return pmui.TextInput.from_param(parameter, **_small(label, width), **options)
+
+
+def button(label: str, press: Any, *, strong: bool = False, **options: Any) -> pmui.Button:
+    """Make a small button that calls `press(event)`."""
+    return pmui.Button(
+        label=label, on_click=press, size="small", margin=(4, 2), description="",
+        color="primary" if strong else "default", variant="contained" if strong else "outlined",
+        **options,
+    )  # fmt: skip
 
 
 def _small(label: str, width: int) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""How a probe is shown: curves while it trains, then scores and maps with legends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import pandas as pd
+import panel as pn
+
+from satclip_explore.atlas import land_mask
+from satclip_explore.geo import GLOBE, Grid
+from satclip_explore.panes import plots, theme, world
+from satclip_explore.panes.base import Selection
+
+RESOLUTION = 1.0
+MOST_NAMED = 14
+"""Classes that a legend lists; the rest keep their colors unnamed."""
+
+
+def curves(points: list[tuple[str, int, float]]) -> pn.pane.HoloViews:
+    """Draw validation loss against step, one line for each encoder."""
+    frame = pd.DataFrame(points, columns=["encoder", "step", "loss"])
+    lines = []
+    for color, (name, rows) in zip(_endless(), frame.groupby("encoder", sort=False), strict=False):
+        line = hv.Curve(rows, "step", "loss", label=str(name)) * hv.Points(rows, ["step", "loss"])
+        lines.append(line.opts(hv.opts.Curve(color=color), hv.opts.Points(color=color, size=4)))
+    overlay = hv.Overlay(lines).collate() if len(lines) > 1 else lines[0]
+    return pn.pane.HoloViews(
+        overlay.opts(
+            responsive=True, height=260, toolbar=None, show_legend=True, legend_position="right",
+            hooks=[plots.dark_axes], shared_axes=False, ylabel="validation loss",
+        ),
+        sizing_mode="stretch_width", height=260,
+    )  # fmt: skip
+
+
+def scores(result: Any) -> pn.pane.HTML:
+    """Show the table of scores and what it does and does not say, in sentences."""
+    table = result.table()
+    head = "".join(f"<th>{theme.escape(name.replace('_', ' '))}</th>" for name in table)
+    rows = []
+    for name, row in table.iterrows():
+        mine = f" style='color:{theme.ACCENT};font-weight:600'" if name == result.name else ""
+        cells = "".join(f"<td>{theme.escape(value)}</td>" for value in row)
+        rows.append(f"<tr{mine}><td>{theme.escape(name)}</td>{cells}</tr>")
+    said = "".join(f"<li>{theme.escape(line)}</li>" for line in result.verdict())
+    return theme.text(
+        f"<table><tr><th>encoder</th>{head}</tr>{''.join(rows)}</table>"
+        f"<ul class='hint' style='padding-left:16px;margin:8px 0'>{said}</ul>",
+        sizing_mode="stretch_width",
+    )
+
+
+def maps(result: Any, selection: Selection) -> pn.FlexBox:
+    """Show the predicted map and where it errs, side by side."""
+    field = result.predict_raster(RESOLUTION)
+    is_class = result.task.is_classification
+    painted = _classes(field, result) if is_class else _values(field, result)
+    test = result.test
+    size = np.abs(test["error"].to_numpy(dtype=float))
+    scale = 1.0 if is_class else float(np.quantile(size, 0.95)) or 1.0
+    words = "share of runs that are wrong" if is_class else f"error in {result.task.unit}, in size"
+    errors = hv.Points(
+        (test["lon"], test["lat"], np.clip(size / scale, 0.0, 1.0)), ["lon", "lat"], ["error"]
+    ).opts(color="error", cmap=["#1d4e5f", "#ffb454", "#ff4d4d"], clim=(0.0, 1.0), size=3.5,
+           responsive=True, shared_axes=False)  # fmt: skip
+    empty = hv.DynamicMap(lambda: world.picture(np.zeros((2, 4, 4), dtype=np.uint8), GLOBE))
+    top = "1" if is_class else f"{scale:.3g}"
+    right = pn.Column(
+        theme.text("<span class='title'>Where it errs, on places never shown</span>"),
+        plots.plot_pane(plots.on_globe(empty, selection, errors)),
+        theme.color_scale(["#1d4e5f", "#ffb454", "#ff4d4d"], "0", f"{top}: {words}"),
+        margin=0, styles=_HALF,
+    )  # fmt: skip
+    return pn.FlexBox(painted(selection), right, gap="10px", sizing_mode="stretch_width", margin=0)
+
+
+_HALF = {"flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"}
+
+
+def _classes(field: Any, result: Any) -> Any:
+    codes = field.to_numpy()
+    land = land_mask(Grid(GLOBE, codes.shape)) & (codes >= 0)
+    counts = np.bincount(codes[land], minlength=len(result.task.classes))
+    order = np.argsort(-counts, kind="stable")
+    palette = np.zeros((len(counts), 3), dtype=np.uint8)
+    palette[order] = plots.palette(len(counts))
+    colors = np.zeros((*codes.shape, 4), dtype=np.uint8)
+    colors[land, :3], colors[land, 3] = palette[codes[land]], 255
+    legend = "".join(
+        f"<span style='white-space:nowrap'><span style='color:rgb{tuple(palette[code].tolist())}'>"
+        f"■</span> {theme.escape(result.task.classes[code])} &nbsp;</span> "
+        for code in order[:MOST_NAMED]
+        if counts[code]
+    )
+    more = int((counts > 0).sum()) - MOST_NAMED
+    note = f"and {more} more" if more > 0 else ""
+    return lambda selection: _map(colors, selection, theme.text(
+        f"<div class='hint' style='line-height:1.5'>{legend}{note}</div>"))  # fmt: skip
+
+
+def _values(field: Any, result: Any) -> Any:
+    values = field.to_numpy()
+    land = land_mask(Grid(GLOBE, values.shape)) & np.isfinite(values)
+    low, high = np.quantile(values[land], [0.01, 0.99])
+    steps = np.nan_to_num((values - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
+    ramp = plots.ramp(theme.WARMTH)
+    colors = np.zeros((*values.shape, 4), dtype=np.uint8)
+    colors[..., :3] = ramp[(steps * 255).astype(int)]
+    colors[land, 3] = 255
+    unit = result.task.unit
+    scale = theme.color_scale(theme.WARMTH, f"{low:.3g}", f"{high:.3g} {unit}")
+    return lambda selection: _map(colors, selection, scale)
+
+
+def _map(colors: np.ndarray, selection: Selection, legend: Any) -> pn.Column:
+    raster = hv.DynamicMap(lambda: world.picture(colors, GLOBE))
+    return pn.Column(
+        theme.text("<span class='title'>Predicted</span>"),
+        plots.plot_pane(plots.on_globe(raster, selection, alpha=0.35)),
+        legend, margin=0, styles=_HALF,
+    )  # fmt: skip
+
+
+def _endless() -> Any:
+    while True:
+        yield from theme.SERIES

@@ -1,0 +1,79 @@
+"""Label places by clicking: from a handful of labels to a map of the world, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from satclip_explore.fields import EmbeddedGrid, as_field, unit_rows
+from satclip_explore.geo import as_lonlat
+
+PENALTY = 0.03
+"""Of the squared weights, for embeddings of unit length: one label alone is fitted to 3 %."""
+
+
+def predict_labels(
+    globe: EmbeddedGrid, lonlat: Any, codes: Sequence[int], *, penalty: float = PENALTY
+) -> xr.DataArray:
+    """Spread labels over the globe: ridge regression on one target per class, in closed form.
+
+    Embeddings are centered on the mean of the globe, so that what all places share tells nothing.
+
+    Parameters
+    ----------
+    globe : EmbeddedGrid
+        A grid encoded once, H x W pixels.
+    lonlat : array_like
+        N labelled places in degrees, longitude first; at least two.
+    codes : sequence of int
+        Class of each place, from 0; at least two different ones.
+    penalty : float
+        Of the squared weights, above 0.
+
+    Returns
+    -------
+    xarray.DataArray, dims (lat, lon), int16
+        Class codes, -1 without coverage. The coordinate `margin` (lat, lon) says how far the best
+        class is ahead of the second: 0 … 1 between the labels, clipped.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes, or lengths disagree, or a place has no coverage.
+    """
+    places = as_lonlat(lonlat)
+    labels = np.asarray(codes, dtype=np.int64)
+    if labels.shape != (len(places),):
+        raise ValueError(f"need one class per place; got {labels.shape} for {len(places)} places.")
+    if len(np.unique(labels)) < 2:
+        raise ValueError("label places of at least two classes; the world then follows each click.")
+    if labels.min() < 0:
+        raise ValueError(f"class codes start at 0; got {labels.min()}.")
+    if not penalty > 0.0:
+        raise ValueError(f"penalty must be above 0; got {penalty}.")
+    missing = torch.isnan(globe.unit).any(dim=1)
+    center = globe.unit[~missing].mean(dim=0)
+    x = unit_rows(torch.from_numpy(globe.encoder.embed(places)).float()) - center
+    if torch.isnan(x).any():
+        raise ValueError(f"{globe.encoder.name} has no coverage at one of the labelled places.")
+    target = torch.nn.functional.one_hot(torch.from_numpy(labels)).float()
+    share = target.mean(dim=0)
+    gram = x @ x.T + penalty * torch.eye(len(x))
+    weight = x.T @ torch.linalg.solve(gram, target - share)
+    scores = (globe.unit - center) @ weight + share
+    # A code without a label of its own can never win.
+    scores[:, share == 0] = -torch.inf
+    best = scores.topk(2, dim=1)
+    codes_of = best.indices[:, 0].to(torch.int16)
+    codes_of[missing] = -1
+    margin = (best.values[:, 0] - best.values[:, 1]).clamp(0.0, 1.0)
+    margin[missing] = 0.0
+    field = as_field(
+        codes_of.reshape(globe.grid.shape).numpy(), globe.grid, globe.encoder, None,
+        labelled_places=len(places),
+    )  # fmt: skip
+    return field.assign_coords(margin=(("lat", "lon"), margin.reshape(globe.grid.shape).numpy()))
