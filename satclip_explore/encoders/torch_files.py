@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -17,6 +18,16 @@ MAX_PICKLE_BYTES = 64_000_000
 
 MAX_TENSOR_VALUES = 500_000_000
 """Largest tensor that is taken out of a file: a first layer of L = 200 and 8,192 units fits."""
+
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMPY_SCALARS: list[Any] = [
+    # Files keep the name that the function had when they were written, before numpy 2 or after.
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdU"},
+]
+"""Numbers as numpy holds them: some files have them among their settings, and they run nothing."""
 
 
 def read_torch_file(path: str | Path) -> dict[str, Any]:
@@ -47,7 +58,8 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no file at {path}; pass the path of a checkpoint.")
     _check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     # A crafted pickle can raise anything at all while it is parsed.
     except Exception as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):

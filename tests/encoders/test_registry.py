@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 
 import numpy as np
@@ -271,3 +272,15 @@ def test_the_loaders_all_exist():
         assert callable(registry._loader(family))
     families = {card.family for card in CARDS.values()} - {"baseline"}
     assert families == set(registry._LOADERS)
+
+
+def test_loading_encoders_imports_nothing_optional():
+    """A fresh interpreter: what the registry pulls in is what everybody has installed."""
+    code = (
+        "import sys, satclip_explore.encoders.registry as r; r.load_encoder('xyz'); "
+        "r.list_encoders(); "
+        "print(*sorted({'h5py', 'scipy', 'huggingface_hub', 'timm', "
+        "'lightning', 'torchgeo', 'panel'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -187,6 +187,13 @@ def test_an_encoding_as_wide_as_the_hidden_layer_is_skipped_over_too(tmp_path, p
     np.testing.assert_allclose(encoder.embed(places), expected, rtol=0, atol=1e-11)
 
 
+def test_numbers_of_numpy_among_the_settings_do_no_harm(tmp_path, places):
+    content = published()
+    first = read_csp(write(tmp_path, content)).embed(places)
+    content["params"] |= {"num_classes": np.int64(8142), "lr": np.float64(0.1), "x": np.str_("y")}
+    np.testing.assert_array_equal(read_csp(write(tmp_path, content)).embed(places), first)
+
+
 def test_layer_norm_may_be_off(tmp_path, places):
     content = published(use_layn=False)
     encoder = read_space2vec(write(tmp_path, content), dtype="float64")
