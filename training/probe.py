@@ -15,6 +15,7 @@ from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
 from satclip_explore.provenance import provenance
 from training.contenders import as_encoder, baseline_names, covered_places, line_up, task_features
 from training.heads import Cancel, Head, TrainingData
+from training.interrupt import interruptible
 from training.kernel import fit_kernel
 from training.linear import fit_linear
 from training.mlp import MLPSettings, fit_mlp
@@ -62,6 +63,7 @@ class ProbeCancelledError(RuntimeError):
     """The run was stopped before the encoder itself had a probe."""
 
 
+@interruptible
 def train_probe(
     task: str | Task = "ecoregion",
     *,
@@ -109,7 +111,8 @@ def train_probe(
     on_update : callable, optional
         Called with (step, `Losses`) while it trains, from this thread.
     cancel : object with is_set(), optional
-        Stops the run; what is trained by then is returned.
+        Stops the run; what is trained by then is returned. An interrupt (Ctrl-C, the stop button of
+        a notebook) does the same.
     split_seed : int
         Which places are held out.
     device : str

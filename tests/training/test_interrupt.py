@@ -4,9 +4,13 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 
+from satclip_explore.geo import equal_area_sample
 from training.interrupt import interruptible
+from training.probe import train_probe
+from training.tasks import Task
 
 
 @interruptible
@@ -45,3 +49,21 @@ def test_other_threads_keep_their_flag_and_take_no_interrupts():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_an_interrupted_probe_keeps_what_it_learned():
+    rng = np.random.default_rng(0)
+    lonlat = equal_area_sample(400, seed=rng)
+    task = Task("north", "classification", lonlat, (lonlat[:, 1] > 0).astype(int), ("s", "n"))
+    seen = []
+
+    def interrupt(step, losses):
+        if losses.encoder == "xyz" and not seen:
+            os.kill(os.getpid(), signal.SIGINT)
+        seen.append(losses.encoder)
+
+    result = train_probe(
+        task, encoder="xyz", baselines=("nearest", "random-l10"), seeds=2, on_update=interrupt
+    )
+    assert set(result.metrics.index) == {"nearest", "xyz"}
+    assert result.facts["complete"] == "false"
