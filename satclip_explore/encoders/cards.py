@@ -38,6 +38,8 @@ class EncoderCard:
         Of the file, in hex.
     manual : str
         Where only a person can download it: where to click and which file to take.
+    embedded : bool
+        Whether the weights come with this package.
     """
 
     name: str
@@ -56,6 +58,7 @@ class EncoderCard:
     url: str = ""
     sha256: str | None = None
     manual: str = ""
+    embedded: bool = False
 
 
 def _satclip(backbone: str, legendre_polys: int) -> EncoderCard:
@@ -78,13 +81,14 @@ def _satclip(backbone: str, legendre_polys: int) -> EncoderCard:
 def _mini(legendre_polys: int) -> EncoderCard:
     return EncoderCard(
         name=f"mini-l{legendre_polys}",
-        family="embedded",
+        family="satclip",
         dim=256,
         authors="satclip-explore",
         year=2026,
         licence="MIT",
         training_data="Blue Marble Next Generation, twelve months of 2004 (NASA, public domain)",
         source="embedded in this package",
+        embedded=True,
     )
 
 

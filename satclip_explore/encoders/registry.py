@@ -13,7 +13,7 @@ import pandas as pd
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.cards import CARDS
-from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate
+from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate, size_mb
 
 __all__ = ["WeightsNotFoundError", "list_encoders", "load_encoder"]
 
@@ -21,7 +21,6 @@ DEFAULT_ENCODER = "mini-l40"
 
 _LOADERS = {
     "satclip": "checkpoint:read_encoder",
-    "embedded": "checkpoint:read_encoder",
     "csp": "csp:read_csp",
     "torchspatial": "space2vec:read_space2vec",
     "gps2vec": "gps2vec:read_gps2vec",
@@ -104,12 +103,14 @@ def list_encoders(*, cache_dir: str | Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row each: name, family, dim, licence, size_mb (None where unknown), available (whether
-        it loads without a download), authors, year, training_data, coverage, source.
+        One row each: name, family, dim, licence, size_mb (of the files at hand, else of the
+        download; missing where unknown), available (whether it loads without a download),
+        authors, year, training_data, coverage, source.
     """
     rows = []
     for card in CARDS.values():
         facts = asdict(card) | {"available": is_at_hand(card, cache_dir)}
+        facts["size_mb"] = size_mb(card, cache_dir)
         rows.append({key: facts[key] for key in _COLUMNS})
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 

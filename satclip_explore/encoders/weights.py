@@ -27,6 +27,15 @@ def is_at_hand(card: EncoderCard, cache_dir: str | Path | None) -> bool:
     return card.family == "baseline" or cached.is_file() or any(cached.glob("*"))
 
 
+def size_mb(card: EncoderCard, cache_dir: str | Path | None) -> float | None:
+    """Return the size in MB of a card's files at hand, else that of its download; None: unknown."""
+    if card.family == "baseline" or not is_at_hand(card, cache_dir):
+        return card.size_mb
+    cached = _cached(card, cache_dir)
+    files = [cached] if cached.is_file() else [f for f in cached.glob("*") if f.is_file()]
+    return round(sum(file.stat().st_size for file in files) / 1e6, 1)
+
+
 def locate(
     card: EncoderCard, path: str | Path | None, cache_dir: str | Path | None, download: bool
 ) -> Path:
@@ -50,7 +59,7 @@ def locate(
     cached = _cached(card, cache_dir)
     if cached.exists():
         return cached
-    if card.family == "embedded":
+    if card.embedded:
         raise WeightsNotFoundError(
             f"the embedded weights of {card.name} are missing from this installation ({cached}); "
             "install satclip-explore again."
@@ -142,7 +151,7 @@ def fetch_from_hub(repo_id: str, filename: str, revision: str, path: Path) -> st
 
 
 def _cached(card: EncoderCard, cache_dir: str | Path | None) -> Path:
-    if card.family == "embedded":
+    if card.embedded:
         return EMBEDDED / card.name
     root = Path(cache_dir if cache_dir is not None else DEFAULT_CACHE)
     return path_inside(root, "encoders", card.name, card.filename)

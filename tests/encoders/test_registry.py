@@ -51,8 +51,9 @@ def test_the_list_tells_what_is_at_hand(tmp_path):
     card = CARDS["satclip-vit16-l40"]
     path = tmp_path / "encoders" / card.name / card.filename
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"x")
-    assert list_encoders(cache_dir=tmp_path).set_index("name")["available"][card.name]
+    path.write_bytes(bytes(2_500_000))
+    row = list_encoders(cache_dir=tmp_path).set_index("name").loc[card.name]
+    assert (row["available"], row["size_mb"], row["family"]) == (True, 2.5, "satclip")
 
 
 def test_every_card_says_who_what_and_where():
@@ -64,7 +65,7 @@ def test_every_card_says_who_what_and_where():
         assert card.year >= 2019
         assert card.family == "baseline" or not (card.url and card.repo_id)
         # Exactly one way to get it: embedded, computed, by hand, from the hub or by address.
-        ways = [card.family in ("baseline", "embedded"), card.manual, card.repo_id, card.url]
+        ways = [card.family == "baseline", card.embedded, card.manual, card.repo_id, card.url]
         assert sum(map(bool, ways)) == 1, card.name
         assert card.sha256 is None or len(card.sha256) == 64
 
