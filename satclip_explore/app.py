@@ -247,7 +247,11 @@ def explore(encoder: Any = None) -> Explorer:
     Explorer
         Shows itself; `explorer.page()` is what `panel serve` shows.
     """
-    pn.extension("filedropper")
+    import holoviews as hv
+
+    # Inline: a notebook that is offline cannot fetch what Panel loads from elsewhere by default.
+    pn.extension("filedropper", inline=True)
+    hv.extension("bokeh", inline=True)
     return Explorer(_load(encoder) if isinstance(encoder, str) else encoder)
 
 
