@@ -50,8 +50,8 @@ def locate(
     """
     if path is not None:
         given = Path(path).expanduser()
-        # A folder may stand for the published file in it.
-        if given.is_dir() and (given / card.filename).is_file():
+        # A folder may stand for the published file, or folder, in it.
+        if given.is_dir() and (given / card.filename).exists():
             given /= card.filename
         if not given.exists():
             raise WeightsNotFoundError(f"no weights of {card.name} at {given}.")

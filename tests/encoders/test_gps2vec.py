@@ -12,6 +12,7 @@ import torch
 from satclip_explore.encoders import gps2vec, utm
 from satclip_explore.encoders.gps2vec import GPS2Vec, read_gps2vec, zone_grid
 from satclip_explore.encoders.keras_files import read_dense_layers
+from satclip_explore.encoders.registry import load_encoder
 
 h5py = pytest.importorskip("h5py")
 WIDTHS = (400, 512, 1024, 2048)
@@ -294,6 +295,20 @@ def test_data_outside_the_file_is_refused(tmp_path):
     assert weights["tag"][1].shape == (2000,)
     with pytest.raises(ValueError, match="damaged or is not a Keras 2"):
         GPS2Vec(tmp_path).embed((13.4, 52.5))
+
+
+def test_the_folder_around_the_unzipped_one_will_do(folder, tmp_path):
+    (tmp_path / "models_tag").symlink_to(folder[0])
+    assert load_encoder("gps2vec-tag", path=tmp_path).coverage((13.4, 52.5)).item()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_other_precisions_agree(folder, dtype):
+    exact = GPS2Vec(folder[0], dtype="float64").embed((13.4, 52.5))
+    # bfloat16 keeps 8 bits through four layers.
+    tolerance = 0.2 if dtype == "bfloat16" else 0.0
+    got = GPS2Vec(folder[0], dtype=dtype).embed((13.4, 52.5))
+    np.testing.assert_allclose(got, exact, rtol=0, atol=tolerance * exact.max())
 
 
 def test_a_folder_without_zones_is_refused(tmp_path):

@@ -219,6 +219,15 @@ def test_coordinates_are_rounded_to_float32_as_published(tmp_path):
     assert np.abs(quick.embed(place) - exact.embed(place)).max() > 1e-4
 
 
+def test_bfloat16_stays_near(tmp_path, places):
+    path = write(tmp_path, published())
+    exact = read_space2vec(path, dtype="float64").embed(places)
+    got = read_space2vec(path, dtype="bfloat16").embed(places)
+    assert got.dtype == np.float32
+    # 8 bits in the weights, the features and both layers.
+    assert 0 < np.abs(got - exact).max() < 0.05 * np.abs(exact).max()
+
+
 def test_both_copies_of_csps_network_are_understood(tmp_path, places):
     one = published()
     two = published(prefixes=("loc_enc.spa_enc.ffn.", "spa_enc.ffn."))
