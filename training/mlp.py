@@ -46,7 +46,7 @@ class MLPSettings:
     batch_size: int = 256
     learning_rate: float = 2e-2
     weight_decay: float = 1e-2
-    patience: int = 5
+    patience: int = 8
     precision: str = "auto"
 
 
@@ -147,7 +147,9 @@ def fit_mlp(
         fused=True,
     )
     step_of = Stepper(fit_x, fitting.target, data.n_classes, low, gradient, settings.batch_size)
-    every = max(1, min(steps // 10, math.ceil(len(fit_x) / step_of.batch_size)))
+    tenth = max(1, steps // 10)
+    # A small task's epoch is a step or two: too few to tell whether anything changed.
+    every = max(min(10, tenth), min(tenth, math.ceil(len(fit_x) / step_of.batch_size)))
     stale = 0
     done = 0
     rows = Batches(len(fit_x), step_of.batch_size, generators)

@@ -105,7 +105,8 @@ def _head(
         raise ValueError(f"unknown kind of probe {kind!r:.40}.")
     places = len(tensors["values"])
     width = len(tensors["mean"])
-    shapes = {"points": (places, width), "scale": (width,), "values": (places,)}
+    shapes = {"mean": (width,), "scale": (width,), "values": (places,)}
+    shapes["points"] = (places, width)
     _check(tensors, shapes)
     values = tensors["values"]
     if n_classes and not (

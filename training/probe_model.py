@@ -171,7 +171,7 @@ class ProbeModel:
             "unit": self.unit,
             "scale": json.dumps([self.scale.mean, self.scale.deviation]),
             "facts": json.dumps(dict(self.facts)),
-            "metrics": self.metrics.to_json(orient="split"),
+            "metrics": self.metrics.to_json(orient="split", double_precision=15),
         }
         tensors = {name: t.cpu().contiguous() for name, t in self.head.tensors().items()}
         return write_whole(path, save(tensors, header))

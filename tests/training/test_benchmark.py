@@ -1,0 +1,102 @@
+import json
+
+import pandas as pd
+import pytest
+
+from satclip_explore.geo import equal_area_sample
+from training import benchmark
+from training.benchmark import Cell, Results, figure2b, main, run, table1
+from training.benchmark_tables import figure_png, markdown
+from training.task import Task
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Put a small task in place of the atlas."""
+    lonlat = equal_area_sample(600, seed=0)
+    codes = (lonlat[:, 1] > 0).astype(int) + 2 * (lonlat[:, 0] > 0)
+    task = Task("biome", "classification", lonlat, codes, tuple("abcd"))
+    monkeypatch.setattr(benchmark, "load_task", lambda name: task)
+
+
+def cells(*encoders):
+    return [Cell(one, "biome", model="linear", seeds=2) for one in encoders]
+
+
+def test_a_run_goes_on_where_it_was(small, tmp_path, monkeypatch):
+    scores, missing = run(cells("xyz", "nearest"), tmp_path, say=lambda line: None)
+    assert not missing
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"key": "torn off in the mid')
+    monkeypatch.setattr(benchmark, "_score", lambda cell, *rest: pytest.fail(str(cell)))
+    again, _ = run(cells("xyz", "nearest"), tmp_path, say=lambda line: None)
+    pd.testing.assert_frame_equal(scores, again)
+    assert set(scores["encoder"]) == {"xyz", "nearest"}
+    assert (scores["mean"] > 0.5).all()
+    assert (scores["mean"] <= 1.0).all()
+
+
+def test_other_settings_are_other_cells(small, tmp_path):
+    run(cells("xyz"), tmp_path, say=lambda line: None)
+    run([Cell("xyz", "biome", model="knn", seeds=2)], tmp_path, say=lambda line: None)
+    assert len(Results(tmp_path / "results.jsonl").rows) == 2
+
+
+def test_missing_weights_say_which_file_and_where_from(small, tmp_path):
+    scores, missing = run(cells("satclip-vit16-l40", "xyz"), tmp_path, say=lambda line: None)
+    assert len(scores) == 1
+    assert "satclip-vit16-l40.ckpt" in missing[0]
+    assert "huggingface.co" in missing[0]
+
+
+def test_the_paper_stands_beside_table_1(small, tmp_path):
+    scores, _ = run(cells("xyz", "nearest"), tmp_path, say=lambda line: None)
+    text = markdown(scores, ["gps2vec: where"], "table1")
+    assert "| encoder | biome (accuracy ↑) |" in text
+    assert "as published" in text
+    assert "- gps2vec: where" in text
+    assert "nearest" in text.splitlines()[3]
+
+
+def test_figure_2b_shows_the_ceiling(small, tmp_path):
+    pytest.importorskip("matplotlib")
+    some = [Cell("xyz", "biome", "Africa", shots, "linear", 2) for shots in (0.1, 0.5)]
+    scores, _ = run(some, tmp_path, say=lambda line: None)
+    text = markdown(scores, [], "figure2b")
+    assert "*ceiling*" in text
+    assert "biome, 10% (accuracy ↑)" in text
+    for what in ("figure2b", "table1"):
+        assert figure_png(scores, what).startswith(b"\x89PNG")
+
+
+def test_names_cannot_break_the_table():
+    scores = pd.DataFrame(
+        [{"encoder": "a|b\nc", "task": "t", "metric": "mse", "mean": 1.0, "sd": 0.0}]
+    )
+    line = markdown(scores, [], "table1").splitlines()[2]
+    assert line == "| a\\|b c | 1.000 ± 0.000 |"
+
+
+def test_the_command_line_writes_table_and_figure(small, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    arguments = ["table1", "--encoders", "xyz", "--tasks", "biome", "--model", "linear",
+                 "--seeds", "2", "--out", str(tmp_path)]  # fmt: skip
+    assert main(arguments) == 0
+    assert "iNaturalist" in capsys.readouterr().out
+    assert (tmp_path / "table1.md").read_text().startswith("| encoder")
+    assert (tmp_path / "table1.png").read_bytes().startswith(b"\x89PNG")
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert {row["encoder"] for row in rows} >= {"xyz", "nearest", "lonlat"}
+
+
+def test_the_command_line_refuses_in_one_sentence(tmp_path, capsys):
+    assert main(["table1", "--tasks", "boime", "--out", str(tmp_path)]) == 2
+    assert "did you mean 'biome'" in capsys.readouterr().err
+
+
+def test_the_experiments_list_their_cells():
+    assert len(table1(["a", "b"], ["t", "u"], "mlp", 3)) == 4
+    cells = figure2b(["a"], ["t"], "mlp", 3, "Asia")
+    assert [cell.shots for cell in cells] == [0.01, 0.05, 0.1, 0.25]
+    assert {cell.region for cell in cells} == {"Asia"}

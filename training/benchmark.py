@@ -1,0 +1,224 @@
+"""Table 1 and Figure 2b: any encoders on any tasks, beside the figures of the paper.
+
+Run it from the repository:
+
+    python -m training.benchmark table1 --encoders mini-l40 weights/*.pth.tar --out runs/table1
+    python -m training.benchmark figure2b --out runs/figure2b
+
+Every finished cell is a line in `results.jsonl`; a run that is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.registry import load_encoder
+from satclip_explore.export import write_whole
+from training.benchmark_tables import figure_png, markdown
+from training.contenders import BASELINES
+from training.inaturalist import FILES, URL
+from training.probe import train_probe
+from training.tasks import load_task
+
+TABLE1_TASKS = ("air_temperature", "elevation", "population", "country", "biome", "ecoregion")
+"""Tasks of Table 1 that the embedded atlas holds; iNaturalist needs files, see `inaturalist`."""
+
+FIGURE2B_SHOTS = (0.01, 0.05, 0.1, 0.25)
+"""Parts of the held-out continent that train."""
+
+SEEDS = 10
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the benchmark: an encoder, a task, a way to hold out.
+
+    Parameters
+    ----------
+    encoder : str
+        Name or path, or "nearest".
+    task : str
+        A name in `list_tasks`.
+    region : str or None
+        Held out; None for random halves.
+    shots : float
+        Part of the region that trains.
+    model : str
+        The probe.
+    seeds : int
+        Independent runs.
+    """
+
+    encoder: str
+    task: str
+    region: str | None = None
+    shots: float = 0.01
+    model: str = "mlp"
+    seeds: int = SEEDS
+
+
+class Results:
+    """Finished cells, one JSON line each; a damaged last line is dropped and done again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows: dict[str, dict[str, Any]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                row = json.loads(line)
+                self.rows[row["key"]] = row
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue
+        if path.is_file():
+            lines = "".join(json.dumps(row) + "\n" for row in self.rows.values())
+            write_whole(path, lines.encode())
+
+    def add(self, key: str, row: dict[str, Any]) -> None:
+        """Write down a finished cell."""
+        self.rows[key] = {"key": key, **row}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self.rows[key]) + "\n")
+
+
+def run(
+    cells: Iterable[Cell], out: Path, say: Callable[[str], None] = print
+) -> tuple[pd.DataFrame, list[str]]:
+    """Score every cell that is not finished yet.
+
+    Parameters
+    ----------
+    cells : iterable of Cell
+        What to score.
+    out : path
+        Folder of `results.jsonl`.
+    say : callable
+        Called with one line per cell.
+
+    Returns
+    -------
+    scores : pandas.DataFrame
+        One row per cell: encoder, task, region, shots, model, metric, mean, sd, test places.
+    missing : list of str
+        What could not be run, which file it lacks and where that is to be had.
+    """
+    results, rows, missing = Results(out / "results.jsonl"), [], {}
+    loaded: dict[str, LocationEncoder] = {}
+    for cell in cells:
+        if cell.encoder in missing:
+            continue
+        if cell.encoder not in loaded and cell.encoder != "nearest":
+            try:
+                loaded[cell.encoder] = load_encoder(cell.encoder)
+            except (FileNotFoundError, ValueError, ImportError) as error:
+                missing[cell.encoder] = f"{cell.encoder}: {error}"
+                say(f"cannot run {missing[cell.encoder]}")
+                continue
+        one = loaded.get(cell.encoder)
+        name = one.name if one else cell.encoder
+        shots = cell.shots if cell.region else None
+        weights = one.weights_hash if one else ""
+        key = json.dumps([name, weights, cell.task, cell.region, shots, cell.model, cell.seeds])
+        if key not in results.rows:
+            results.add(key, _score(cell, one, name))
+        row = results.rows[key]
+        say(f"{row['encoder']:28.28} {row['task']:16} {row['mean']:.3f} ± {row['sd']:.3f}")
+        rows.append(row)
+    return pd.DataFrame(rows), list(missing.values())
+
+
+def _score(cell: Cell, encoder: LocationEncoder | None, name: str) -> dict[str, Any]:
+    """Train and score one cell."""
+    nearest = encoder is None
+    result = train_probe(
+        load_task(cell.task),
+        region=cell.region,
+        shots=cell.shots,
+        model="linear" if nearest else cell.model,
+        seeds=cell.seeds,
+        # "nearest" uses no embedding; it comes along with the cheapest encoder there is.
+        encoder="xyz" if nearest else encoder,
+        baselines=("nearest",) if nearest else (),
+    )
+    scores = result.metrics.loc["nearest" if nearest else result.name]
+    return {
+        "encoder": name,
+        "dim": encoder.embed_dim if encoder else 0,
+        "task": cell.task,
+        "region": cell.region,
+        "shots": cell.shots if cell.region else None,
+        "model": cell.model,
+        "metric": result.primary,
+        "mean": float(scores[result.primary]),
+        "sd": float(scores[f"{result.primary}_sd"]),
+        "test_places": len(result.split.test),
+        "ceiling": result.ceiling,
+        "split": result.split.description,
+    }
+
+
+def table1(encoders: Sequence[str], tasks: Sequence[str], model: str, seeds: int) -> list[Cell]:
+    """List the cells of Table 1: random halves of every task."""
+    return [Cell(one, task, model=model, seeds=seeds) for task in tasks for one in encoders]
+
+
+def figure2b(
+    encoders: Sequence[str], tasks: Sequence[str], model: str, seeds: int, region: str
+) -> list[Cell]:
+    """List the cells of Figure 2b: a continent held out but for a growing part of its places."""
+    return [
+        Cell(one, task, region, shots, model, seeds)
+        for task in tasks
+        for shots in FIGURE2B_SHOTS
+        for one in encoders
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 for bad arguments."""
+    parser = argparse.ArgumentParser(prog="python -m training.benchmark", description=__doc__)
+    parser.add_argument("what", choices=("table1", "figure2b"))
+    parser.add_argument("--encoders", nargs="+", default=None, help="names or files")
+    parser.add_argument("--tasks", nargs="+", default=None, help="names from list_tasks()")
+    parser.add_argument("--region", default="Africa", help="held out in figure2b")
+    parser.add_argument("--model", default="mlp", choices=("mlp", "linear", "knn", "kernel"))
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--out", type=Path, default=None, help="folder; default runs/WHAT")
+    chosen = parser.parse_args(arguments)
+    out = chosen.out or Path("runs") / chosen.what
+    encoders = [*(chosen.encoders or ("mini-l40", "mini-l10")), *BASELINES]
+    encoders = list(dict.fromkeys(encoders))
+    if chosen.what == "table1":
+        tasks = chosen.tasks or TABLE1_TASKS
+        cells = table1(encoders, tasks, chosen.model, chosen.seeds)
+    else:
+        tasks = chosen.tasks or ("ecoregion", "biome")
+        cells = figure2b(encoders, tasks, chosen.model, chosen.seeds, chosen.region)
+    try:
+        scores, missing = run(cells, out)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if chosen.what == "table1":
+        missing.append(f"iNaturalist 2018: {FILES}, and image features; from {URL}")
+    if scores.empty:
+        print("\n".join(["nothing could be run:", *missing]), file=sys.stderr)
+        return 2
+    text = markdown(scores, missing, chosen.what)
+    write_whole(out / f"{chosen.what}.md", text.encode())
+    write_whole(out / f"{chosen.what}.png", figure_png(scores, chosen.what))
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
