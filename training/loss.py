@@ -7,6 +7,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+SAFE_SCALE = 40.0
+"""Up to this inverse temperature exp(logit - scale) is above exp(-81): no sum loses its digits, and
+one exponential serves rows and columns. Beyond it both are reduced from their own maximum."""
+
 
 def contrastive_loss(
     image_features: torch.Tensor,
@@ -80,10 +84,11 @@ class _ContrastiveLoss(torch.autograd.Function):
         keys = everybody.to(dtype).T
         for start in range(0, rows, chunk_size):
             logits = _logits(images[start : start + chunk_size], keys, scale)
-            per_row[start : start + chunk_size] = _log_sum_exp(logits, 1)
-            per_column = torch.logaddexp(per_column, _log_sum_exp(logits, 0))
+            row, column = _log_sum_exps(logits, scale)
+            per_row[start : start + chunk_size] = row
+            per_column = torch.logaddexp(per_column, column)
         if ranks > 1:
-            per_column = _log_sum_exp(_gather(per_column[None], ranks), 0)
+            per_column = _gather(per_column[None], ranks).logsumexp(0)
         # Pairs are scored in the precision of the matrix, so that a loss cannot fall below zero.
         pairs = (images.to(dtype) * locations.to(dtype)).float().sum(1) * scale
         own = slice(offset, offset + rows)
@@ -102,19 +107,17 @@ class _ContrastiveLoss(torch.autograd.Function):
         rows, offset = len(images), rank * len(images)
         for_images = torch.empty_like(images)
         for_locations = torch.zeros_like(everybody)
-        for_scale = torch.zeros_like(scale)
         low = everybody.to(dtype)
         for start in range(0, rows, chunk_size):
             chunk = images[start : start + chunk_size]
             logits = _logits(chunk, low.T, scale)
-            slope = (logits - per_row[start : start + chunk_size, None]).exp_()
-            slope += (logits - per_column).exp_()
+            slope = _slope(logits, per_row[start : start + chunk_size], per_column, scale)
             slope.diagonal(offset + start).sub_(2.0)
-            for_scale += torch.dot(slope.flatten(), logits.flatten())
             slope = slope.to(dtype)
             for_images[start : start + chunk_size] = (slope @ low).float() * scale
             for_locations += (slope.T @ chunk.to(dtype)).float() * scale
         factor = gradients[0] * ranks / (2.0 * len(everybody))
+        for_scale = (for_images * images).sum()
         if ranks > 1:
             dist.all_reduce(for_locations)
         own = for_locations[offset : offset + rows]
@@ -125,10 +128,22 @@ def _logits(images: torch.Tensor, keys: torch.Tensor, scale: torch.Tensor) -> to
     return (images.to(keys.dtype) @ keys).float().mul_(scale)
 
 
-def _log_sum_exp(logits: torch.Tensor, dim: int) -> torch.Tensor:
-    # torch's own takes three times as long on the CPU; logits are finite here.
-    largest = logits.amax(dim, keepdim=True)
-    return (logits - largest).exp_().sum(dim).log_() + largest.squeeze(dim)
+def _log_sum_exps(logits: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reduce rows and columns; the logits are cosines times the scale."""
+    if scale <= SAFE_SCALE:
+        shares = logits.sub_(scale).exp_()
+        return shares.sum(1).log_().add_(scale), shares.sum(0).log_().add_(scale)
+    return logits.logsumexp(1), logits.logsumexp(0)
+
+
+def _slope(
+    logits: torch.Tensor, per_row: torch.Tensor, per_column: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Add the shares of every pair in its row and in its column."""
+    if scale <= SAFE_SCALE:
+        inverse_row, inverse_column = (scale - per_row).exp(), (scale - per_column).exp()
+        return logits.sub_(scale).exp_().mul_(inverse_row[:, None] + inverse_column)
+    return (logits - per_row[:, None]).exp_().add_((logits - per_column).exp_())
 
 
 def _rank() -> tuple[int, int]:
