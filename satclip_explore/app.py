@@ -250,7 +250,7 @@ def explore(encoder: Any = None) -> Explorer:
     import holoviews as hv
 
     # Inline: a notebook that is offline cannot fetch what Panel loads from elsewhere by default.
-    pn.extension("filedropper", inline=True)
+    pn.extension("filedropper", inline=True, theme="dark")
     hv.extension("bokeh", inline=True)
     return Explorer(_load(encoder) if isinstance(encoder, str) else encoder)
 
