@@ -34,3 +34,6 @@ notebooks: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_encoder $(if $(SATCLIP),--satclip $(SATCLIP))
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -b html -W --keep-going docs site

@@ -2,7 +2,7 @@
 
 Run it from the repository:
 
-    python -m training.benchmark table1 --encoders mini-l40 weights/*.pth.tar --out runs/table1
+    python -m training.benchmark table1 --encoders mini-l40 weights/csp.pth.tar --out runs/table1
     python -m training.benchmark figure2b --out runs/figure2b
 
 Every finished cell is a line in `results.jsonl`; a run that is stopped goes on where it was.

@@ -16,7 +16,7 @@ MAX_DISTANCE_KM = 1.0
 """Default reach of a cell: its own corners, 0.79 km away at the equator, and little more."""
 
 FEATURE_COLUMN = re.compile(r"(?:X_?)?(\d{1,5})", re.IGNORECASE)
-"""The published files number their features 0 … 3999, with or without a leading X_."""
+"""The published files number their features 0 … 3999, with or without a leading ``X_``."""
 
 
 def read_mosaiks(

@@ -37,7 +37,7 @@ class Location:
 
 
 class GeoTiffs:
-    """Every *.tif below a folder; each place is the center of its file.
+    """Every ``*.tif`` below a folder; each place is the center of its file.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class GeoTiffs:
 
 
 class S2100K(GeoTiffs):
-    """The 100,000 Sentinel-2 images of SatCLIP: index.csv and images/*.tif or data/*.tar.
+    """The 100,000 Sentinel-2 images of SatCLIP: index.csv and ``images/*.tif`` or ``data/*.tar``.
 
     The shards are read where they are, without unpacking. Parameters are those of `GeoTiffs`.
 
