@@ -110,7 +110,7 @@ def open_source(config: PretrainConfig, data: str | Path | None = None) -> Image
     if str(root) in ("", ".") or not root.is_dir():
         shown = f"at {root}" if str(root) not in ("", ".") else "was named"
         hint = (
-            "training.sources.download.download_blue_marble(folder) fetches it"
+            "training.sources.download.download_blue_marble(folder) fetches it (31 MB)"
             if imagery.source == "blue-marble"
             else "or start with the laptop source: pretrain('laptop', data=…)"
         )

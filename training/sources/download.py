@@ -1,0 +1,88 @@
+"""Fetching Blue Marble: the edition that the embedded encoders saw, or NASA's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from satclip_explore.encoders.download import download_file, file_sha256
+
+SIZE_MB = 31
+"""Twelve images of 8,192 x 4,096 pixels."""
+
+COPY = (
+    "https://raw.githubusercontent.com/Lushkies/blue-marble-desktop/"
+    "acde900/assets/textures/world.topo.2004{month:02d}.3x8192x4096.jpg"
+)
+"""A copy of NASA's images at 8,192 x 4,096 pixels, at a fixed commit, so that it has checksums."""
+
+NASA = (
+    "https://assets.science.nasa.gov/content/dam/science/esd/eo/images/bmng/bmng-topography/"
+    "{name}/world.topo.2004{month:02d}.3x5400x2700.jpg"
+)
+"""The producer's own, 5,400 x 2,700 pixels; NASA publishes no checksums."""
+
+NAMES = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+
+SHA256 = (
+    "ffb3a9dc375dced16de6f2d77ab4f7bba0d61890503d688d38d5da9d38819695",
+    "8487603f8b610e7033cd0e36510636aa7633950ec8f62b98b740a2fd76ced47e",
+    "1eae4a70789924bfbae9bbce9bba31971c90702d693d977c834cb59e9f5050b3",
+    "7b883748f350e5bce06e3b3e94f06f4dbc84dc5ec77d9fe447e1a86280a6b4d2",
+    "db6e4f8073e26714f6170ee5d060288bba5afc5256afbd95201f548a846f7a7d",
+    "65adb629fe239e85b4be787713c8ee33f09ceb22e1ee6416171b5d3ea18a4488",
+    "72bdc219ed573bc8f983739c8aabe51216b065856ac922e2d67d42457351f26d",
+    "5ed3b42d55b92c54c53106a32d65aa5b25d55e9246db89de07957ad6fb339b70",
+    "ad7c45d6d87ed271403af4a8d7e4e86fbcb0c00d7f664975be37dc892c585791",
+    "5be3914d616fe43779ec84aa6f8ad6df2ea57b745eb1e7a62f8660153f4ab9c9",
+    "ed0bc1fa73ea8d29a8ce969064b5fa972f2f2fe05eec6eac88b99ece5f82af16",
+    "b6ac36e557c4b90304ab75553f20a6e2f1744080c6a9e5b9e72407bc432d95a0",
+)
+"""Of the copy, January to December."""
+
+
+def download_blue_marble(
+    folder: str | Path,
+    *,
+    origin: str = "copy",
+    on_file: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Fetch the twelve monthly images; what is there already and whole is kept.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        Where they go.
+    origin : {"copy", "nasa"}
+        "copy": 8,192 x 4,096 pixels, checked against their SHA-256; "nasa": 5,400 x 2,700 pixels.
+    on_file : callable, optional
+        Called with (images there, 12) after each image.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, for `pretrain("laptop", data=folder)`.
+
+    Raises
+    ------
+    ValueError
+        If the origin is unknown.
+    DownloadError
+        If the connection fails or a file does not have its checksum; finished files stay.
+    """
+    if origin not in ("copy", "nasa"):
+        raise ValueError(f"origin must be 'copy' or 'nasa'; got {origin!r}.")
+    folder = Path(folder)
+    for index, (name, sha256) in enumerate(zip(NAMES, SHA256, strict=True)):
+        month = index + 1
+        url = COPY.format(month=month) if origin == "copy" else NASA.format(month=month, name=name)
+        path = folder / url.rpartition("/")[2]
+        expected = sha256 if origin == "copy" else None
+        if not path.is_file() or (expected is not None and file_sha256(path) != expected):
+            download_file(url, path, expected, False)
+        if on_file is not None:
+            on_file(month, len(NAMES))
+    return folder
