@@ -82,8 +82,8 @@ class Explorer(pn.viewable.Viewer):
             return _load(name)
 
         def failed(error: ValueError) -> None:
-            self.message = str(error)
             self.encoder_name = self.pca.encoder.name
+            self.message = str(error)
 
         self._background.start(work, self._use, failed)
 
@@ -120,9 +120,7 @@ class Explorer(pn.viewable.Viewer):
         location : panel.io.location.Location
             Of the session.
         """
-        problems = url_state.restore(location.search or "", self.links)
-        self.message = " ".join(problems)
-        url_state.keep_written(location, self.links)
+        self.message = " ".join(url_state.follow(location, self.links))
 
     @param.depends("message")
     def status(self) -> Any:

@@ -7,12 +7,14 @@ import re
 from satclip_explore.geo import as_lonlat
 
 MAX_LENGTH = 80
-_PART = re.compile(
-    r"(?P<before>[NSEW])?\s*(?P<sign>[-+−])?\s*(?P<degrees>\d{1,3}(?:\.\d{1,12})?)\s*°?\s*"
-    r"(?:(?P<minutes>\d{1,2}(?:\.\d{1,12})?)\s*['′]\s*)?"
-    r"(?:(?P<seconds>\d{1,2}(?:\.\d{1,12})?)\s*(?:[\"″]|'')\s*)?(?P<after>[NSEW])?",
-    re.IGNORECASE,
+_NUMBER = (
+    r"(?P<sign>[-+−])?\s*(?P<degrees>\d{1,3}(?:\.\d{1,12})?)(?:\s*°)?"
+    r"(?:\s*(?P<minutes>\d{1,2}(?:\.\d{1,12})?)\s*['′])?"
+    r"(?:\s*(?P<seconds>\d{1,2}(?:\.\d{1,12})?)\s*(?:[\"″]|''))?"
 )
+_LETTER_FIRST = re.compile(r"(?P<letter>[NSEW])\s*" + _NUMBER, re.IGNORECASE)
+_LETTER_LAST = re.compile(_NUMBER + r"(?:\s*(?P<letter>[NSEW]))?", re.IGNORECASE)
+_BETWEEN = re.compile(r"[\s,;/]*")
 EXAMPLES = "Try 13.4, 52.5 or 52.5 N, 13.4 E."
 
 
@@ -38,19 +40,20 @@ def parse_place(text: str) -> tuple[float, float]:
     text = text.strip()
     if not text or len(text) > MAX_LENGTH:
         raise ValueError(f"type two coordinates, longitude first. {EXAMPLES}")
+    pattern = _LETTER_FIRST if text[0] in "NSEWnsew" else _LETTER_LAST
     parts, position = [], 0
     while position < len(text):
-        match = _PART.match(text, position)
+        match = pattern.match(text, position)
         if match is None:
             raise ValueError(f"cannot read {text!r} as coordinates. {EXAMPLES}")
         parts.append(match)
-        position = re.compile(r"[\s,;/]*").match(text, match.end()).end()
-        if position < len(text) and position == match.end() and match["after"] is None:
+        position = _BETWEEN.match(text, match.end()).end()
+        if match.end() == position < len(text) and match["letter"] is None:
             raise ValueError(f"cannot read {text!r} as coordinates. {EXAMPLES}")
     if len(parts) != 2:
         raise ValueError(f"need two coordinates, longitude first; got {len(parts)}. {EXAMPLES}")
     values = [_degrees(part) for part in parts]
-    letters = [(part["before"] or part["after"] or "").upper() for part in parts]
+    letters = [(part["letter"] or "").upper() for part in parts]
     if any(letters):
         kinds = ["lat" if letter in "NS" else "lon" for letter in letters if letter]
         if sorted(kinds) != ["lat", "lon"]:
@@ -66,9 +69,7 @@ def parse_place(text: str) -> tuple[float, float]:
 def _degrees(part: re.Match[str]) -> float:
     value = float(part["degrees"]) + float(part["minutes"] or 0) / 60
     value += float(part["seconds"] or 0) / 3600
-    letter = (part["before"] or part["after"] or "").upper()
-    if part["before"] and part["after"]:
-        raise ValueError(f"a coordinate has one letter; got {part[0]!r}.")
+    letter = (part["letter"] or "").upper()
     if part["sign"] in ("-", "−"):
         if letter:
             raise ValueError(f"a coordinate has a sign or a letter, not both; got {part[0]!r}.")

@@ -111,6 +111,7 @@ class PCAPane(Pane):
             globe = world.world_picture(encoder, components, stretch, job.check)
             # The first call compiles datashader's loops, which takes seconds: do it here.
             resample(globe, Grid(GLOBE, (2, 4)))
+            resample(globe, Grid((0.0, 0.0, 1.0, 1.0), (8, 8)))
             return colors
 
         def failed(error: ValueError) -> None:
@@ -169,8 +170,9 @@ def resample(field: xr.DataArray, grid: Grid) -> np.ndarray:
     """Resample a kept raster to the pixels of a view: colors, shape (H, W, 3), uint8."""
     lon_min, lat_min, lon_max, lat_max = grid.bounds
     canvas = ds.Canvas(grid.shape[1], grid.shape[0], (lon_min, lon_max), (lat_min, lat_max))
+    # In float: datashader interpolates bytes in bytes, and they overflow.
     bands = [
-        canvas.raster(field.isel(band=band), interpolate="linear", agg="mean").to_numpy()
+        canvas.raster(field.isel(band=band).astype(np.float32), interpolate="linear", agg="mean")
         for band in range(3)
     ]
-    return np.stack(bands, axis=-1).astype(np.uint8)
+    return np.stack(bands, axis=-1).round().astype(np.uint8)

@@ -13,7 +13,7 @@ import param
 from satclip_explore.panes import theme
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
-from satclip_explore.panes.probe_views import curves, maps, scores
+from satclip_explore.panes.probe_views import RESOLUTION, curves, maps, scores
 from training.probe import Losses, ProbeCancelledError, train_probe
 from training.tables import task_from_table
 from training.tasks import Task, list_tasks, load_task
@@ -56,10 +56,11 @@ class ProbePane(Pane):
     model = param.Selector(default="linear", objects=["linear", "mlp", "knn", "kernel"])
     seeds = param.Integer(3, bounds=(1, 20), doc="independent runs")
 
+    field = param.Parameter(doc="the predicted raster, set with the result")
     result = param.Parameter(doc="the ProbeResult, once there is one")
     _losses = param.List([], doc="(encoder, step, validation loss) so far")
 
-    _not_settings = (*Pane._not_settings, "result")
+    _not_settings = (*Pane._not_settings, "result", "field")
 
     def __init__(self, encoder: Any, **params: Any) -> None:
         tasks = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
@@ -96,8 +97,8 @@ class ProbePane(Pane):
         except ValueError as error:
             self.message = str(error)
         else:
-            self.param.update(message="", busy="")
-            self._found = task
+            kind = "classes" if task.is_classification else "values"
+            self.param.update(message="", busy=f"{task.name}: {len(task):,} places, {kind}")
 
     def start(self, _: Any = None) -> None:
         """Train in the background; a second start replaces the first."""
@@ -122,15 +123,16 @@ class ProbePane(Pane):
                     job.deliver(lambda: self._show(shown, done))
 
             try:
-                return train_probe(
+                result = train_probe(
                     task, encoder=encoder, model=model, seeds=seeds, on_update=on_update,
                     cancel=_Cancel(job), **split,
                 )  # fmt: skip
             except ProbeCancelledError as error:
                 raise ValueError(str(error)) from error
+            return result, result.predict_raster(RESOLUTION)
 
-        def done(result: Any) -> None:
-            self.param.update(busy="", result=result)
+        def done(found: Any) -> None:
+            self.param.update(busy="", result=found[0], field=found[1])
 
         def failed(error: ValueError) -> None:
             self.param.update(busy="", message=str(error))
@@ -154,8 +156,8 @@ class ProbePane(Pane):
     def view(self) -> Any:
         """Show curves while it trains, then scores and maps."""
         if self.result is not None:
-            return pn.Column(scores(self.result), maps(self.result, self.selection), margin=0,
-                             sizing_mode="stretch_width")  # fmt: skip
+            found = scores(self.result), maps(self.result, self.field, self.selection)
+            return pn.Column(*found, margin=0, sizing_mode="stretch_width")
         if self._losses:
             return curves(self._losses)
         return theme.hint(
@@ -178,7 +180,7 @@ class ProbePane(Pane):
             drop = pn.widgets.FileDropper(max_file_size=MAX_FILE, max_files=1, height=70, width=260)
             drop.param.watch(lambda event: self._dropped(event.new), "value")
             fields += [theme.text_input(self.param.column, "Column to predict", 150), drop]
-        return pn.FlexBox(*fields, align_items="center", margin=0)
+        return pn.FlexBox(*fields, align_items="center", margin=0, styles={"width": "auto"})
 
     def _dropped(self, files: dict[str, Any] | None) -> None:
         for content in (files or {}).values():

@@ -53,9 +53,8 @@ def scores(result: Any) -> pn.pane.HTML:
     )
 
 
-def maps(result: Any, selection: Selection) -> pn.FlexBox:
-    """Show the predicted map and where it errs, side by side."""
-    field = result.predict_raster(RESOLUTION)
+def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
+    """Show the predicted raster of the globe and where it errs, side by side."""
     is_class = result.task.is_classification
     painted = _classes(field, result) if is_class else _values(field, result)
     test = result.test

@@ -58,9 +58,25 @@ def restore(query: str, links: Sequence[Link]) -> list[str]:
     return problems
 
 
-def keep_written(location: Any, links: Sequence[Link]) -> None:
-    """Write the parameters that are not at their first value into the address, now and later."""
-    first = {link.key: link.owner.param[link.name].default for link in links}
+def follow(location: Any, links: Sequence[Link]) -> list[str]:
+    """Restore a page from its address, then keep the address up to date.
+
+    The address holds only what differs from the page as it was before.
+
+    Parameters
+    ----------
+    location : panel.io.location.Location
+        Of the session.
+    links : sequence of Link
+        What the address may hold.
+
+    Returns
+    -------
+    list of str
+        One sentence for each key that could not be restored.
+    """
+    first = {link.key: getattr(link.owner, link.name) for link in links}
+    problems = restore(location.search or "", links)
 
     def write(*_: Any) -> None:
         changed = {}
@@ -72,6 +88,7 @@ def keep_written(location: Any, links: Sequence[Link]) -> None:
 
     for link in links:
         link.owner.param.watch(write, link.name)
+    return problems
 
 
 def read_query(query: str, readers: Mapping[str, Reader]) -> tuple[dict[str, Any], list[str]]:

@@ -115,7 +115,7 @@ def test_the_encoder_can_be_switched(visit):
     settle(seen)
     before = seen.page.locator(".strip").first.inner_html()
     seen.page.get_by_role("combobox", name="Encoder").click()
-    seen.page.get_by_role("option", name="xyz").click()
+    seen.page.get_by_role("menuitem", name="xyz", exact=True).click()
     seen.page.locator(".numbers", has_text="3 numbers").wait_for()
     assert seen.page.locator(".strip").first.inner_html() != before
     assert "encoder=xyz" in seen.page.url

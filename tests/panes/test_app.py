@@ -1,0 +1,64 @@
+"""The dashboard as objects: switching encoders, turning pages, following an address."""
+
+from __future__ import annotations
+
+import param
+
+from satclip_explore.app import TABS, Explorer, explore
+
+
+class Location(param.Parameterized):
+    search = param.String("")
+
+
+def test_one_selection_is_shared_and_two_explorers_have_their_own(tiny_encoder):
+    a, b = Explorer(tiny_encoder), Explorer(tiny_encoder)
+    assert {id(pane.selection) for pane in a.panes} == {id(a.selection)}
+    a.selection.select(1.0, 2.0)
+    assert b.selection.lonlat != (1.0, 2.0)
+
+
+def test_switching_the_encoder_reaches_every_pane(tiny_encoder):
+    explorer = Explorer(tiny_encoder)
+    explorer.encoder_name = "xyz"
+    explorer._background.wait(30)
+    assert {pane.encoder.name for pane in explorer.panes} == {"xyz"}
+    explorer.encoder_name = tiny_encoder.name
+    assert {pane.encoder.name for pane in explorer.panes} == {tiny_encoder.name}
+
+
+def test_an_encoder_that_cannot_be_loaded_gives_a_sentence_and_the_old_one_stays(tiny_encoder):
+    explorer = Explorer(tiny_encoder)
+    explorer.param.encoder_name.objects = [*explorer._names(), "satclip-vit16-l40"]
+    explorer.encoder_name = "satclip-vit16-l40"
+    explorer._background.wait(30)
+    assert explorer.message
+    assert explorer.encoder_name == tiny_encoder.name
+    assert explorer.pca.encoder is tiny_encoder
+
+
+def test_a_page_is_built_when_it_is_first_opened(tiny_encoder):
+    explorer = Explorer(tiny_encoder)
+    explorer.tab = "train"
+    pages = explorer.pages()
+    assert [page.visible for page in pages] == [name == "train" for name in TABS]
+    assert [len(page) for page in pages] == [int(name == "train") for name in TABS]
+    explorer.tab = "label"
+    assert [page.visible for page in pages] == [name == "label" for name in TABS]
+
+
+def test_an_address_is_followed_key_by_key(tiny_encoder):
+    explorer = Explorer(tiny_encoder)
+    location = Location(search="?at=1,2&tab=label&encoder=/etc/passwd&apart=<b>")
+    explorer.follow_address(location)
+    assert explorer.selection.lonlat == (1.0, 2.0)
+    assert explorer.tab == "label"
+    assert "'encoder'" in explorer.message
+    assert "'apart'" in explorer.message
+    assert "<b>" not in explorer.message
+    explorer.selection.select(3.0, 4.0)
+    assert location.search == "?tab=label&at=3,4"
+
+
+def test_explore_takes_a_name():
+    assert explore("xyz").pca.encoder.name == "xyz"

@@ -1,0 +1,199 @@
+"""Panes without a browser: set the selection, read what they return."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from satclip_explore.atlas import land_mask
+from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.siren import Siren
+from satclip_explore.geo import GLOBE, Grid
+from satclip_explore.panes import world
+from satclip_explore.panes.base import Selection
+from satclip_explore.panes.embedding import EmbeddingPane, strip
+from satclip_explore.panes.map import ONLINE, MapPane
+from satclip_explore.panes.neighbors import NeighborsPane
+from satclip_explore.panes.pca import PCAPane, resample
+from satclip_explore.panes.similarity import SimilarityPane
+from satclip_explore.projection import pca_raster
+
+
+@pytest.fixture
+def towns() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "lon": [0.0, 90.0, 170.0],
+            "lat": [0.0, 0.0, 10.0],
+            "near": ["Null Island", "Ninety East", "<b>Far</b>"],
+        }
+    )
+
+
+def test_neighbors_follow_the_selection(tiny_encoder, towns):
+    selection = Selection(lonlat=(0.0, 0.0))
+    pane = NeighborsPane(tiny_encoder, towns, selection=selection, min_distance_km=0.0,
+                         n_neighbors=1, spacing_km=0.0)  # fmt: skip
+    assert pane.table()["near"].item() == "Null Island"
+    selection.lonlat = (90.0, 0.0)
+    assert pane.table()["near"].item() == "Ninety East"
+
+
+def test_neighbors_are_marked_for_the_map_and_escaped_in_the_table(tiny_encoder, towns):
+    pane = NeighborsPane(tiny_encoder, towns, min_distance_km=0.0, spacing_km=0.0)
+    markup = pane.view().object
+    assert "<b>Far" not in markup
+    assert "&lt;b&gt;Far" in markup
+    assert len(pane.selection.marks) == 3
+    assert {mark[2][:2] for mark in pane.selection.marks} == {"1.", "2.", "3."}
+
+
+def test_an_unknown_region_gives_a_sentence_and_no_marks(tiny_encoder, towns):
+    pane = NeighborsPane(tiny_encoder, towns, min_distance_km=0.0, spacing_km=0.0)
+    pane.view()
+    pane.region = "Atlantis<script>"
+    pane.view()
+    assert "Atlantis" in pane.message
+    assert "<script>" not in pane.status().object
+    assert pane.selection.marks == []
+
+
+def test_the_embedding_follows_the_selection_and_the_encoder(tiny_encoder):
+    pane = EmbeddingPane(tiny_encoder, selection=Selection(lonlat=(13.4, 52.5)))
+    expected = tiny_encoder.embed([(13.4, 52.5)])[0]
+    np.testing.assert_array_equal(pane.numbers(), expected)
+    summary = pane.summary()
+    assert summary["norm"] == pytest.approx(np.linalg.norm(expected), rel=1e-6)
+    assert summary["color"].shape == (3,)
+    markup = pane.view().object
+    assert "52.50° N, 13.40° E" in markup
+    assert "Germany" in markup
+    assert markup.count("<rect") == tiny_encoder.embed_dim
+
+
+def test_the_open_sea_has_no_facts(tiny_encoder):
+    pane = EmbeddingPane(tiny_encoder, selection=Selection(lonlat=(-30.0, 30.0)))
+    assert "Open sea" in pane.view().object
+    assert "Biome" not in pane.view().object
+
+
+def test_a_strip_draws_every_number_even_when_all_are_zero():
+    assert strip(np.zeros(5)).count("<rect") == 5
+    assert "+2.0000" in strip(np.array([2.0, -1.0]))
+
+
+def test_a_view_has_the_pixels_of_the_screen_and_stays_on_the_globe(tiny_encoder):
+    pane = PCAPane(tiny_encoder)
+    grid = pane.grid((-200.0, 20.0), (-100.0, 45.0), 800, 400)
+    assert grid.bounds == (-180.0, -90.0, 20.0, 45.0)
+    assert grid.shape == (400, 800)
+    huge = pane.grid(None, None, 8_000, 4_000)
+    assert huge.bounds == GLOBE
+    assert huge.shape[0] * huge.shape[1] <= 700_000
+
+
+def test_a_view_is_coarse_at_once_and_fine_when_the_job_is_done(tiny_encoder):
+    pane = PCAPane(tiny_encoder, land_only=False)
+    view = {"x_range": (0.0, 40.0), "y_range": (30.0, 50.0), "width": 300, "height": 150}
+    coarse = pane.raster(**view)
+    assert pane.selection.bounds == (0.0, 30.0, 40.0, 50.0)
+    pane._background.wait(60)
+    fine = pane.raster(**view)
+    grid = Grid((0.0, 30.0, 40.0, 50.0), (150, 300))
+    expected = pca_raster(
+        tiny_encoder, grid=grid, projection=world.projection_of(tiny_encoder)
+    ).to_numpy()
+    shown = np.stack([fine.dimension_values(band, flat=False) for band in "RGB"], axis=-1)
+    np.testing.assert_array_equal(shown[::-1], expected)
+    blurred = np.stack([coarse.dimension_values(band, flat=False) for band in "RGB"], axis=-1)
+    assert blurred.shape == expected.shape
+    # Twelve thousand pixels for forty-five thousand: neighbors are a pixel or two away.
+    assert np.abs(blurred[::-1].astype(int) - expected).mean() < 8.0
+    assert pane.busy == ""
+
+
+def test_the_kept_globe_is_resampled_the_right_way_up():
+    smooth = SatCLIP(Siren(25, 16, 8, seed=0, w0_initial=1.0), 5, name="smooth")
+    field = pca_raster(smooth, 1.0)
+    grid = Grid((-30.0, 10.0, 30.0, 40.0), (60, 120))
+    expected = pca_raster(smooth, grid=grid).to_numpy().astype(int)
+    # Harmonics of degree 4 change little within one degree.
+    assert np.abs(resample(field, grid).astype(int) - expected).mean() < 3.0
+    assert expected.std() > 10.0
+
+
+def test_land_only_makes_the_sea_clear():
+    grid = Grid(GLOBE, (90, 180))
+    colors = np.full((90, 180, 3), 200, dtype=np.uint8)
+    alpha = world.rgba(colors, grid, land_only=True)[..., 3]
+    np.testing.assert_array_equal(alpha == 255, land_mask(grid))
+    assert (world.rgba(colors, grid, land_only=False)[..., 3] == 255).all()
+
+
+def test_an_encoder_without_enough_coverage_gives_a_sentence(tiny_encoder, monkeypatch):
+    pane = PCAPane(tiny_encoder)
+
+    def refuse(*_, **__):
+        raise ValueError("covers too little.")
+
+    monkeypatch.setattr(world, "projection_of", refuse)
+    pane.raster()
+    assert pane.message == "covers too little."
+
+
+def test_similarity_is_one_at_the_selected_place_and_follows_it(tiny_encoder):
+    pane = SimilarityPane(tiny_encoder, resolution=10.0, land_only=False)
+    pane.image()
+    pane._background.wait(60)
+    for place in ((5.0, 5.0), (-85.0, 35.0)):
+        pane.selection.lonlat = place
+        field = pane.field()
+        at = field.sel(lon=place[0], lat=place[1]).item()
+        assert at == pytest.approx(1.0, abs=1e-5)
+        assert field.max().item() <= 1.0
+        np.testing.assert_allclose(
+            pane.image().dimension_values("cosine", flat=False)[::-1], field.to_numpy()
+        )
+
+
+def test_the_map_wraps_what_ipyleaflet_reports(tiny_encoder):
+    pane = MapPane(tiny_encoder)
+    pane._interact(type="click", coordinates=[48.9, -357.7])
+    assert pane.selection.lonlat == pytest.approx((2.3, 48.9))
+    pane._interact(type="click", coordinates=[95.0, 0.0])
+    pane._interact(type="mousemove", coordinates=[0.0, 0.0])
+    assert pane.selection.lonlat == pytest.approx((2.3, 48.9))
+    assert pane._place.location == [48.9, pytest.approx(2.3)]
+
+
+def test_typed_places_move_the_map_or_give_a_sentence(tiny_encoder):
+    pane = MapPane(tiny_encoder)
+    pane.typed = "33.9 S 151.2 E"
+    assert pane.selection.lonlat == (151.2, -33.9)
+    assert pane.widget.center == [-33.9, 151.2]
+    pane.typed = "somewhere"
+    assert "cannot read" in pane.message
+    assert pane.selection.lonlat == (151.2, -33.9)
+
+
+def test_online_maps_are_layers_only_once_they_are_chosen(tiny_encoder):
+    pane = MapPane(tiny_encoder)
+
+    def addresses():
+        return [getattr(layer, "url", "") for layer in pane._base.layers]
+
+    assert all(address.startswith("data:") for address in addresses())
+    name = next(iter(ONLINE))
+    pane.base = name
+    assert addresses() == [ONLINE[name]["url"]]
+    pane.base = "Plain"
+    assert addresses() == []
+
+
+def test_marks_are_escaped_on_the_map(tiny_encoder):
+    pane = MapPane(tiny_encoder)
+    pane.selection.marks = [(10.0, 20.0, "<script>alert(1)</script>")]
+    (mark,) = pane._marks.layers
+    assert mark.location == [20.0, 10.0]
+    assert "<script>" not in mark.popup.value
