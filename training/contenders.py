@@ -85,3 +85,8 @@ def task_features(encoder: LocationEncoder | None, task: Task) -> torch.Tensor:
     if task.image_features is None:
         return embeddings
     return torch.cat([embeddings, torch.from_numpy(task.image_features).float()], dim=1)
+
+
+def forget_embeddings() -> None:
+    """Drop the embeddings that are kept for the next call: for benchmarks, and to free memory."""
+    _EMBEDDINGS.clear()

@@ -150,28 +150,29 @@ def fit_mlp(
     tenth = max(1, steps // 10)
     # A small task's epoch is a step or two: too few to tell whether anything changed.
     every = max(min(10, tenth), min(tenth, math.ceil(len(fit_x) / step_of.batch_size)))
-    stale = 0
+    stale = torch.zeros(n_seeds, dtype=torch.int64, device=device)
     done = 0
     rows = Batches(len(fit_x), step_of.batch_size, generators)
     with suppress(KeyboardInterrupt), torch.no_grad():
         for step in range(steps + 1):
             if step % every == 0 or step == steps:
                 loss = loss_per_seed(forward(low, valid_x), valid.target, data.n_classes)
-                better = loss < best_loss
+                # A seed that has given up stays so: alone it would have ended here.
+                better = (loss < best_loss) & (stale < settings.patience)
                 for kept, now in zip(best.all, weights.all, strict=True):
                     kept[better] = now[better]
                 best_loss = torch.where(better, loss, best_loss)
-                stale = 0 if bool(better.any()) else stale + 1
+                stale = torch.where(better, 0, stale + 1)
                 if on_step is not None:
                     train = step_of.loss if step else torch.full_like(loss, math.nan)
                     on_step(step, train.float().cpu(), loss.cpu())
                 done = step
-                if stale >= settings.patience:
+                if bool((stale >= settings.patience).all()):
                     break
             if step == steps or (cancel is not None and cancel.is_set()):
                 break
             step_of(rows.next().to(device))
-            master.grad.copy_(gradient.flat)
+            master.grad.copy_(gradient.flat).mul_(1.0 / step_of.batch_size)
             optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(step, steps)
             optimizer.step()
             low.flat.copy_(master.data)

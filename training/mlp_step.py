@@ -95,7 +95,7 @@ class Stepper:
         self.loss = torch.zeros(n_seeds, device=x.device)
 
     def __call__(self, rows: torch.Tensor) -> None:
-        """Fill the gradient from one batch, rows (S, B)."""
+        """Fill the gradient from one batch, rows (S, B): summed over its rows, not averaged."""
         w1, b1, w2, b2 = self.low.all
         g1, gb1, g2, gb2 = self.gradient.all
         n_seeds, size = rows.shape
@@ -112,9 +112,10 @@ class Stepper:
         else:
             torch.sub(self.out, target.to(self.out), out=self.error)
             self.loss = self.error.float().square().mean(dim=(1, 2))
-        share = 1.0 / size
-        torch.baddbmm(g2, hidden.transpose(1, 2), self.error, beta=0, alpha=share, out=g2)
-        torch.sum(self.error, 1, keepdim=True, out=gb2).mul_(share)
-        torch.bmm(self.error, w2.transpose(1, 2), out=self.back).mul_(hidden > 0)
-        torch.baddbmm(g1, x.transpose(1, 2), self.back, beta=0, alpha=share, out=g1)
-        torch.sum(self.back, 1, keepdim=True, out=gb1).mul_(share)
+        torch.bmm(hidden.transpose(1, 2), self.error, out=g2)
+        torch.sum(self.error, 1, keepdim=True, out=gb2)
+        torch.bmm(self.error, w2.transpose(1, 2), out=self.back)
+        # The rectifier's own backward: comparing and multiplying would take two slow passes.
+        torch.ops.aten.threshold_backward.grad_input(self.back, hidden, 0, grad_input=self.back)
+        torch.bmm(x.transpose(1, 2), self.back, out=g1)
+        torch.sum(self.back, 1, keepdim=True, out=gb1)

@@ -39,6 +39,20 @@ def test_seeds_together_give_what_each_gives_alone(n_classes, precision):
     assert (together[0] - together[1]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_seed_that_stops_early_alone_stops_there_among_others(precision):
+    # Few rows and many features: seeds stop at different steps.
+    task = data(n=120, width=60)
+    settings = MLPSettings(steps=300, precision=precision, learning_rate=5e-3)
+    together = fit_mlp(task, range(4), settings)
+    heads = [fit_mlp(task, [seed], settings) for seed in range(4)]
+    assert len({head.settings["stopped_at"] for head in heads}) > 1
+    alone = torch.cat([head.scores(task.features, task.vectors) for head in heads])
+    scores = together.scores(task.features, task.vectors)
+    # Products of the same shapes: rounding at most.
+    assert (scores - alone).abs().max() < 1e-3 * scores.abs().mean()
+
+
 def test_one_written_out_step_equals_autograd():
     from training.mlp_step import Stepper, Weights, count_weights, first_weights, forward
 
@@ -63,7 +77,7 @@ def test_one_written_out_step_equals_autograd():
                 loss = loss + 0.5 * (out[:, 0] - wanted).square().mean()
         loss.backward()
         # float32 sums over four rows.
-        torch.testing.assert_close(gradient.flat, leaf.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(gradient.flat, 4 * leaf.grad, rtol=1e-4, atol=1e-5)
         assert forward(low, task.features).shape == (2, 600, task.n_outputs)
         assert count_weights(2, sizes) == flat.numel()
 
