@@ -7,9 +7,10 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from training.config_checks import check
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
@@ -124,7 +125,7 @@ class PretrainConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        check(self)
+        check(self, SECTIONS)
 
     def replace(self, **settings: Any) -> PretrainConfig:
         """Return a copy with single settings changed, wherever in the sections they live.
@@ -263,64 +264,3 @@ def _wrong_type(name: str, kind: type, value: Any) -> str:
     article = {"int": "a whole number", "float": "a number", "bool": "true or false"}
     wanted = article.get(kind.__name__, "text" if kind is str else "a list of numbers")
     return f"{name} must be {wanted}; got {value!r}."
-
-
-CHOICES = {
-    "source": ("blue-marble", "s2-100k", "geotiffs"),
-    "harmonics_calculation": ("analytic", "closed-form"),
-    "head": ("linear", "mlp"),
-    "precision": ("auto", "float32", "bfloat16"),
-}
-
-LOWEST: dict[str, float] = {
-    **dict.fromkeys(("places", "components", "component_power", "jitter_m", "seed"), 0),
-    **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
-    **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
-    **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
-    **dict.fromkeys(("antarctica", "elsewhere"), 0),
-    **dict.fromkeys(("copies", "legendre_polys", "hidden_dim", "embed_dim", "num_layers"), 1),
-    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size"), 1),
-    **dict.fromkeys(("batch_size", "validation_places", "position_polys"), 2),
-    **dict.fromkeys(("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial"), 1e-12),
-}
-
-
-def check(config: PretrainConfig) -> None:
-    """Refuse settings that cannot work, one sentence each."""
-    for section in SECTIONS:
-        for name, value in vars(getattr(config, section)).items():
-            if name in CHOICES and value not in CHOICES[name]:
-                shown = ", ".join(map(repr, CHOICES[name]))
-                raise ValueError(f"{name} must be one of {shown}; got {value!r}.")
-            # The negated form refuses NaN too.
-            if name in LOWEST and not value >= LOWEST[name]:
-                raise ValueError(f"{name} must be at least {LOWEST[name]:g}; got {value}.")
-    for name, value in (
-        ("warmup", config.training.warmup),
-        ("antarctica", config.imagery.antarctica),
-        ("elsewhere", config.imagery.elsewhere),
-    ):
-        if value >= 1.0:
-            raise ValueError(f"{name} is a share, below 1; got {value}.")
-    scales = config.features.scales_km
-    if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
-        raise ValueError(f"scales_km must be positive and increasing; got {scales}.")
-    weights = config.features.scale_weights
-    if weights and (len(weights) != len(scales) or not all(w > 0 for w in weights)):
-        raise ValueError(
-            f"scale_weights must be {len(scales)} positive numbers, one for each scale; got "
-            f"{weights}."
-        )
-    if config.training.maximum_scale < config.training.initial_scale:
-        raise ValueError(
-            f"maximum_scale must not be below initial_scale ({config.training.initial_scale}); "
-            f"got {config.training.maximum_scale}."
-        )
-    if config.training.contrastive_weight + config.training.regression_weight <= 0:
-        raise ValueError("contrastive_weight and regression_weight are both 0: nothing to learn.")
-    degrees = config.location.legendre_polys
-    if config.training.position_weight and config.training.position_polys > degrees:
-        raise ValueError(
-            f"position_polys must not exceed legendre_polys ({degrees}); got "
-            f"{config.training.position_polys}."
-        )

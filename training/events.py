@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training.config import PretrainConfig
-from training.loop import Callback, Progress
+from training.progress import Callback, Progress
 
 
 @contextmanager

@@ -7,18 +7,13 @@ from typing import Any
 
 import torch
 
+from training.backbone_features import BackboneFeatures
 from training.config import PretrainConfig
 from training.features import FeatureExtractor
-from training.image_encoder import (
-    BACKBONES,
-    SSL4EO_BANDS,
-    BackboneFeatures,
-    Frozen,
-    load_backbone,
-    random_convolutions,
-)
+from training.image_encoder import BACKBONES, SSL4EO_BANDS, Frozen, load_backbone
 from training.imagery import open_source
 from training.patch_statistics import PatchStatistics
+from training.random_convolutions import random_convolutions
 from training.sources.blue_marble import BlueMarble
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,52 +21,8 @@ from training.config import PretrainConfig, TrainingConfig
 from training.features import Cancelled
 from training.model import ContrastiveModel, location_encoder
 from training.processes import Processes
+from training.progress import Callback, Progress
 from training.validation import Retrieval, retrieval
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is.
-
-    Parameters
-    ----------
-    stage : str
-        "features" while the cache is filled, "training" after that.
-    step, steps : int
-        Optimizer steps, or blocks of features, done and in all.
-    epoch, epochs : int
-        Finished epochs, and in all.
-    loss : float
-        Of the last step; the mean over the epoch in `on_epoch`; NaN before the first.
-    logit_scale : float
-        Learned inverse temperature.
-    learning_rate : float
-        Of the last step.
-    places_per_second : float
-        Pairs, or images described, per second in this session.
-    seconds_left : float
-        Estimate; NaN before the first step.
-    validation : Retrieval or None
-        At the end of an epoch.
-    encoder : SatCLIP or None
-        The location encoder as it is at the end of an epoch.
-    """
-
-    stage: str
-    step: int
-    steps: int
-    epoch: int
-    epochs: int
-    loss: float = math.nan
-    logit_scale: float = math.nan
-    learning_rate: float = 0.0
-    places_per_second: float = 0.0
-    seconds_left: float = math.nan
-    validation: Retrieval | None = None
-    encoder: SatCLIP | None = None
-
-
-Callback = Callable[[Progress], None]
 
 
 def rate_at(step: int, steps: int, training: TrainingConfig) -> float:

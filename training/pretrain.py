@@ -19,8 +19,9 @@ from training.config import PretrainConfig, load_config
 from training.events import with_events
 from training.extractors import open_extractor
 from training.features import Cancelled, FeatureProgress, Features, cached_features
-from training.loop import Callback, Loop, Progress
+from training.loop import Loop
 from training.processes import Processes, processes
+from training.progress import Callback, Progress
 
 __all__ = ["Cancelled", "Progress", "pretrain"]
 

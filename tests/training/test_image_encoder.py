@@ -10,16 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from training.backbone_features import BackboneFeatures
 from training.backbone_weights import read_backbone_weights
-from training.image_encoder import (
-    BACKBONES,
-    SSL4EO_BANDS,
-    BackboneFeatures,
-    Frozen,
-    RandomConvolutions,
-    load_backbone,
-    random_convolutions,
-)
+from training.image_encoder import BACKBONES, SSL4EO_BANDS, Frozen, load_backbone
+from training.random_convolutions import RandomConvolutions, random_convolutions
 from training.sources.geotiffs import S2_BANDS
 
 

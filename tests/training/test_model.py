@@ -11,12 +11,12 @@ from training.config import PretrainConfig
 from training.model import (
     ContrastiveModel,
     PositionLoss,
-    Whitening,
     degree_factors,
     image_head,
     location_encoder,
 )
 from training.validation import retrieval
+from training.whitening import Whitening
 
 
 def tiny_config(**settings):
