@@ -114,7 +114,7 @@ def load_task(name: str, *, path: str | Path | None = None, download: bool = Fal
     Examples
     --------
     >>> load_task("air_temperature")
-    Task('air_temperature', regression, 3,076 places, -56.44 to 30.51 °C)
+    Task('air_temperature', regression, 3,076 places, -19.55 to 30.46 °C)
     """
     if name not in ATLAS_TASKS:
         close = get_close_matches(str(name), ATLAS_TASKS, n=1)
