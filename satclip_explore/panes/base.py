@@ -13,6 +13,9 @@ import param
 from satclip_explore.geo import GLOBE, as_lonlat, check_bounds
 from satclip_explore.panes import theme
 
+SETTLE_MS = 15
+"""Time for the first answer to a click to reach the browser before slower ones are computed."""
+
 
 class LonLat(param.NumericTuple):
     """A (lon, lat) pair in degrees that `geo.as_lonlat` accepts."""
@@ -27,8 +30,26 @@ class Selection(param.Parameterized):
     """What the reader is looking at. Shared by every pane on a page."""
 
     lonlat = LonLat((13.4, 52.5), length=2, doc="(lon, lat) in degrees")
+    settled = LonLat((13.4, 52.5), length=2, doc="the same, a moment later on a served page")
     bounds = param.Tuple(GLOBE, length=4, doc="visible range of the rasters, in degrees")
     marks = param.List([], doc="places to mark on the map: (lon, lat, label)")
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self.settled = self.lonlat
+
+    @param.depends("lonlat", watch=True)
+    def _settle(self) -> None:
+        """Let rasters and tables follow after what answers a click at once has been sent."""
+
+        def follow() -> None:
+            self.settled = self.lonlat
+
+        document = pn.state.curdoc
+        if document is None or document.session_context is None:
+            follow()
+        else:
+            document.add_timeout_callback(follow, SETTLE_MS)
 
     def select(self, lon: float, lat: float) -> None:
         """Move to a place in degrees; the longitude is wrapped, a bad latitude is a ValueError."""

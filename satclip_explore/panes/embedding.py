@@ -35,10 +35,8 @@ class EmbeddingPane(Pane):
         """Return the embedding, shape (D,)."""
         return self.encoder.embed([self.selection.lonlat])[0]
 
-    @param.depends("encoder", "selection.lonlat")
-    def summary(self) -> dict[str, Any]:
+    def summary(self, numbers: np.ndarray) -> dict[str, Any]:
         """Return norm, the scores on three principal components, and the color they give."""
-        numbers = self.numbers()
         projection = world.projection_of(self.encoder)
         return {
             "norm": float(np.linalg.norm(numbers)),
@@ -60,7 +58,8 @@ class EmbeddingPane(Pane):
     @sentence(lambda: theme.text(""))
     def view(self) -> Any:
         """Show the place."""
-        numbers, summary = self.numbers(), self.summary()
+        numbers = self.numbers()
+        summary = self.summary(numbers)
         if not np.isfinite(numbers).all():
             raise ValueError(
                 f"{self.encoder.name} has no coverage at "

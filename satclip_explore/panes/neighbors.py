@@ -48,7 +48,7 @@ class NeighborsPane(Pane):
         )
 
     @param.depends(
-        "encoder", "selection.lonlat", "n_neighbors", "min_distance_km", "spacing_km", "region"
+        "encoder", "selection.settled", "n_neighbors", "min_distance_km", "spacing_km", "region"
     )
     @sentence(lambda: theme.text(""))
     def view(self) -> Any:

@@ -164,7 +164,8 @@ def on_globe(
     **options
         Options of the plot in place of those of `world_options`.
     """
-    mark = hv.DynamicMap(crosshair, streams=[hv.streams.Params(selection, ["lonlat"])])
+    place = hv.streams.Params(selection, ["settled"], rename={"settled": "lonlat"})
+    mark = hv.DynamicMap(crosshair, streams=[place])
     tap = hv.streams.Tap(source=raster)
     move = select or selection.select
 

@@ -54,7 +54,7 @@ class SimilarityPane(GlobePane):
     def view(self) -> Any:
         """Return the raster with coastlines and the selected place."""
         streams = [
-            hv.streams.Params(self.selection, ["lonlat"]),
+            hv.streams.Params(self.selection, ["settled"]),
             hv.streams.Params(
                 self, ["encoder", "resolution", "land_only", "_tick"], rename={"_tick": "tick"}
             ),

@@ -63,7 +63,7 @@ def test_the_embedding_follows_the_selection_and_the_encoder(tiny_encoder):
     pane = EmbeddingPane(tiny_encoder, selection=Selection(lonlat=(13.4, 52.5)))
     expected = tiny_encoder.embed([(13.4, 52.5)])[0]
     np.testing.assert_array_equal(pane.numbers(), expected)
-    summary = pane.summary()
+    summary = pane.summary(pane.numbers())
     assert summary["norm"] == pytest.approx(np.linalg.norm(expected), rel=1e-6)
     assert summary["color"].shape == (3,)
     markup = pane.view().object
