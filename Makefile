@@ -36,4 +36,4 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_encoder $(if $(SATCLIP),--satclip $(SATCLIP))
 
 docs: $(READY)
-	$(BIN)/python -m sphinx -b html -W --keep-going docs site
+	$(BIN)/python -m sphinx -b html -W --keep-going docs site/html
