@@ -38,9 +38,13 @@ class GlobePane(Pane):
             return True
         if self._asked != self._key():
             self._asked = self._key()
-            self.busy = "encoding the globe …"
-            self._background.start(self._encode, self._done, self._failed)
+            # On a served page the first figure comes first.
+            pn.state.onload(self._start)
         return False
+
+    def _start(self) -> None:
+        self.busy = "encoding the globe …"
+        self._background.start(self._encode, self._done, self._failed)
 
     def _encode(self, job: Job) -> EmbeddedGrid:
         return self.globe(job.check)

@@ -76,7 +76,9 @@ class PCAPane(Pane):
                 self.message = str(error)
                 colors = np.zeros((*grid.shape, 3), dtype=np.uint8)
             else:
-                self._encode(key)
+                # Before the browser has told the size, the work would be for the wrong pixels.
+                if width is not None:
+                    self._encode(key)
         self.selection.look(grid.bounds)
         return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
 
@@ -170,6 +172,11 @@ def resample(field: xr.DataArray, grid: Grid) -> np.ndarray:
     """Resample a kept raster to the pixels of a view: colors, shape (H, W, 3), uint8."""
     lon_min, lat_min, lon_max, lat_max = grid.bounds
     canvas = ds.Canvas(grid.shape[1], grid.shape[0], (lon_min, lon_max), (lat_min, lat_max))
+    d_lon, d_lat = 360.0 / field.sizes["lon"], 180.0 / field.sizes["lat"]
+    field = field.sel(
+        lon=slice(lon_min - 2 * d_lon, lon_max + 2 * d_lon),
+        lat=slice(lat_max + 2 * d_lat, lat_min - 2 * d_lat),
+    )
     # In float: datashader interpolates bytes in bytes, and they overflow.
     bands = [
         canvas.raster(field.isel(band=band).astype(np.float32), interpolate="linear", agg="mean")
