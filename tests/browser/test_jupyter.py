@@ -1,0 +1,173 @@
+"""JupyterLab in a real browser, offline: notebooks answer clicks, and the app opens through it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = ("http://localhost:", "ws://localhost:", "data:", "blob:")
+START_SECONDS = 120
+PATIENCE = 150_000
+"""Milliseconds: a whole notebook runs before some of the things that are waited for."""
+
+CURVES = "svg[aria-label='losses while training']"
+POINTS = f"""() => [...document.querySelectorAll("{CURVES} polyline")]
+    .map(line => line.getAttribute('points').length).reduce((a, b) => a + b, 0)"""
+
+pytestmark = [pytest.mark.ui, pytest.mark.slow]
+
+
+@dataclass
+class Lab:
+    """A page in JupyterLab, and what it asked for from elsewhere."""
+
+    page: object
+    address: str
+    outside: list[str] = field(default_factory=list)
+
+    def run_all(self, name):
+        page = self.page
+        page.goto(f"{self.address}/lab/tree/{name}.ipynb")
+        page.locator(".jp-Notebook-cell").first.wait_for()
+        self.wait_for_kernel()
+        page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
+        page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+
+    def wait_for_kernel(self):
+        """Cells that are run before the page is connected to a kernel are passed over."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            kernels = self.page.request.get(f"{self.address}/api/kernels").json()
+            if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
+                self.page.wait_for_timeout(1_000)
+                return
+            self.page.wait_for_timeout(300)
+        pytest.fail("no kernel started")
+
+    def shut_down(self):
+        """End every kernel, so that the next notebook's is the only one."""
+        for kernel in self.page.request.get(f"{self.address}/api/kernels").json():
+            self.page.request.delete(f"{self.address}/api/kernels/{kernel['id']}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """JupyterLab on a copy of the notebooks, with settings of its own."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    # JupyterLab draws only the cells in view, unless told otherwise.
+    tracker = folder / "settings" / "@jupyterlab" / "notebook-extension"
+    tracker.mkdir(parents=True)
+    (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    with socket.socket() as sock:
+        sock.bind(("localhost", 0))
+        port = sock.getsockname()[1]
+    log = folder / "log.txt"
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
+               "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+               f"--ServerApp.root_dir={folder / 'notebooks'}", "--LabApp.news_url=None",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+    bin_folder = Path(sys.executable).parent
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
+    address = f"http://localhost:{port}"
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=10).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                if time.monotonic() > deadline or process.poll() is not None:
+                    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+                time.sleep(0.3)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def lab(browser, server):
+    context = browser.new_context(viewport={"width": 1300, "height": 1500})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    seen = Lab(page, server)
+
+    def route(request):
+        if request.request.url.startswith(LOCAL):
+            request.continue_()
+        else:
+            seen.outside.append(request.request.url)
+            request.abort()
+
+    page.route("**/*", route)
+    yield seen
+    seen.shut_down()
+    context.close()
+
+
+def test_a_click_on_the_map_of_notebook_03_changes_the_neighbors_below(lab):
+    lab.run_all("03_places_like_this_one")
+    table = lab.page.locator("table.n").first
+    table.wait_for()
+    before = table.inner_text()
+    assert "Place" in before
+    chart = lab.page.locator(".leaflet-container").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box["height"] > 200
+    chart.click(position={"x": box["width"] * 0.55, "y": box["height"] * 0.75})
+    # The text is in a shadow root, which only locators see into.
+    first = before.splitlines()[1].split("\t")[1]
+    lab.page.locator("table.n", has_text=first).first.wait_for(state="detached")
+    assert lab.page.locator("table.n").first.inner_text() != before
+    assert lab.outside == []
+
+
+def test_the_curve_of_notebook_04_moves_and_the_stop_button_keeps_what_was_learned(lab):
+    lab.run_all("04_few_shot")
+    page = lab.page
+    page.locator(f"{CURVES} polyline").first.wait_for(state="attached")
+    before = page.evaluate(POINTS)
+    page.wait_for_function(f"before => ({POINTS})() > before", arg=before)
+    # The encoder comes after the quick baselines; from then on there is something to keep.
+    page.locator(f"{CURVES} text", has_text="mini-l40").first.wait_for(state="attached")
+    page.locator("[data-command='notebook:interrupt-kernel']").first.click()
+    verdict = page.get_by_text("Africa held out but for").first
+    verdict.wait_for()
+    assert "trained on" in verdict.inner_text()
+    assert page.get_by_text("KeyboardInterrupt").count() == 0
+    shown = page.locator(".jp-OutputArea h4", has_text="biome").first
+    shown.wait_for()
+    assert lab.outside == []
+
+
+def test_the_app_opens_through_the_proxy_of_jupyter(lab):
+    lab.page.goto(f"{lab.address}/panel/app")
+    lab.page.locator(".where", has_text="52.50° N, 13.40° E").first.wait_for()
+    chart = lab.page.locator(".leaflet-container").first
+    chart.wait_for()
+    box = chart.bounding_box()
+    chart.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.75})
+    lab.page.locator(".where", has_text="52.50° N").first.wait_for(state="detached")
+    assert lab.outside == []
