@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import param
 
-from satclip_explore.atlas import country_at, load_atlas
+from satclip_explore.atlas import Atlas, country_at, load_atlas
 from satclip_explore.panes import theme, world
 from satclip_explore.panes.base import Pane, sentence
 
@@ -29,6 +29,10 @@ class EmbeddingPane(Pane):
     """The embedding of the selected place, with the place's facts."""
 
     per_row = param.Integer(64, bounds=(8, 512), doc="numbers in each row of the strip")
+
+    def __init__(self, encoder: Any = None, **params: Any) -> None:
+        super().__init__(encoder, **params)
+        self._atlas: Atlas | None = None
 
     @param.depends("encoder", "selection.lonlat")
     def numbers(self) -> np.ndarray:
@@ -50,7 +54,9 @@ class EmbeddingPane(Pane):
 
         Unknown values are ""; `here` is the country of the selected place itself.
         """
-        place = load_atlas().nearest([self.selection.lonlat]).iloc[0].to_dict()
+        # Every call of `load_atlas` copies its tables: too slow to answer a click with.
+        self._atlas = self._atlas or load_atlas()
+        place = self._atlas.nearest([self.selection.lonlat]).iloc[0].to_dict()
         known = {name: "" if pd.isna(value) else value for name, value in place.items()}
         return known | {"here": country_at([self.selection.lonlat], offshore=True)[0]}
 
@@ -65,6 +71,7 @@ class EmbeddingPane(Pane):
                 f"{self.encoder.name} has no coverage at "
                 f"{theme.coordinates(self.selection.lonlat)}. Choose another place."
             )
+        facts = self.facts()
         red, green, blue = (int(value) for value in summary["color"])
         scores = " &nbsp; ".join(
             f"<span class='k'>PC{i + 1}</span> {score:+.2f}"
@@ -74,22 +81,20 @@ class EmbeddingPane(Pane):
             f"<style>{STYLE}</style><div class='place'>"
             f"<span class='swatch' style='background:rgb({red},{green},{blue})'></span>"
             f"<span class='where'>{theme.coordinates(self.selection.lonlat)}</span>"
-            f"<span class='name'>{self._where()}</span></div>"
+            f"<span class='name'>{self._where(facts)}</span></div>"
             f"{strip(numbers, self.per_row)}"
             f"<div class='numbers'><span class='k'>{len(numbers)} numbers, norm</span> "
-            f"{summary['norm']:.2f} &nbsp; {scores}</div>{self._facts()}",
+            f"{summary['norm']:.2f} &nbsp; {scores}</div>{self._facts(facts)}",
             sizing_mode="stretch_width",
         )
 
-    def _where(self) -> str:
-        facts = self.facts()
+    def _where(self, facts: dict[str, Any]) -> str:
         if facts["distance_km"] > FAR_KM and not facts["here"]:
             return "Open sea, hardly seen in training"
         near = f"near {facts['near']}" if facts["near"] else ""
         return html.escape(", ".join(filter(None, [str(facts["here"] or ""), near])))
 
-    def _facts(self) -> str:
-        facts = self.facts()
+    def _facts(self, facts: dict[str, Any]) -> str:
         if facts["distance_km"] > FAR_KM:
             return f"<p class='hint'>Nearest land place: {facts['distance_km']:,.0f} km away.</p>"
         rows = "".join(
