@@ -133,6 +133,7 @@ class Explorer(pn.viewable.Viewer):
         pages = pmui.RadioButtonGroup.from_param(
             self.param.tab, options={label: name for name, label in TABS.items()}, label="",
             color="primary", size="small", margin=(0, 0, 0, 10), description="",
+            theme_config=theme.MATERIAL,
         )  # fmt: skip
         choose = theme.select(self.param.encoder_name, "Encoder", 180)
         return [
@@ -198,7 +199,8 @@ class Explorer(pn.viewable.Viewer):
         )
 
     def __panel__(self) -> Any:
-        return pn.Column(*self.header(), self.body(), sizing_mode="stretch_width")
+        ground = {"background": theme.GROUND, "padding": "8px", "box-sizing": "border-box"}
+        return pn.Column(*self.header(), self.body(), sizing_mode="stretch_width", styles=ground)
 
 
 def _line(*shares: tuple[Any, float, int]) -> pn.FlexBox:

@@ -79,6 +79,7 @@ class SimilarityPane(GlobePane):
     def __panel__(self) -> Any:
         slider = pmui.FloatSlider(
             label="Hide below", value=self.threshold, start=-0.5, end=0.95, step=0.01,
+            theme_config=theme.MATERIAL,
             width=190, size="small", margin=(0, 12, 0, 8), show_value=True,
         )  # fmt: skip
         slider.param.watch(lambda event: self.param.update(threshold=event.new), "value_throttled")

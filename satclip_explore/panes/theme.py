@@ -184,7 +184,9 @@ def button(label: str, press: Any, *, strong: bool = False, **options: Any) -> p
 
 
 def _small(label: str, width: int) -> dict[str, Any]:
-    return {"label": label, "width": width, "size": "small", "margin": (4, 2), "description": ""}
+    # A notebook has no page of ours around it whose colors a control could take over.
+    return {"label": label, "width": width, "size": "small", "margin": (4, 2), "description": "",
+            "theme_config": MATERIAL}  # fmt: skip
 
 
 PAGE = f"""
