@@ -11,6 +11,10 @@ from functools import lru_cache
 
 import torch
 
+TINY = 1e-30
+"""Legendre values below this become zero: near the poles the high orders vanish, and as float32 they
+would be subnormal, which slows a matrix product two to four times."""
+
 HARMONICS_CALCULATIONS = ("analytic", "closed-form")
 
 
@@ -205,7 +209,7 @@ def legendre_rows(lat: torch.Tensor, legendre_polys: int) -> list[torch.Tensor]:
         if l > 1:
             row = torch.cat([row[:-1] - ab * rows[-2], row[-1:]])
         rows.append(torch.cat([row, (sectoral * s) * rows[-1][-1:]]))
-    return rows
+    return [torch.nn.functional.hardshrink(row, TINY) for row in rows]
 
 
 @lru_cache(maxsize=16)
