@@ -21,10 +21,11 @@ import numpy as np
 import torch
 
 from satclip_explore.encoders.registry import load_encoder
-from satclip_explore.geo import Grid, unit_vectors
+from satclip_explore.fields import EmbeddedGrid
+from satclip_explore.geo import unit_vectors
 from training import contenders
-from training.clicks import ClickClassifier
 from training.heads import TrainingData
+from training.labels import predict_labels
 from training.mlp import MLPHead, MLPSettings, fit_mlp
 from training.probe import train_probe
 from training.splits import random_split, shuffled
@@ -124,17 +125,13 @@ def whole_runs(repeats: int) -> None:
 
 def clicks() -> None:
     """Time a click on a 1 degree map with the default encoder."""
-    classifier = ClickClassifier(load_encoder(), Grid.from_resolution(1.0))
-    rng, rounds = np.random.default_rng(0), []
-    for i in range(50):
-        place = (rng.uniform(-180, 180), rng.uniform(-80, 80))
-
-        def click(place: tuple[float, float] = place, name: str = "abc"[i % 3]) -> None:
-            classifier.add(place, name)
-            if classifier.ready:
-                classifier.raster()
-
-        rounds.append(seconds(click)[:2])
+    globe = EmbeddedGrid.of(load_encoder(), 1.0)
+    rng = np.random.default_rng(0)
+    lonlat = np.stack([rng.uniform(-180, 180, 50), rng.uniform(-80, 80, 50)], axis=1)
+    codes = np.arange(50) % 3
+    rounds = [
+        seconds(lambda n=n: predict_labels(globe, lonlat[:n], codes[:n]))[:2] for n in range(3, 50)
+    ]
     wall = [one[0] for one in rounds[2:]]
     print(f"click on a 1 degree map: median {statistics.median(wall) * 1e3:.0f} ms, "
           f"slowest {max(wall) * 1e3:.0f} ms")  # fmt: skip
