@@ -61,9 +61,9 @@ class EmbeddingPane(Pane):
         return known | {"here": country_at([self.selection.lonlat], offshore=True)[0]}
 
     @param.depends("encoder", "selection.lonlat", "per_row")
-    @sentence(lambda: theme.text(""))
-    def view(self) -> Any:
-        """Show the place."""
+    @sentence(str)
+    def view(self) -> str:
+        """Describe the place, as markup."""
         numbers = self.numbers()
         summary = self.summary(numbers)
         if not np.isfinite(numbers).all():
@@ -77,15 +77,14 @@ class EmbeddingPane(Pane):
             f"<span class='k'>PC{i + 1}</span> {score:+.2f}"
             for i, score in enumerate(summary["scores"])
         )
-        return theme.text(
+        return (
             f"<style>{STYLE}</style><div class='place'>"
             f"<span class='swatch' style='background:rgb({red},{green},{blue})'></span>"
             f"<span class='where'>{theme.coordinates(self.selection.lonlat)}</span>"
             f"<span class='name'>{self._where(facts)}</span></div>"
             f"{strip(numbers, self.per_row)}"
             f"<div class='numbers'><span class='k'>{len(numbers)} numbers, norm</span> "
-            f"{summary['norm']:.2f} &nbsp; {scores}</div>{self._facts(facts)}",
-            sizing_mode="stretch_width",
+            f"{summary['norm']:.2f} &nbsp; {scores}</div>{self._facts(facts)}"
         )
 
     def _where(self, facts: dict[str, Any]) -> str:
@@ -107,7 +106,9 @@ class EmbeddingPane(Pane):
         )
 
     def __panel__(self) -> Any:
-        return theme.card("This place", self.view, self.status)
+        # One HTML pane whose text changes: a new pane each time lays the whole page out anew.
+        body = theme.text(self.view, sizing_mode="stretch_width")
+        return theme.card("This place", body, self.status)
 
 
 def _written(column: str, value: Any) -> str:

@@ -5,7 +5,6 @@ The one file that swaps to ipyleaflet's (lat, lon) and wraps the longitudes it r
 
 from __future__ import annotations
 
-import html
 import io
 from typing import Any
 
@@ -47,6 +46,15 @@ ONLINE = {
 FILL = ":host, :host > div, .lm-Widget, .jupyter-widgets { height: 100%; }"
 """Lets the map fill its card."""
 
+MARK = {
+    "radius": 5,
+    "color": "#14100a",
+    "weight": 1,
+    "fillColor": theme.ACCENT,
+    "fillOpacity": 0.95,
+}
+"""How a neighbor is drawn, in Leaflet's words."""
+
 BASES = ["Blue Marble", "Plain", *ONLINE]
 
 
@@ -65,7 +73,9 @@ class MapPane(Pane):
         self._place = ipyleaflet.CircleMarker(
             radius=8, color="#ffffff", weight=2, fill_color="#000000", fill_opacity=0.15
         )
-        self._marks = ipyleaflet.LayerGroup()
+        self._marks = ipyleaflet.GeoJSON(
+            data={"type": "FeatureCollection", "features": []}, point_style=MARK
+        )
         self._base = ipyleaflet.LayerGroup()
         self.widget = ipyleaflet.Map(
             center=(self.selection.lonlat[1], self.selection.lonlat[0]),
@@ -119,18 +129,18 @@ class MapPane(Pane):
 
     @param.depends("selection.marks", watch=True)
     def _show_marks(self) -> None:
-        self._marks.layers = tuple(
-            ipyleaflet.CircleMarker(
-                location=(lat, lon),
-                radius=5,
-                color="#14100a",
-                weight=1,
-                fill_color=theme.ACCENT,
-                fill_opacity=0.95,
-                popup=ipywidgets.HTML(html.escape(label)),
-            )
-            for lon, lat, label in self.selection.marks
-        )
+        # One layer with all marks: a widget for each would cost a hundred messages a click.
+        self._marks.data = {
+            "type": "FeatureCollection",
+            "features": [
+                {
+                    "type": "Feature",
+                    "properties": {},
+                    "geometry": {"type": "Point", "coordinates": [lon, lat]},
+                }
+                for lon, lat, _ in self.selection.marks
+            ],
+        }
 
     @param.depends("base", watch=True)
     def _show_base(self) -> None:

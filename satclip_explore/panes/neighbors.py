@@ -50,9 +50,9 @@ class NeighborsPane(Pane):
     @param.depends(
         "encoder", "selection.settled", "n_neighbors", "min_distance_km", "spacing_km", "region"
     )
-    @sentence(lambda: theme.text(""))
-    def view(self) -> Any:
-        """Show the table and mark its places on the map."""
+    @sentence(str)
+    def view(self) -> str:
+        """Write the table as markup and mark its places on the map."""
         try:
             table = self.table()
         except ValueError:
@@ -67,7 +67,7 @@ class NeighborsPane(Pane):
         ]
         if table.empty:
             raise ValueError("no place is left: lower the distance or widen the region.")
-        return theme.text(_markup(table, labels), sizing_mode="stretch_width")
+        return _markup(table, labels)
 
     def __panel__(self) -> Any:
         controls = (
@@ -75,7 +75,9 @@ class NeighborsPane(Pane):
             theme.select(self.param.min_distance_km, "At least", 100, options=_DISTANCES),
             theme.select(self.param.n_neighbors, "Rows", 68, options=[5, 8, 10, 20, 50]),
         )
-        body = pn.Column(self.view, max_height=262, scroll="y-auto", sizing_mode="stretch_width",
+        # One HTML pane whose text changes: a new pane each time lays the whole page out anew.
+        rows = theme.text(self.view, sizing_mode="stretch_width")
+        body = pn.Column(rows, max_height=262, scroll="y-auto", sizing_mode="stretch_width",
                          margin=0)  # fmt: skip
         return theme.card("Places like this one", self.status, body, actions=controls)
 
@@ -93,6 +95,7 @@ def _labels(table: pd.DataFrame) -> list[str]:
 
 def _markup(table: pd.DataFrame, labels: list[str]) -> str:
     has_biome = "biome" in table
+    table = table.fillna({"biome": ""}) if has_biome else table
     rows = []
     for rank, (row, label) in enumerate(zip(table.to_dict("records"), labels, strict=True)):
         biome = f"<td class='b'>{html.escape(str(row['biome']))}</td>" if has_biome else ""

@@ -42,7 +42,7 @@ def test_neighbors_follow_the_selection(tiny_encoder, towns):
 
 def test_neighbors_are_marked_for_the_map_and_escaped_in_the_table(tiny_encoder, towns):
     pane = NeighborsPane(tiny_encoder, towns, min_distance_km=0.0, spacing_km=0.0)
-    markup = pane.view().object
+    markup = pane.view()
     assert "<b>Far" not in markup
     assert "&lt;b&gt;Far" in markup
     assert len(pane.selection.marks) == 3
@@ -66,7 +66,7 @@ def test_the_embedding_follows_the_selection_and_the_encoder(tiny_encoder):
     summary = pane.summary(pane.numbers())
     assert summary["norm"] == pytest.approx(np.linalg.norm(expected), rel=1e-6)
     assert summary["color"].shape == (3,)
-    markup = pane.view().object
+    markup = pane.view()
     assert "52.50° N, 13.40° E" in markup
     assert "Germany" in markup
     assert markup.count("<rect") == tiny_encoder.embed_dim
@@ -74,8 +74,8 @@ def test_the_embedding_follows_the_selection_and_the_encoder(tiny_encoder):
 
 def test_the_open_sea_has_no_facts(tiny_encoder):
     pane = EmbeddingPane(tiny_encoder, selection=Selection(lonlat=(-30.0, 30.0)))
-    assert "Open sea" in pane.view().object
-    assert "Biome" not in pane.view().object
+    assert "Open sea" in pane.view()
+    assert "Biome" not in pane.view()
 
 
 def test_a_strip_draws_every_number_even_when_all_are_zero():
@@ -191,9 +191,9 @@ def test_online_maps_are_layers_only_once_they_are_chosen(tiny_encoder):
     assert addresses() == []
 
 
-def test_marks_are_escaped_on_the_map(tiny_encoder):
+def test_marks_carry_no_words_onto_the_map(tiny_encoder):
     pane = MapPane(tiny_encoder)
     pane.selection.marks = [(10.0, 20.0, "<script>alert(1)</script>")]
-    (mark,) = pane._marks.layers
-    assert mark.location == [20.0, 10.0]
-    assert "<script>" not in mark.popup.value
+    (mark,) = pane._marks.data["features"]
+    assert mark["geometry"]["coordinates"] == [10.0, 20.0]
+    assert mark["properties"] == {}
