@@ -148,6 +148,7 @@ def measure(page: Any, runs: int) -> dict[str, list[float]]:
     page.get_by_text("Label", exact=True).click()
     page.wait_for_timeout(500)
     page.wait_for_function("() => deep('.busy').length === 0", timeout=120_000)
+    page.locator("canvas:visible").first.wait_for()
     globe = page.locator("canvas:visible").first.bounding_box()
     click(globe, 0.33, 0.53)
     page.get_by_role("combobox", name="A click means").click()

@@ -12,8 +12,8 @@ from functools import lru_cache
 import torch
 
 TINY = 1e-30
-"""Legendre values below this become zero: near the poles the high orders vanish, and as float32 they
-would be subnormal, which slows a matrix product two to four times."""
+"""Legendre values below this become zero: near the poles the high orders vanish, and as float32
+they would be subnormal, which slows a matrix product two to four times."""
 
 HARMONICS_CALCULATIONS = ("analytic", "closed-form")
 

@@ -98,12 +98,17 @@ class Pane(pn.viewable.Viewer):
         }
 
     @param.depends("message", "busy")
-    def status(self) -> pn.pane.HTML:
-        """Show the message and what is being computed, in one line."""
+    def sentences(self) -> str:
+        """Write the message and what is being computed as markup."""
         lines = [f"<div class='busy'>{html.escape(self.busy)}</div>"] if self.busy else []
         if self.message:
             lines.append(f"<div class='sentence' role='alert'>{html.escape(self.message)}</div>")
-        return theme.text("".join(lines), visible=bool(lines), sizing_mode="stretch_width")
+        return "".join(lines)
+
+    def status(self) -> pn.pane.HTML:
+        """Show the message and what is being computed, in one line that keeps up to date."""
+        # The text changes, not the pane: a new pane lays the whole page out anew.
+        return theme.text(self.sentences, sizing_mode="stretch_width")
 
 
 def sentence(otherwise: Callable[[], Any] = lambda: None) -> Callable[[Any], Any]:

@@ -115,7 +115,7 @@ class ComparePane(Pane):
             margin=(4, 2), description="",
         )  # fmt: skip
         return theme.card(
-            "Side by side", self.view, self.status, hint="pan, zoom and click move all",
+            "Side by side", self.view, self.status(), hint="pan, zoom and click move all",
             actions=(choose,),
         )  # fmt: skip
 

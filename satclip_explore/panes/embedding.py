@@ -108,7 +108,7 @@ class EmbeddingPane(Pane):
     def __panel__(self) -> Any:
         # One HTML pane whose text changes: a new pane each time lays the whole page out anew.
         body = theme.text(self.view, sizing_mode="stretch_width")
-        return theme.card("This place", body, self.status)
+        return theme.card("This place", body, self.status())
 
 
 def _written(column: str, value: Any) -> str:

@@ -126,16 +126,16 @@ class LabelsPane(GlobePane):
         )  # fmt: skip
 
     @param.depends("labels", "classes", "current")
-    def counts(self) -> pn.pane.HTML:
-        """List the classes with their colors and how many labels each has."""
+    def counts(self) -> str:
+        """List, as markup, the classes with their colors and how many labels each has."""
         names = [name for _, _, name in self.labels]
-        return theme.text("".join(
+        return "".join(
             f"<div style='font-size:13px;padding:2px 0;"
             f"{'font-weight:650' if name == self.current else ''}'>"
             f"<span style='color:{theme.SERIES[i]}'>●</span> {html.escape(name)} "
             f"<span class='hint'>{names.count(name)}</span></div>"
             for i, name in enumerate(self.classes)
-        ))  # fmt: skip
+        )
 
     @param.depends("classes")
     def _choose(self) -> pmui.Select:
@@ -156,13 +156,14 @@ class LabelsPane(GlobePane):
         )  # fmt: skip
         drop.param.watch(lambda event: _first(event.new, self.load), "value")
         side = pn.Column(
-            self._choose, theme.text_input(self.param.new_class, "Add a class", 190), self.counts,
+            self._choose, theme.text_input(self.param.new_class, "Add a class", 190),
+            theme.text(self.counts),
             pn.Row(theme.button("Undo", self.undo), theme.button("Clear", self.clear), margin=0),
             pn.widgets.FileDownload(
                 callback=lambda: io.BytesIO(csv_bytes(self.table())), filename="labels.csv",
                 label="Save labels", width=190,
             ),
-            theme.hint("Load labels from CSV: lon, lat, label"), drop, self.status,
+            theme.hint("Load labels from CSV: lon, lat, label"), drop, self.status(),
             width=230, margin=(0, 0, 0, 10),
         )  # fmt: skip
         plot = plots.plot_pane(view)

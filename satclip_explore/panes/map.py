@@ -192,7 +192,7 @@ class MapPane(Pane):
             self.widget, margin=0, sizing_mode="stretch_width", stylesheets=[FILL],
             styles={"flex": f"1 1 {self.height}px", "min-height": f"{self.height}px"},
         )  # fmt: skip
-        return theme.card("Map", leaflet, self.status, actions=controls)
+        return theme.card("Map", leaflet, self.status(), actions=controls)
 
 
 _OPACITY = {f"{value} %": value / 100 for value in (0, 25, 50, 75, 100)}

@@ -79,7 +79,7 @@ class NeighborsPane(Pane):
         rows = theme.text(self.view, sizing_mode="stretch_width")
         body = pn.Column(rows, max_height=262, scroll="y-auto", sizing_mode="stretch_width",
                          margin=0)  # fmt: skip
-        return theme.card("Places like this one", self.status, body, actions=controls)
+        return theme.card("Places like this one", self.status(), body, actions=controls)
 
 
 _DISTANCES = {f"{km:,} km": float(km) for km in (0, 100, 500, 1_000, 2_500, 5_000)}

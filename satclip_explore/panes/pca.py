@@ -161,7 +161,7 @@ class PCAPane(Pane):
         foot = theme.split(
             self.legend, theme.hint("drag and scroll to look closer, click to select")
         )
-        return theme.card("The world in three colors", plot, foot, self.status, actions=controls)
+        return theme.card("The world in three colors", plot, foot, self.status(), actions=controls)
 
 
 _SEA = {"land only": True, "land and sea": False}

@@ -161,7 +161,7 @@ class PretrainPane(Pane):
             margin=0, styles={"flex": "1 1 320px", "min-width": "min(100%, 320px)"},
         )  # fmt: skip
         return theme.card(
-            "Train your own", controls, self.status,
+            "Train your own", controls, self.status(),
             pn.FlexBox(globe, charts, gap="10px", sizing_mode="stretch_width", margin=0),
             hint="one run on this machine; every epoch leaves a checkpoint",
         )  # fmt: skip

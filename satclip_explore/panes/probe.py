@@ -198,7 +198,7 @@ class ProbePane(Pane):
             theme.button("Stop", self.stop),
             align_items="center", sizing_mode="stretch_width", margin=(0, 0, 6, 0),
         )  # fmt: skip
-        return theme.card("What does it know?", controls, self.status, self.view)
+        return theme.card("What does it know?", controls, self.status(), self.view)
 
 
 def _box_or_name(text: str) -> Any:

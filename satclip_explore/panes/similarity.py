@@ -86,7 +86,7 @@ class SimilarityPane(GlobePane):
         slider.jscallback(args={"name": self._plot_name}, value=MOVE_LOW_END)
         plot = plots.plot_pane(self.view())
         legend = theme.color_scale(theme.LIKENESS, "cosine: cut", "1.0, the place itself")
-        return theme.card("How alike is the rest", plot, legend, self.status, actions=(slider,))
+        return theme.card("How alike is the rest", plot, legend, self.status(), actions=(slider,))
 
 
 MOVE_LOW_END = """

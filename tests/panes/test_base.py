@@ -38,7 +38,7 @@ def test_a_value_error_becomes_the_panes_message_and_goes_away_again():
     pane = Answer(size=7)
     assert pane.view() == "nothing"
     assert pane.message == "size must not be 7; choose another."
-    assert "size must not be 7" in pane.status().object
+    assert "size must not be 7" in pane.sentences()
     pane.size = 2
     assert pane.view() == 2
     assert pane.message == ""
@@ -51,7 +51,7 @@ def test_other_exceptions_are_raised():
 
 def test_a_message_is_escaped():
     pane = Answer(message="<img src=x onerror=alert(1)>")
-    assert "<img" not in pane.status().object
+    assert "<img" not in pane.sentences()
 
 
 def test_select_wraps_longitudes_and_refuses_bad_latitudes():

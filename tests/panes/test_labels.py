@@ -35,7 +35,7 @@ def test_the_raster_follows_every_label_from_two_on(pane):
 def test_classes_are_added_chosen_and_escaped(pane):
     pane.new_class = "  <b>ice</b> "
     assert pane.current == "<b>ice</b>"
-    assert "<b>ice" not in pane.counts().object
+    assert "<b>ice" not in pane.counts()
     pane.new_class = "x" * 41
     assert "40 characters" in pane.message
     for i in range(MAX_CLASSES):
