@@ -51,6 +51,12 @@ def places() -> np.ndarray:
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Drive the browser last: Playwright keeps an event loop running on this thread, and work
+    that a pane does beside the page would wait for it."""
+    items.sort(key=lambda item: item.get_closest_marker("ui") is not None)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say in one line what this machine could not run, and why."""
     reasons: dict[str, int] = {}
