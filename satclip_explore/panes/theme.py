@@ -123,7 +123,17 @@ def card(
 def text(markup: Any, **params: Any) -> pn.pane.HTML:
     """Show markup made by this project; whatever came from outside is already escaped in it."""
     params.setdefault("margin", 0)
-    return pn.pane.HTML(markup, stylesheets=[TEXT], **params)
+    return Text(markup, stylesheets=[TEXT], **params)
+
+
+class Text(pn.pane.HTML):
+    """Markup that changes: only its words are sent then.
+
+    Panel would send the style sheets again too, in a notebook as addresses on another machine.
+    """
+
+    def _update(self, ref: str, model: Any) -> None:
+        model.text = self._get_properties(model.document)["text"]
 
 
 def coordinates(lonlat: tuple[float, float]) -> str:
