@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from training.config_checks import check
+from training.config_checks import check, converted
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
@@ -149,7 +149,7 @@ class PretrainConfig:
             if name not in homes or (section and homes[name] != section):
                 raise TypeError(f"unknown setting {key!r}.{_close(key, homes)}")
             target = tree[homes[name]] if homes[name] else tree
-            target[name] = _convert(name, value, target[name])
+            target[name] = converted(name, value, target[name])
         return from_dict(tree)
 
     def to_dict(self) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _build(kind: type, tree: Mapping[str, Any], section: str) -> Any:
         if key in SECTIONS and not section:
             values[key] = _build(SECTIONS[key], value, key)
         else:
-            values[key] = _convert(key, value, _default(known[key]))
+            values[key] = converted(key, value, _default(known[key]))
     return kind(**values)
 
 
@@ -238,29 +238,3 @@ def _close(key: str, homes: Mapping[str, str]) -> str:
         return f" Known: {', '.join(sorted(homes))}."
     home = f" in [{homes[found[0]]}]" if homes[found[0]] else ""
     return f" Did you mean {found[0]!r}{home}?"
-
-
-def _convert(name: str, value: Any, default: Any) -> Any:
-    """Give `value` the type of `default`; text, as the command line has it, is read."""
-    kind = type(default)
-    try:
-        if isinstance(value, str) and not isinstance(default, str):
-            value = tomllib.loads(f"value = {value.strip()}")["value"]
-        if kind is tuple:
-            items = value if isinstance(value, (list, tuple)) else [value]
-            return tuple(float(item) for item in items)
-        if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
-        if kind is int and isinstance(value, float) and value.is_integer():
-            return int(value)
-    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
-        raise ValueError(_wrong_type(name, kind, value)) from error
-    if type(value) is not kind:
-        raise ValueError(_wrong_type(name, kind, value))
-    return value
-
-
-def _wrong_type(name: str, kind: type, value: Any) -> str:
-    article = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    wanted = article.get(kind.__name__, "text" if kind is str else "a list of numbers")
-    return f"{name} must be {wanted}; got {value!r}."

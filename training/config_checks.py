@@ -1,10 +1,11 @@
-"""Which settings cannot work, and the sentence that says so."""
+"""Values of settings: their types, which of them cannot work, and the sentence that says so."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from training.config import PretrainConfig
@@ -68,3 +69,29 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
             f"position_polys must not exceed legendre_polys ({degrees}); got "
             f"{config.training.position_polys}."
         )
+
+
+def converted(name: str, value: Any, default: Any) -> Any:
+    """Give `value` the type of `default`; text, as the command line has it, is read."""
+    kind = type(default)
+    try:
+        if isinstance(value, str) and not isinstance(default, str):
+            value = tomllib.loads(f"value = {value.strip()}")["value"]
+        if kind is tuple:
+            items = value if isinstance(value, (list, tuple)) else [value]
+            return tuple(float(item) for item in items)
+        if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if kind is int and isinstance(value, float) and value.is_integer():
+            return int(value)
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+        raise ValueError(_wrong_type(name, kind, value)) from error
+    if type(value) is not kind:
+        raise ValueError(_wrong_type(name, kind, value))
+    return value
+
+
+def _wrong_type(name: str, kind: type, value: Any) -> str:
+    article = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    wanted = article.get(kind.__name__, "text" if kind is str else "a list of numbers")
+    return f"{name} must be {wanted}; got {value!r}."

@@ -46,9 +46,10 @@ def with_events(
     with SummaryWriter(str(folder / "events")) as writer:
 
         def each_step(progress: Progress) -> None:
-            writer.add_scalar("loss/step", progress.loss, progress.step)
-            writer.add_scalar("learning_rate", progress.learning_rate, progress.step)
-            writer.add_scalar("logit_scale", progress.logit_scale, progress.step)
+            if progress.stage == "training":
+                writer.add_scalar("loss/step", progress.loss, progress.step)
+                writer.add_scalar("learning_rate", progress.learning_rate, progress.step)
+                writer.add_scalar("logit_scale", progress.logit_scale, progress.step)
             if on_step is not None:
                 on_step(progress)
 

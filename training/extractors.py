@@ -35,7 +35,7 @@ def open_extractor(
     device : str or torch.device
         Where a network runs.
     download : bool
-        Whether its weights may be fetched.
+        Whether its weights, and Blue Marble, may be fetched.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def open_extractor(
     known = ("patch-statistics", "random-convolutions", *BACKBONES)
     if name not in known:
         raise ValueError(f"image_encoder must be one of {', '.join(known)}; got {name!r}.")
-    source = open_source(config, data)
+    source = open_source(config, data, download=download)
     extractor: FeatureExtractor
     if name == "patch-statistics":
         if not isinstance(source, BlueMarble):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training.feature_table import open_table
+from training.interrupt import Flag
 
 FORMAT_VERSION = 1
 
@@ -112,7 +112,7 @@ def cached_features(
     folder: str | Path,
     *,
     on_progress: Callable[[FeatureProgress], None] | None = None,
-    cancel: Event | None = None,
+    cancel: Flag | None = None,
 ) -> Features:
     """Compute the features that a folder does not hold yet, and open them.
 
@@ -153,7 +153,7 @@ def cached_features(
     key = hashlib.sha256(json.dumps(full, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(folder) / key
     folder.mkdir(parents=True, exist_ok=True)
-    table = _open_table(folder / "features.npy", shape)
+    table = open_table(folder / "features.npy", shape)
     journal = folder / "blocks.jsonl"
     done = _verified(journal, extractor, table)
     (folder / "description.json").write_text(json.dumps(full, indent=2), encoding="utf-8")
@@ -179,37 +179,6 @@ def cached_features(
         raise ValueError(f"none of the {shape[1]:,} images could be used: damaged or too small.")
     readable = np.load(folder / "features.npy", mmap_mode="r")
     return Features(readable, extractor.lonlat, usable, extractor.on_land, extractor.groups, full)
-
-
-def _open_table(path: Path, shape: tuple[int, ...]) -> Any:
-    """Open the table for writing, made with its full size on disk if it is not there."""
-    if path.is_file():
-        try:
-            table = np.lib.format.open_memmap(path, mode="r+")
-            if table.shape == shape and table.dtype == np.float16:
-                return table
-        except (ValueError, OSError, EOFError):
-            pass
-    partial = path.with_suffix(".partial")
-    try:
-        table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        table.flush()
-        # A sparse file would die with a bus error in mid-write once the disk is full.
-        with partial.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, partial.stat().st_size)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            size = 2 * int(np.prod(shape)) / 1e6
-            raise OSError(
-                error.errno,
-                f"no room for the feature cache ({size:,.0f} MB) at {path.parent}. "
-                "Free some space or pass cache=… on another disk",
-            ) from error
-        raise
-    os.replace(partial, path)
-    path.with_name("blocks.jsonl").unlink(missing_ok=True)
-    return table
 
 
 def _verified(journal: Path, extractor: FeatureExtractor, table: NDArray[np.float16]) -> set[int]:

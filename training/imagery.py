@@ -85,7 +85,9 @@ def displace(
     )
 
 
-def open_source(config: PretrainConfig, data: str | Path | None = None) -> ImagerySource:
+def open_source(
+    config: PretrainConfig, data: str | Path | None = None, *, download: bool = False
+) -> ImagerySource:
     """Open the imagery that a configuration names.
 
     Parameters
@@ -93,7 +95,10 @@ def open_source(config: PretrainConfig, data: str | Path | None = None) -> Image
     config : PretrainConfig
         Its `imagery` and `features` sections are used.
     data : str or pathlib.Path, optional
-        Folder of the imagery; takes the place of `imagery.root`.
+        Folder of the imagery; takes the place of `imagery.root`. Where neither is given, Blue
+        Marble is looked for where downloads are kept.
+    download : bool
+        Whether Blue Marble (31 MB) may be fetched there.
 
     Raises
     ------
@@ -103,18 +108,23 @@ def open_source(config: PretrainConfig, data: str | Path | None = None) -> Image
         If what is there cannot be used.
     """
     from training.sources.blue_marble import BlueMarble
+    from training.sources.download import blue_marble_folder, download_blue_marble
     from training.sources.geotiffs import S2100K, GeoTiffs
 
     imagery = config.imagery
-    root = Path(data if data is not None else imagery.root)
-    if str(root) in ("", ".") or not root.is_dir():
-        shown = f"at {root}" if str(root) not in ("", ".") else "was named"
+    given = str(data if data is not None else imagery.root)
+    root = Path(given)
+    if not given and imagery.source == "blue-marble":
+        root = download_blue_marble() if download else blue_marble_folder()
+        given = str(root)
+    if not given or not root.is_dir():
+        shown = f"at {root}" if given else "was named"
         hint = (
-            "training.sources.download.download_blue_marble(folder) fetches it (31 MB)"
+            "or download=True to fetch Blue Marble (31 MB)"
             if imagery.source == "blue-marble"
-            else "or start with the laptop source: pretrain('laptop', data=…)"
+            else "or start with the laptop source: pretrain('laptop')"
         )
-        raise FileNotFoundError(f"No imagery {shown}. Pass data=… with its folder; {hint}.")
+        raise FileNotFoundError(f"No imagery {shown}. Pass data=… with its folder, {hint}.")
     copies = config.features.copies
     if imagery.source == "blue-marble":
         return BlueMarble(

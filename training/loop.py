@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,14 @@ from satclip_explore.encoders.checkpoint import save_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from training.batches import PlacePairs
 from training.checkpointing import check_settings, read_state, revision, write_state
-from training.config import PretrainConfig, TrainingConfig
+from training.config import PretrainConfig
 from training.features import Cancelled
+from training.interrupt import Flag
 from training.model import ContrastiveModel, location_encoder
+from training.optimizer import make_optimizer, rate_at
 from training.processes import Processes
 from training.progress import Callback, Progress
 from training.validation import Retrieval, retrieval
-
-
-def rate_at(step: int, steps: int, training: TrainingConfig) -> float:
-    """Return the learning rate of a step: a linear rise, then a cosine down to zero."""
-    rise = max(1, round(training.warmup * steps))
-    if step < rise:
-        return training.learning_rate * (step + 1) / rise
-    done = (step - rise) / max(1, steps - rise)
-    return training.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 class Loop:
@@ -71,7 +63,7 @@ class Loop:
         self.low_precision = config.training.precision == "bfloat16"
         if self.low_precision:
             self.model.matmul_dtype = torch.bfloat16
-        self.optimizer = self._optimizer()
+        self.optimizer = make_optimizer(self.model, config.training)
         self._resumed = self._resume()
         if not self._resumed:
             pairs.fit(self.model)
@@ -85,14 +77,18 @@ class Loop:
         """Whether all epochs are done."""
         return self.epoch >= self.config.training.epochs
 
-    def run(
-        self, on_step: Callback | None, on_epoch: Callback | None, cancel: Event | None
-    ) -> None:
+    @property
+    def _steps_done(self) -> int:
+        return self.epoch * self.pairs.steps_per_epoch
+
+    def run(self, on_step: Callback | None, on_epoch: Callback | None, cancel: Flag | None) -> None:
         """Train until the last epoch; raise `Cancelled` when asked to stop."""
         self._started, self._done_before = time.perf_counter(), self.epoch
         if self._resumed and self.processes.is_first:
             # A process killed between the two files leaves an older encoder.
             save_encoder(location_encoder(self.model, self.config), self.folder, card=self.card())
+            if on_step is not None:
+                on_step(replace(self._progress(self._steps_done, math.nan), stage="resumed"))
         while not self.finished:
             before = time.perf_counter()
             loss = self._train_epoch(on_step, cancel)
@@ -104,15 +100,14 @@ class Loop:
             if self.processes.is_first:
                 self.save(encoder)
                 if on_epoch is not None:
-                    step = self.epoch * self.pairs.steps_per_epoch
-                    on_epoch(self._progress(step, loss, found, encoder))
+                    on_epoch(self._progress(self._steps_done, loss, found, encoder))
             self.processes.wait()
 
-    def _train_epoch(self, on_step: Callback | None, cancel: Event | None) -> float:
+    def _train_epoch(self, on_step: Callback | None, cancel: Flag | None) -> float:
         self.parallel.train()
         losses = []
         own = self.pairs.own(self.processes.rank, self.processes.count)
-        step = self.epoch * self.pairs.steps_per_epoch
+        step = self._steps_done
         seed = [self.config.training.seed, 6, self.epoch, self.processes.rank]
         rng = np.random.default_rng(seed)
         for rows, versions in self.pairs.epoch(self.epoch):
@@ -168,7 +163,7 @@ class Loop:
                 "description": self.description,
                 "revision": revision(),
                 "epoch": self.epoch,
-                "step": self.epoch * self.pairs.steps_per_epoch,
+                "step": self._steps_done,
                 "seconds": self.seconds,
                 "history": self.history,
                 "model": self.model.state_dict(),
@@ -187,7 +182,7 @@ class Loop:
             "training_places": len(self.pairs.training),
             "unusable_images": self.pairs.unusable,
             "epochs": self.epoch,
-            "steps": self.epoch * self.pairs.steps_per_epoch,
+            "steps": self._steps_done,
             "training_minutes": round(self.seconds / 60.0, 2),
             "validation": self.history[-1] if self.history else {},
             "revision": revision(),
@@ -217,22 +212,6 @@ class Loop:
         self.history = list(state["history"])
         return True
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        training = self.config.training
-        first = list(self.model.network.layers[0].parameters())
-        scale = self.model.logit_scale
-        apart = {id(p) for p in [*first, scale]}
-        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in apart]
-        groups: list[dict[str, Any]] = [
-            {"params": first, "relative_rate": training.first_layer_rate},
-            {"params": others, "relative_rate": 1.0},
-        ]
-        if scale.requires_grad:
-            groups.append({"params": [scale], "relative_rate": 1.0, "weight_decay": 0.0})
-        return torch.optim.AdamW(
-            groups, lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=training.weight_decay
-        )
-
     def _progress(
         self,
         step: int,
@@ -242,6 +221,7 @@ class Loop:
     ) -> Progress:
         done = step - self._done_before * self.pairs.steps_per_epoch
         passed = time.perf_counter() - self._started
+        seconds_left = passed / done * (self.steps - step) if done else math.nan
         return Progress(
             stage="training",
             step=step,
@@ -252,7 +232,7 @@ class Loop:
             logit_scale=float(self.model.logit_scale.detach().exp()),
             learning_rate=rate_at(step - 1, self.steps, self.config.training),
             places_per_second=done * self.config.training.batch_size / passed,
-            seconds_left=passed / done * (self.steps - step),
+            seconds_left=seconds_left,
             validation=validation,
             encoder=encoder,
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import torch
@@ -16,9 +16,12 @@ import torch
 from training.batches import PlacePairs
 from training.checkpointing import STATE_FILE, read_state
 from training.config import PretrainConfig, load_config
+from training.console import Console
 from training.events import with_events
 from training.extractors import open_extractor
 from training.features import Cancelled, FeatureProgress, Features, cached_features
+from training.interrupt import Flag, interruptible
+from training.locking import only_one
 from training.loop import Loop
 from training.processes import Processes, processes
 from training.progress import Callback, Progress
@@ -26,6 +29,7 @@ from training.progress import Callback, Progress
 __all__ = ["Cancelled", "Progress", "pretrain"]
 
 
+@interruptible
 def pretrain(
     config: str | Path | PretrainConfig = "laptop",
     *,
@@ -34,7 +38,7 @@ def pretrain(
     cache: str | Path | None = None,
     on_step: Callback | None = None,
     on_epoch: Callback | None = None,
-    cancel: Event | None = None,
+    cancel: Flag | None = None,
     fresh: bool = False,
     download: bool = False,
     **settings: Any,
@@ -42,14 +46,15 @@ def pretrain(
     """Train a location encoder against imagery.
 
     Calling it again with the same settings goes on where it stopped, at the last finished epoch,
-    and ends in the same weights.
+    and ends in the same weights. An interrupt (Ctrl-C, a notebook's stop button) stops it after
+    the step it is at; a second one stops it at once. The last checkpoint stays either way.
 
     Parameters
     ----------
     config : str, pathlib.Path or PretrainConfig
         A name in training/configs, a TOML file, or a configuration.
     data : str or pathlib.Path, optional
-        Folder of the imagery.
+        Folder of the imagery; Blue Marble is found without, where it was downloaded before.
     output : str or pathlib.Path, optional
         Folder of the result; default runs/<name>.
     cache : str or pathlib.Path, optional
@@ -61,7 +66,7 @@ def pretrain(
     fresh : bool
         Start over, whatever the folder holds.
     download : bool
-        Whether weights of the image encoder may be fetched.
+        Whether Blue Marble (31 MB) and weights of the image encoder may be fetched.
     **settings
         Single settings, as in `epochs=2`.
 
@@ -85,15 +90,17 @@ def pretrain(
     chosen = chosen.replace(**settings) if settings else chosen
     folder = Path(output) if output is not None else Path("runs") / chosen.name
     cache = Path(cache) if cache is not None else folder.parent / "features"
-    with processes(chosen.training.device, chosen.training.batch_size) as those:
-        if those.is_first:
-            folder.mkdir(parents=True, exist_ok=True)
-            if fresh:
-                (folder / STATE_FILE).unlink(missing_ok=True)
+    with (
+        processes(chosen.training.device, chosen.training.batch_size) as those,
+        only_one(folder) if those.is_first else nullcontext(),
+    ):
+        if those.is_first and fresh:
+            (folder / STATE_FILE).unlink(missing_ok=True)
         those.wait()
         chosen = _with_precision(chosen, folder, those.device)
         try:
             features = _features(chosen, data, cache, those, on_step, cancel, download)
+            _tell(on_step if those.is_first else None, "preparing", chosen)
             pairs = PlacePairs(features, chosen, those.device, those.count)
             loop = Loop(chosen, pairs, features.groups, features.description, folder, those)
             with with_events(chosen, folder, those.is_first, on_step, on_epoch) as callbacks:
@@ -110,7 +117,7 @@ def _features(
     cache: Path,
     those: Processes,
     on_step: Callback | None,
-    cancel: Event | None,
+    cancel: Flag | None,
     download: bool,
 ) -> Features:
     """Fill the cache in the first process, then open it in all."""
@@ -129,15 +136,34 @@ def _features(
                 )
             )
 
-    extractor, description = open_extractor(config, data, device=those.device, download=download)
     if not those.is_first:
         those.wait()
-    features = cached_features(
-        extractor, description, cache, on_progress=report if those.is_first else None, cancel=cancel
-    )
+    _tell(on_step if those.is_first else None, "imagery", config)
+    extractor, description = open_extractor(config, data, device=those.device, download=download)
+    with only_one(cache) if those.is_first else nullcontext():
+        features = cached_features(
+            extractor,
+            description,
+            cache,
+            on_progress=report if those.is_first else None,
+            cancel=cancel,
+        )
     if those.is_first:
         those.wait()
+        unusable = int((~features.usable).sum())
+        if unusable:
+            warnings.warn(
+                f"{unusable:,} of {len(features.usable):,} images are damaged, too small, or have "
+                "pixels without a value; they are left out.",
+                stacklevel=4,
+            )
     return features
+
+
+def _tell(on_step: Callback | None, stage: str, config: PretrainConfig) -> None:
+    """Report work that has no steps."""
+    if on_step is not None:
+        on_step(Progress(stage, step=0, steps=0, epoch=0, epochs=config.training.epochs))
 
 
 def _with_precision(config: PretrainConfig, folder: Path, device: torch.device) -> PretrainConfig:
@@ -170,62 +196,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--download", action="store_true", help="fetch weights that are missing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     given = parser.parse_args(arguments)
-    settings = dict(item.partition("=")[::2] for item in given.settings)
+    console = Console()
     try:
+        settings = dict(_setting(item) for item in given.settings)
+        chosen = load_config(given.config).replace(**settings)
         folder = pretrain(
-            given.config,
+            chosen,
             data=given.data,
             output=given.output,
             cache=given.cache,
             fresh=given.fresh,
             download=given.download,
-            on_step=_Line(),
-            on_epoch=_print_epoch,
-            **settings,
+            on_step=console.step,
+            on_epoch=console.epoch,
         )
     except (ValueError, TypeError, OSError, ImportError) as error:
+        console.clear()
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (Cancelled, KeyboardInterrupt):
-        print("\nstopped before the first checkpoint; the features are kept.", file=sys.stderr)
+    except (Cancelled, KeyboardInterrupt) as reason:
+        console.clear()
+        print(f"{reason or 'stopped.'} What was computed is kept.", file=sys.stderr)
         return 130
-    print(f"{folder}: satclip_explore.load_encoder({str(folder)!r}) opens it.")
+    console.end(folder, chosen.training.epochs)
     return 0
 
 
-class _Line:
-    """One line per second that says where the run is."""
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._last < 1.0 and progress.step < progress.steps:
-            return
-        self._last = now
-        left = (
-            ""
-            if progress.seconds_left != progress.seconds_left
-            else (f" · {progress.seconds_left:,.0f} s left")
-        )
-        loss = f" · loss {progress.loss:.3f}" if progress.stage == "training" else ""
-        print(
-            f"{progress.stage} {progress.step}/{progress.steps}{loss} · "
-            f"{progress.places_per_second:,.0f} places/s{left}",
-            flush=True,
-        )
-
-
-def _print_epoch(progress: Progress) -> None:
-    found = progress.validation
-    assert found is not None
-    print(
-        f"epoch {progress.epoch}/{progress.epochs} · loss {progress.loss:.3f} · validation "
-        f"{found.loss:.3f} · recall@1 {found.recall_at_1:.3f} of {found.candidates:,} · "
-        f"inverse temperature {progress.logit_scale:.1f}",
-        flush=True,
-    )
+def _setting(item: str) -> tuple[str, str]:
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise ValueError(f"--set takes KEY=VALUE; got {item!r}.")
+    return key.strip(), value
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ class Progress:
     Parameters
     ----------
     stage : str
-        "features" while the cache is filled, "training" after that.
+        "imagery" while it is opened, "features" while the cache is filled, "preparing" while
+        features are whitened, "resumed" when an earlier run is gone on with, then "training".
     step, steps : int
-        Optimizer steps, or blocks of features, done and in all.
+        Optimizer steps, or blocks of features, done and in all; 0 where there are none.
     epoch, epochs : int
         Finished epochs, and in all.
     loss : float

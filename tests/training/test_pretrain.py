@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from satclip_explore import load_encoder
 from training.config import PretrainConfig
-from training.loop import rate_at
+from training.optimizer import rate_at
 from training.pretrain import Cancelled, main, native_precision, pretrain
 
 ROOT = Path(__file__).resolve().parents[2]

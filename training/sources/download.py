@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from satclip_explore.encoders.download import download_file, file_sha256
-
-SIZE_MB = 31
-"""Twelve images of 8,192 x 4,096 pixels."""
+from satclip_explore.encoders.download import DownloadError, download_file, file_sha256
+from satclip_explore.encoders.weights import DEFAULT_CACHE
+from training.features import Cancelled
+from training.interrupt import Flag
 
 COPY = (
     "https://raw.githubusercontent.com/Lushkies/blue-marble-desktop/"
@@ -43,23 +44,52 @@ SHA256 = (
 )
 """Of the copy, January to December."""
 
+SIZES = (
+    *(2_728_683, 2_701_134, 2_644_029, 2_549_915, 2_486_735, 2_419_640),
+    *(2_300_393, 2_295_127, 2_446_064, 2_536_731, 2_678_561, 2_723_645),
+)
+"""Bytes of the copy's images, January to December."""
+
+
+def blue_marble_folder() -> Path:
+    """Return the folder that the images are kept in unless another is named."""
+    return DEFAULT_CACHE.expanduser() / "blue-marble"
+
+
+def missing_bytes(folder: str | Path) -> int:
+    """Count what is left to fetch of the copy; 0 when all twelve images are there."""
+    left = 0
+    for month, size in enumerate(SIZES, start=1):
+        path = Path(folder) / _name(month)
+        partial = path.with_name(path.name + ".partial")
+        if not path.is_file() or path.stat().st_size != size:
+            begun = partial.stat().st_size if partial.is_file() else 0
+            left += max(size - begun, 0)
+    return left
+
 
 def download_blue_marble(
-    folder: str | Path,
+    folder: str | Path | None = None,
     *,
     origin: str = "copy",
     on_file: Callable[[int, int], None] | None = None,
+    on_bytes: Callable[[int], Any] | None = None,
+    cancel: Flag | None = None,
 ) -> Path:
     """Fetch the twelve monthly images; what is there already and whole is kept.
 
     Parameters
     ----------
-    folder : str or pathlib.Path
-        Where they go.
+    folder : str or pathlib.Path, optional
+        Where they go; default `blue_marble_folder()`.
     origin : {"copy", "nasa"}
         "copy": 8,192 x 4,096 pixels, checked against their SHA-256; "nasa": 5,400 x 2,700 pixels.
     on_file : callable, optional
         Called with (images there, 12) after each image.
+    on_bytes : callable, optional
+        Called with the bytes of the image that is arriving, as they arrive.
+    cancel : threading.Event, optional
+        Set it to stop; what arrived is kept, and the next call continues there.
 
     Returns
     -------
@@ -68,21 +98,44 @@ def download_blue_marble(
 
     Raises
     ------
+    Cancelled
+        If it was stopped.
     ValueError
         If the origin is unknown.
     DownloadError
-        If the connection fails or a file does not have its checksum; finished files stay.
+        If the connection fails, the disk is full, or a file does not have its checksum; finished
+        files stay.
     """
     if origin not in ("copy", "nasa"):
         raise ValueError(f"origin must be 'copy' or 'nasa'; got {origin!r}.")
-    folder = Path(folder)
-    for index, (name, sha256) in enumerate(zip(NAMES, SHA256, strict=True)):
-        month = index + 1
+    folder = Path(folder) if folder is not None else blue_marble_folder()
+
+    def report(done: int, total: int | None) -> None:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("the download was stopped; what arrived is kept.")
+        if on_bytes is not None:
+            on_bytes(done)
+
+    for month, (name, sha256) in enumerate(zip(NAMES, SHA256, strict=True), start=1):
         url = COPY.format(month=month) if origin == "copy" else NASA.format(month=month, name=name)
         path = folder / url.rpartition("/")[2]
         expected = sha256 if origin == "copy" else None
+        report(0, None)
         if not path.is_file() or (expected is not None and file_sha256(path) != expected):
-            download_file(url, path, expected, False)
+            try:
+                download_file(url, path, expected, report)
+            except DownloadError:
+                raise
+            except OSError as error:
+                raise DownloadError(
+                    f"{path} cannot be written ({error.strerror}); free some space and call again, "
+                    "what arrived is kept."
+                ) from error
         if on_file is not None:
             on_file(month, len(NAMES))
     return folder
+
+
+def _name(month: int) -> str:
+    """Name the copy's image of a month."""
+    return COPY.format(month=month).rpartition("/")[2]
