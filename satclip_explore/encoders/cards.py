@@ -206,9 +206,25 @@ _OTHERS = [
     ),
 ]
 
+_MOSAIKS_MINI = EncoderCard(
+    name="mosaiks-mini",
+    family="rcf",
+    dim=256,
+    authors="satclip-explore, after Rolf et al. 2021",
+    year=2026,
+    licence="MIT",
+    training_data="none: random convolutional features of the Blue Marble of July 2004 (NASA, "
+    "public domain)",
+    coverage="land",
+    source="computed from the picture in this package, or from the one at path=",
+    filename="basemap.jpg",
+    embedded=True,
+)
+
 _ALL = [
     _mini(40),
     _mini(10),
+    _MOSAIKS_MINI,
     *(_satclip(backbone, L) for backbone in ("ResNet18", "ResNet50", "ViT16") for L in (10, 40)),
     *_OTHERS,
     *(_torchspatial(key) for key in FILES),

@@ -25,6 +25,7 @@ _LOADERS = {
     "torchspatial": "space2vec:read_space2vec",
     "gps2vec": "gps2vec:read_gps2vec",
     "mosaiks": "mosaiks:read_mosaiks",
+    "rcf": "random_convolutions:read_convolved_picture",
     "geoclip": "geoclip:read_geoclip",
 }
 """Loader of each family that has files: called with path, name, dtype and device."""

@@ -152,6 +152,6 @@ def fetch_from_hub(repo_id: str, filename: str, revision: str, path: Path) -> st
 
 def _cached(card: EncoderCard, cache_dir: str | Path | None) -> Path:
     if card.embedded:
-        return EMBEDDED / card.name
+        return EMBEDDED / (card.filename or card.name)
     root = Path(cache_dir if cache_dir is not None else DEFAULT_CACHE)
     return path_inside(root, "encoders", card.name, card.filename)
