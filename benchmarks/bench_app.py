@@ -61,8 +61,9 @@ window.colors = () => Math.max(0, ...deep('canvas').filter(c => c.width > 400).m
 for (const kind of ['pointerup', 'wheel']) {
   addEventListener(kind, () => { window.acted = performance.now() }, true)
 }
-// Resolves with the seconds from the reader's act to each change of what `read` returns.
-window.changes = (read, quiet, limit) => new Promise(resolve => {
+// Resolves with the seconds from the reader's act to each change of what `read` returns: when
+// there were `least` of them, none came for `quiet` seconds and nothing is busy, or at the limit.
+window.changes = (read, least, quiet, limit) => new Promise(resolve => {
   let last = read(), times = []
   const start = performance.now()
   const same = (a, b) => Array.isArray(a) ? a.length === b.length && a.every((v, i) => v === b[i])
@@ -70,7 +71,7 @@ window.changes = (read, quiet, limit) => new Promise(resolve => {
   const look = () => {
     const now = performance.now(), value = read()
     if (!same(value, last)) { last = value; times.push((now - window.acted) / 1000) }
-    const idle = times.length && now - window.acted - 1000 * times.at(-1) > 1000 * quiet
+    const idle = times.length >= least && now - window.acted - 1000 * times.at(-1) > 1000 * quiet
     if ((idle && !deep('.busy').length) || now - start > 1000 * limit) resolve(times)
     else requestAnimationFrame(look)
   }
@@ -115,9 +116,13 @@ def served() -> Iterator[tuple[str, float]]:
         server.wait(30)
 
 
-def act(page: Any, read: str, do: Any, *, quiet: float = 0.3, limit: float = 20.0) -> list[float]:
+def act(
+    page: Any, read: str, do: Any, *, least: int = 1, quiet: float = 0.3, limit: float = 20.0
+) -> list[float]:
     """Do something and return the seconds until each change of what `read` gives."""
-    waiting = page.evaluate_handle(f"() => ({{promise: changes({read}, {quiet}, {limit})}})")
+    waiting = page.evaluate_handle(
+        f"() => ({{promise: changes({read}, {least}, {quiet}, {limit})}})"
+    )
     do()
     times = waiting.evaluate("held => held.promise")
     waiting.dispose()
@@ -141,7 +146,7 @@ def measure(page: Any, runs: int) -> dict[str, list[float]]:
     for run in range(runs):
         page.mouse.move(colors["x"] + 0.52 * colors["width"], colors["y"] + 0.4 * colors["height"])
         amount = -240 if run % 6 < 3 else 240
-        times = act(page, "rasters", lambda amount=amount: page.mouse.wheel(0, amount), quiet=1.0)
+        times = act(page, "rasters", lambda amount=amount: page.mouse.wheel(0, amount), least=2)
         if len(times) > 1:
             found["zoom to coarse raster"].append(times[0])
             found["zoom to fine raster"].append(times[-1])

@@ -25,14 +25,27 @@ def dark(plot: Any, element: Any) -> None:
         setattr(figure, f"min_border_{side}", 0)
     figure.margin = 0
     figure.lod_threshold = None
+    # New ranges are sent only when this much time has passed without a turn of the wheel.
+    figure.lod_timeout = 100
+    canvas_backend(plot, element)
     for axis in (figure.x_range, figure.y_range):
         axis.min_interval = 0.2
     figure.x_range.bounds = (-180.0, 180.0)
     figure.y_range.bounds = (-90.0, 90.0)
 
 
+def canvas_backend(plot: Any, element: Any) -> None:
+    """Draw without WebGL; a HoloViews hook.
+
+    Copying a WebGL surface into the page took 150 ms a frame where a browser has no GPU; a raster
+    and some thousand line ends gain nothing from it elsewhere.
+    """
+    plot.state.output_backend = "canvas"
+
+
 def dark_axes(plot: Any, element: Any) -> None:
     """Paint a chart with axes in the page's colors; a HoloViews hook."""
+    canvas_backend(plot, element)
     figure = plot.state
     figure.background_fill_color = theme.SEA
     figure.border_fill_color = None
