@@ -19,6 +19,7 @@ from satclip_explore.likeness_shape import (
     LEAST_PLACES,
     centered,
     covariance_spectrum,
+    half_likeness_km,
     semivariogram,
     two_nn_dimension,
     unit_length,
@@ -40,7 +41,8 @@ class Likeness:
         One row per pair: first, second, cka, overlap.
     shapes : pandas.DataFrame
         One row per encoder: numbers (per place), effective (participation ratio), intrinsic
-        (two-neighbor estimate; NaN where too few places differ).
+        (two-neighbor estimate; NaN where too few places differ), half_km (distance at which the
+        semivariogram first reaches one half; NaN where it starts above).
     spectra : mapping of str to numpy.ndarray
         Share of the variance in each principal component, falling, by encoder.
     variograms : mapping of str to pandas.DataFrame
@@ -226,7 +228,8 @@ def compare_encoders(
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         effective = float(1.0 / np.sum(spectra[name] ** 2))
-        shapes.append((name, x.shape[1], effective, _intrinsic(x)))
+        half_km = half_likeness_km(variograms[name])
+        shapes.append((name, x.shape[1], effective, _intrinsic(x), half_km))
         step()
     rows = []
     for a, b in pairs:
@@ -235,7 +238,7 @@ def compare_encoders(
     return Likeness(
         len(lonlat),
         pd.DataFrame(rows, columns=["first", "second", "cka", "overlap"]),
-        pd.DataFrame(shapes, columns=["encoder", "numbers", "effective", "intrinsic"]),
+        pd.DataFrame(shapes, columns=["encoder", "numbers", "effective", "intrinsic", "half_km"]),
         spectra,
         variograms,
         n_neighbors,

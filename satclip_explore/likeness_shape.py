@@ -186,6 +186,30 @@ def semivariogram(
     )
 
 
+def half_likeness_km(variogram: pd.DataFrame) -> float:
+    """Return the distance at which a semivariogram first reaches one half, in km.
+
+    Read off linearly between bins; NaN where the first bin is above one half already, or none is.
+
+    Parameters
+    ----------
+    variogram : pandas.DataFrame
+        From `semivariogram`.
+
+    Examples
+    --------
+    >>> half_likeness_km(pd.DataFrame({"distance_km": [100, 300], "semivariance": [0.25, 0.75]}))
+    200.0
+    """
+    distance, value = variogram["distance_km"].to_numpy(), variogram["semivariance"].to_numpy()
+    above = np.flatnonzero(value >= 0.5)
+    if not len(above) or above[0] == 0:
+        return float("nan")
+    i = int(above[0])
+    part = (0.5 - value[i - 1]) / (value[i] - value[i - 1])
+    return float(distance[i - 1] + part * (distance[i] - distance[i - 1]))
+
+
 def centered(embeddings: ArrayLike) -> NDArray[np.float64]:
     """Check embeddings, shape (N, D), and take their mean away, in float64."""
     raw = checked(embeddings)

@@ -11,6 +11,7 @@ from satclip_explore.geo import EARTH_RADIUS_KM, equal_area_sample, great_circle
 from satclip_explore.likeness import compare_encoders, linear_cka, neighbor_overlap
 from satclip_explore.likeness_shape import (
     covariance_spectrum,
+    half_likeness_km,
     participation_ratio,
     semivariogram,
     two_nn_dimension,
@@ -166,6 +167,16 @@ def test_the_semivariogram_equals_a_plain_loop_over_pairs(rng, measure):
     np.testing.assert_allclose(table[["distance_km", "semivariance"]], means, rtol=1e-6)
 
 
+def test_the_unit_vector_is_half_unlike_at_a_sixth_of_the_way_around():
+    places = equal_area_sample(1500, seed=1)
+    table = semivariogram(places, unit_vectors(places), edges_km=np.arange(0.0, 20_250.0, 250.0))
+    # 1 - cos(angle) is one half at 60°.
+    expected = np.pi / 3.0 * EARTH_RADIUS_KM
+    assert half_likeness_km(table) == pytest.approx(expected, rel=0.01)
+    assert np.isnan(half_likeness_km(table.iloc[60:]))
+    assert np.isnan(half_likeness_km(table.iloc[:5]))
+
+
 def test_noise_is_unlike_at_every_distance(rng):
     places = equal_area_sample(800, seed=3)
     table = semivariogram(places, rng.standard_normal((800, 50)), edges_km=[0, 2000, 8000, 20_016])
@@ -243,6 +254,7 @@ def test_encoders_are_compared_on_the_places_that_all_of_them_cover():
     shapes = found.shapes.set_index("encoder")
     assert shapes["numbers"].to_dict() == {"xyz": 3, "north": 3, "harmonics-l5": 25}
     assert shapes.loc["xyz", "intrinsic"] == pytest.approx(2.0, abs=0.25)
+    assert shapes.loc["harmonics-l5", "half_km"] < 0.7 * shapes.loc["xyz", "half_km"] < 5000
     assert set(found.spectra) == set(found.variograms) == set(shapes.index)
     assert found.chance == pytest.approx(10 / (found.places - 1))
     assert "harmonics-l5" in found._repr_html_()
