@@ -13,10 +13,8 @@ import torch
 from satclip_explore.encoders.base import resolve_dtype
 from satclip_explore.projection import fast_precision
 from training.heads import Cancel, Head, Step, TrainingData, loss_per_seed, standardization
-from training.mlp_step import Batches, Stepper, Weights, first_weights, forward
-
-WARM_UP = 20
-"""Steps over which the learning rate rises."""
+from training.mlp_run import Run
+from training.mlp_step import forward
 
 
 @dataclass(frozen=True)
@@ -128,60 +126,40 @@ def fit_mlp(
     fit_x = ((fitting.features - mean) / scale).to(dtype)
     valid_x = ((valid.features - mean) / scale).to(dtype)
 
-    n_seeds, sizes = len(seeds), (fit_x.shape[1], settings.hidden_dim, data.n_outputs)
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    # In blocks of seeds' own draws: a seed sees the same numbers whatever company it is in.
-    master = torch.nn.Parameter(first_weights(generators, sizes).to(device), requires_grad=False)
-    weights = Weights(master.data, n_seeds, sizes)
-    low = Weights(master.data.to(dtype), n_seeds, sizes)
-    gradient = Weights(torch.zeros_like(low.flat), n_seeds, sizes)
-    best = Weights(master.data.clone(), n_seeds, sizes)
-    best_loss = torch.full((n_seeds,), math.inf, device=device)
-    master.requires_grad_(True)
-    master.grad = torch.zeros_like(master.data)
-    optimizer = torch.optim.AdamW(
-        [master],
-        lr=torch.tensor(0.0),
-        betas=(0.9, 0.99),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    step_of = Stepper(fit_x, fitting.target, data.n_classes, low, gradient, settings.batch_size)
+    run = Run(fit_x, fitting.target, data.n_classes, seeds, settings)
+    best = run.weights.of(torch.arange(len(seeds)))
+    best_loss = torch.full((len(seeds),), math.inf, device=device)
+    train, valid_loss = torch.full_like(best_loss, math.nan), best_loss.clone()
+    going = torch.arange(len(seeds), device=device)
+    stale = torch.zeros_like(going)
     tenth = max(1, steps // 10)
     # A small task's epoch is a step or two: too few to tell whether anything changed.
-    every = max(min(10, tenth), min(tenth, math.ceil(len(fit_x) / step_of.batch_size)))
-    stale = torch.zeros(n_seeds, dtype=torch.int64, device=device)
+    every = max(min(10, tenth), min(tenth, math.ceil(len(fit_x) / run.batches.size)))
     done = 0
-    rows = Batches(len(fit_x), step_of.batch_size, generators)
     with suppress(KeyboardInterrupt), torch.no_grad():
         for step in range(steps + 1):
             if step % every == 0 or step == steps:
-                loss = loss_per_seed(forward(low, valid_x), valid.target, data.n_classes)
-                # A seed that has given up stays so: alone it would have ended here.
-                better = (loss < best_loss) & (stale < settings.patience)
-                for kept, now in zip(best.all, weights.all, strict=True):
-                    kept[better] = now[better]
-                best_loss = torch.where(better, loss, best_loss)
-                stale = torch.where(better, 0, stale + 1)
+                loss = loss_per_seed(forward(run.low, valid_x), valid.target, data.n_classes)
+                better = loss < best_loss[going]
+                best.put(going[better].tolist(), run.weights, better.nonzero()[:, 0].tolist())
+                best_loss[going] = torch.minimum(loss, best_loss[going])
+                stale[going] = torch.where(better, 0, stale[going] + 1)
+                # Seeds that have given up keep their last figures.
+                valid_loss[going], train[going] = loss, run.loss
                 if on_step is not None:
-                    train = step_of.loss if step else torch.full_like(loss, math.nan)
-                    on_step(step, train.float().cpu(), loss.cpu())
+                    on_step(step, train.cpu().clone(), valid_loss.cpu().clone())
                 done = step
-                if bool((stale >= settings.patience).all()):
+                patient = stale[going] < settings.patience
+                if not patient.any():
                     break
+                if not patient.all():
+                    run.keep(patient.nonzero()[:, 0])
+                    going = going[patient]
             if step == steps or (cancel is not None and cancel.is_set()):
                 break
-            step_of(rows.next().to(device))
-            master.grad.copy_(gradient.flat).mul_(1.0 / step_of.batch_size)
-            optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(step, steps)
-            optimizer.step()
-            low.flat.copy_(master.data)
+            run.step(step, with_loss=(step + 1) % every == 0 or step + 1 == steps)
     w1, b1, w2, b2 = best.all
     w1 = w1 / scale[:, None]
     b1 = b1 - (mean @ w1)[:, None]
     facts = asdict(settings) | {"stopped_at": done}
     return MLPHead([part.detach().clone() for part in (w1, b1, w2, b2)], facts)
-
-
-def _schedule(step: int, steps: int) -> float:
-    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * step / steps))

@@ -1,4 +1,4 @@
-"""Inside the batched probe: weights in one buffer, batches per seed, one written-out step."""
+"""Inside the batched probe: weights in one buffer, and one written-out step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 
 import torch
+
+FEW_CLASSES = 32
+"""Up to here softmax is done in passes over all rows: torch's own takes rows one by one."""
 
 
 class Weights:
@@ -15,8 +18,19 @@ class Weights:
         inputs, hidden, outputs = sizes
         shapes = [(inputs, hidden), (1, hidden), (hidden, outputs), (1, outputs)]
         parts = flat.split([n_seeds * a * b for a, b in shapes])
-        self.flat = flat
+        self.flat, self.n_seeds, self.sizes = flat, n_seeds, sizes
         self.all = [part.view(n_seeds, *s) for part, s in zip(parts, shapes, strict=True)]
+
+    def of(self, seeds: torch.Tensor) -> Weights:
+        """Copy the weights of some seeds, given as positions."""
+        flat = torch.cat([part[seeds].flatten() for part in self.all])
+        return Weights(flat, len(seeds), self.sizes)
+
+    def put(self, seeds: Sequence[int], others: Weights, theirs: Sequence[int]) -> None:
+        """Overwrite the weights of some seeds by those of others; both are given as positions."""
+        for mine, given in zip(self.all, others.all, strict=True):
+            for k, j in zip(seeds, theirs, strict=True):
+                mine[k].copy_(given[j])
 
 
 def count_weights(n_seeds: int, sizes: tuple[int, int, int]) -> int:
@@ -47,26 +61,6 @@ def forward(low: Weights, x: torch.Tensor) -> torch.Tensor:
     return torch.baddbmm(b2, torch.baddbmm(b1, x.expand(len(w1), *x.shape), w1).relu_(), w2)
 
 
-class Batches:
-    """Rows of the next batch of every seed, (S, B): each seed in its own order."""
-
-    def __init__(self, n_rows: int, size: int, generators: Sequence[torch.Generator]) -> None:
-        self.n_rows, self.size, self.generators = n_rows, size, generators
-        self.start = n_rows
-        self.order = torch.empty(0)
-
-    def next(self) -> torch.Tensor:
-        """Return the row numbers of the next batch."""
-        if self.start + self.size > self.n_rows:
-            self.order = torch.stack(
-                [torch.randperm(self.n_rows, generator=each) for each in self.generators]
-            )
-            self.start = 0
-        rows = self.order[:, self.start : self.start + self.size]
-        self.start += self.size
-        return rows
-
-
 class Stepper:
     """Forward and backward of one step, written out, in buffers that are made once.
 
@@ -84,17 +78,19 @@ class Stepper:
     ) -> None:
         self.x, self.target, self.n_classes = x, target, n_classes
         self.low, self.gradient = low, gradient
-        n_seeds, _, n_outputs = low.all[2].shape
+        n_seeds, hidden_dim, n_outputs = low.all[2].shape
         size = self.batch_size = min(batch_size, len(x))
         self.rows = x.new_empty(n_seeds * size, x.shape[1])
-        self.hidden = x.new_empty(n_seeds, size, low.all[0].shape[2])
+        self.hidden = x.new_empty(n_seeds, size, hidden_dim)
         self.back = torch.empty_like(self.hidden)
+        # The float32 product is several times slower on a transposed view than on a copy.
+        self.turned = x.new_empty(n_seeds, hidden_dim, size) if x.dtype == torch.float32 else None
         self.out = x.new_empty(n_seeds, size, n_outputs)
         self.error = torch.empty_like(self.out)
         self.minus_one = x.new_full((n_seeds, size, 1), -1.0)
-        self.loss = torch.zeros(n_seeds, device=x.device)
+        self.loss = torch.full((n_seeds,), math.nan, device=x.device)
 
-    def __call__(self, rows: torch.Tensor) -> None:
+    def __call__(self, rows: torch.Tensor, *, with_loss: bool = True) -> None:
         """Fill the gradient from one batch, rows (S, B): summed over its rows, not averaged."""
         w1, b1, w2, b2 = self.low.all
         g1, gb1, g2, gb2 = self.gradient.all
@@ -105,17 +101,31 @@ class Stepper:
         torch.baddbmm(b2, hidden, w2, out=self.out)
         target = self.target[rows][..., None]
         if self.n_classes:
-            torch.softmax(self.out, -1, out=self.error)
-            likely = self.error.gather(2, target).float().clamp_min_(1e-12)
-            self.loss = -likely.log().mean(dim=(1, 2))
+            self._chances()
+            if with_loss:
+                likely = self.error.gather(2, target).float().clamp_min_(1e-12)
+                self.loss = -likely.log().mean(dim=(1, 2))
             self.error.scatter_add_(2, target, self.minus_one)
         else:
             torch.sub(self.out, target.to(self.out), out=self.error)
-            self.loss = self.error.float().square().mean(dim=(1, 2))
-        torch.bmm(hidden.transpose(1, 2), self.error, out=g2)
+            if with_loss:
+                self.loss = self.error.float().square().mean(dim=(1, 2))
+        turned = hidden.transpose(1, 2)
+        turned = turned if self.turned is None else self.turned.copy_(turned)
+        torch.bmm(turned, self.error, out=g2)
         torch.sum(self.error, 1, keepdim=True, out=gb2)
         torch.bmm(self.error, w2.transpose(1, 2), out=self.back)
         # The rectifier's own backward: comparing and multiplying would take two slow passes.
         torch.ops.aten.threshold_backward.grad_input(self.back, hidden, 0, grad_input=self.back)
         torch.bmm(x.transpose(1, 2), self.back, out=g1)
         torch.sum(self.back, 1, keepdim=True, out=gb1)
+
+    def _chances(self) -> None:
+        """Fill `error` with the softmax of the scores."""
+        if self.n_classes > FEW_CLASSES:
+            torch.softmax(self.out, -1, out=self.error)
+            return
+        scores = self.out.float()
+        scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+        torch.div(scores, scores.sum(-1, keepdim=True), out=scores)
+        self.error.copy_(scores)
