@@ -2,10 +2,11 @@
 
 Run it from the repository:
 
-    python -m training.benchmark table1 --encoders mini-l40 weights/csp.pth.tar --out runs/table1
-    python -m training.benchmark figure2b --out runs/figure2b
+    python -m training.benchmark table1 --encoders mini-l40 weights/*.pth.tar --seeds 3
+    python -m training.benchmark figure2b --seeds 3 --out runs/figure2b
 
-Every finished cell is a line in `results.jsonl`; a run that is stopped goes on where it was.
+Every finished cell is a line in `results.jsonl`; a run that is stopped goes on where it was. Cells
+of other code, data or settings are not taken for finished.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +25,22 @@ import pandas as pd
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.export import write_whole
+from training.benchmark_results import Results, revision, task_digest, without_folders
 from training.benchmark_tables import figure_png, markdown
 from training.contenders import BASELINES
 from training.inaturalist import FILES, URL
 from training.probe import train_probe
+from training.task import Task
 from training.tasks import load_task
 
 TABLE1_TASKS = ("air_temperature", "elevation", "population", "country", "biome", "ecoregion")
 """Tasks of Table 1 that the embedded atlas holds; iNaturalist needs files, see `inaturalist`."""
+
+ENCODERS = (
+    "mini-l40", "mini-l10", "satclip-vit16-l40", "satclip-vit16-l10", "csp-fmow", "csp-inat",
+    "gps2vec-tag", "gps2vec-visual", "mosaiks",
+)  # fmt: skip
+"""The embedded encoders and those of the paper, which are run where their weights are at hand."""
 
 FIGURE2B_SHOTS = (0.01, 0.05, 0.1, 0.25)
 """Parts of the held-out continent that train."""
@@ -66,30 +76,6 @@ class Cell:
     seeds: int = SEEDS
 
 
-class Results:
-    """Finished cells, one JSON line each; a damaged last line is dropped and done again."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows: dict[str, dict[str, Any]] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-            try:
-                row = json.loads(line)
-                self.rows[row["key"]] = row
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue
-        if path.is_file():
-            lines = "".join(json.dumps(row) + "\n" for row in self.rows.values())
-            write_whole(path, lines.encode())
-
-    def add(self, key: str, row: dict[str, Any]) -> None:
-        """Write down a finished cell."""
-        self.rows[key] = {"key": key, **row}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self.rows[key]) + "\n")
-
-
 def run(
     cells: Iterable[Cell], out: Path, say: Callable[[str], None] = print
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -113,6 +99,8 @@ def run(
     """
     results, rows, missing = Results(out / "results.jsonl"), [], {}
     loaded: dict[str, LocationEncoder] = {}
+    tasks: dict[str, Task] = {}
+    code = revision()
     for cell in cells:
         if cell.encoder in missing:
             continue
@@ -120,27 +108,38 @@ def run(
             try:
                 loaded[cell.encoder] = load_encoder(cell.encoder)
             except (FileNotFoundError, ValueError, ImportError) as error:
-                missing[cell.encoder] = f"{cell.encoder}: {error}"
+                missing[cell.encoder] = without_folders(f"{cell.encoder}: {error}")
                 say(f"cannot run {missing[cell.encoder]}")
                 continue
         one = loaded.get(cell.encoder)
         name = one.name if one else cell.encoder
         shots = cell.shots if cell.region else None
         weights = one.weights_hash if one else ""
-        key = json.dumps([name, weights, cell.task, cell.region, shots, cell.model, cell.seeds])
+        if cell.task not in tasks:
+            tasks[cell.task] = load_task(cell.task)
+        task = tasks[cell.task]
+        key = json.dumps(
+            [
+                *(name, weights, cell.task, cell.region, shots, cell.model, cell.seeds),
+                *(code, task_digest(task)),
+            ]
+        )
         if key not in results.rows:
-            results.add(key, _score(cell, one, name))
+            start = time.monotonic()
+            row = _score(cell, task, one, name)
+            results.add(key, row | {"seconds": round(time.monotonic() - start, 1)})
         row = results.rows[key]
-        say(f"{row['encoder']:28.28} {row['task']:16} {row['mean']:.3f} ± {row['sd']:.3f}")
+        part = "" if shots is None else f"{shots:.0%}"
+        say(f"{row['encoder']:28.28} {row['task']:16} {part:4} {row['mean']:.3f} ± {row['sd']:.3f}")
         rows.append(row)
     return pd.DataFrame(rows), list(missing.values())
 
 
-def _score(cell: Cell, encoder: LocationEncoder | None, name: str) -> dict[str, Any]:
+def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -> dict[str, Any]:
     """Train and score one cell."""
     nearest = encoder is None
     result = train_probe(
-        load_task(cell.task),
+        task,
         region=cell.region,
         shots=cell.shots,
         model="linear" if nearest else cell.model,
@@ -195,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=None, help="folder; default runs/WHAT")
     chosen = parser.parse_args(arguments)
     out = chosen.out or Path("runs") / chosen.what
-    encoders = [*(chosen.encoders or ("mini-l40", "mini-l10")), *BASELINES]
+    encoders = [*(chosen.encoders or ENCODERS), *BASELINES]
     encoders = list(dict.fromkeys(encoders))
     if chosen.what == "table1":
         tasks = chosen.tasks or TABLE1_TASKS

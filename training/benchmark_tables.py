@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from training.contenders import BASELINES
 from training.metrics import HIGHER_IS_BETTER
+from training.probe_figures import new_figure, safe_text
 
-PAPER: Mapping[str, str] = MappingProxyType(
-    {"air_temperature": "0.25 ± 0.02", "biome": "0.943 ± 0.002", "ecoregion": "0.916 ± 0.002"}
-)
-"""SatCLIP (ViT16, L = 40), arXiv:2311.17179, as a public replication quotes its main results.
-
-Only what could be found quoted is here; the other tasks show a dash.
-"""
+PAPER = "Klemmer et al. 2023, arXiv:2311.17179"
+"""Where the published figures stand. They are from other places, other splits and other tables, and
+could not be checked against the paper here, so they are not repeated."""
 
 NOTES = {
     "table1": (
         "Random halves of each task's places; mean ± sd over first weights and row orders, one "
-        "split. MSE is of the standardized target (lower is better), the rest is accuracy. The "
-        "paper's row is from other places and other splits: the two cannot be subtracted. Random "
+        "split. MSE is of the standardized target (lower is better), the rest is accuracy. Random "
         "halves put a training place next to almost every test place, so they measure "
-        "interpolation; `nearest`, which uses no embedding, shows how far that alone goes."
+        "interpolation; `nearest`, which uses no embedding, shows how far that alone goes. The "
+        f"published figures are in Table 1 of {PAPER}: other places and other splits, so the two "
+        "cannot be subtracted."
     ),
     "figure2b": (
-        "A continent held out but for a part of its places; mean ± sd over first weights and row "
-        "orders, one draw of the places. The ceiling is the share of test places whose class has "
-        "at least one training place: no probe can score above it, so for ecoregions the curves "
-        "mostly show how many of the continent's classes have been seen. An encoder shows "
-        "knowledge of its own only where it is above `nearest`."
+        "A continent held out but for a part of its places, after Figure 2b of "
+        f"{PAPER}; mean ± sd over first weights and row orders, one draw of the places. The "
+        "ceiling is the share of test places whose class has at least one training place: no probe "
+        "can score above it, so for ecoregions the curves mostly show how many of the continent's "
+        "classes have been seen. An encoder shows knowledge of its own only where it is above "
+        "`nearest`."
     ),
 }
 """What the figures do and do not say."""
@@ -64,12 +64,7 @@ def markdown(scores: pd.DataFrame, missing: Sequence[str], what: str) -> str:
     rows = [
         [str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)
     ]
-    if what == "table1":
-        paper = [PAPER.get(str(column), "–") for column in table.columns]
-        rows.append(
-            ["*SatCLIP ViT16-L40 as published (arXiv:2311.17179, quoted second-hand)*", *paper]
-        )
-    else:
+    if what != "table1":
         first = scores.groupby(columns, sort=False)["ceiling"].first()
         rows.append(["*ceiling*", *[f"{first[column]:.3f}" for column in table.columns]])
     lines = [["encoder", *titles], ["---"] * (1 + len(titles)), *rows]
@@ -99,33 +94,53 @@ def figure_png(scores: pd.DataFrame, what: str) -> bytes:
     ImportError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install 'satclip-explore[train]'"
-        ) from error
     tasks = list(dict.fromkeys(scores["task"]))
-    figure = Figure(figsize=(3.2 * len(tasks) + 2.0, 3.8), layout="constrained")
+    if what == "table1":
+        figure = new_figure(2.6 * len(tasks) + 2.0, 0.28 * scores["encoder"].nunique() + 1.0)
+    else:
+        figure = new_figure(4.4 * len(tasks) + 2.2, 4.2)
     axes = np.atleast_1d(figure.subplots(1, len(tasks)))
     for axis, task in zip(axes, tasks, strict=True):
         part = scores[scores["task"] == task]
-        metric = part["metric"].iloc[0]
-        if what == "table1":
-            axis.barh(part["encoder"], part["mean"], xerr=part["sd"], color="#3b6ea5")
-            axis.invert_yaxis()
-            axis.set(title=task, xlabel=metric)
-            if axis is not axes[0]:
-                axis.set_yticklabels([])
-        else:
-            for name, curve in part.groupby("encoder", sort=False):
-                axis.errorbar(curve["shots"], curve["mean"], curve["sd"], marker="o", label=name)
-            ceiling = part.groupby("shots")["ceiling"].first()
-            axis.plot(ceiling.index, ceiling, "k:", label="ceiling")
-            axis.set(title=task, xlabel="part of the region that trains", ylabel=metric)
-            axis.set_xscale("log")
+        (_bars if what == "table1" else _curves)(axis, part)
+        axis.spines[["top", "right"]].set_visible(False)
+        if what == "table1" and axis is not axes[0]:
+            axis.set_yticklabels([])
     if what != "table1":
-        axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
+
+
+def _bars(axis: Any, part: pd.DataFrame) -> None:
+    """Draw one task of Table 1: encoders in color, baselines in gray."""
+    metric = part["metric"].iloc[0]
+    colors = ["0.65" if name in BASELINES else "#3b6ea5" for name in part["encoder"]]
+    names = [safe_text(name) for name in part["encoder"]]
+    axis.barh(names, part["mean"], xerr=part["sd"], color=colors, height=0.7)
+    axis.invert_yaxis()
+    arrow = "higher is better" if HIGHER_IS_BETTER[metric] else "lower is better"
+    axis.set_title(part["task"].iloc[0].replace("_", " "), fontsize=10)
+    axis.set_xlabel(f"{metric}, {arrow}", fontsize=8)
+    axis.tick_params(labelsize=8)
+
+
+def _curves(axis: Any, part: pd.DataFrame) -> None:
+    """Draw one task of Figure 2b: a curve for each encoder, baselines dashed."""
+    metric = part["metric"].iloc[0]
+    for name, curve in part.groupby("encoder", sort=False):
+        style = {"ls": "--", "lw": 1.2, "ms": 3} if name in BASELINES else {"lw": 2.0, "ms": 5}
+        if name == "nearest":
+            style = {"ls": "--", "lw": 2.0, "ms": 5, "color": "k"}
+        axis.errorbar(
+            curve["shots"], curve["mean"], curve["sd"], marker="o", label=safe_text(name), **style
+        )
+    ceiling = part.groupby("shots")["ceiling"].first()
+    if ceiling.min() < 0.999:
+        axis.plot(ceiling.index, ceiling, "k:", label="ceiling")
+    axis.set_xscale("log")
+    axis.set_xticks(ceiling.index, [f"{one:.0%}" for one in ceiling.index], minor=False)
+    axis.minorticks_off()
+    axis.set_title(f"{part['task'].iloc[0]}, {part['region'].iloc[0]} held out", fontsize=10)
+    axis.set(xlabel="part of the held-out places that trains", ylabel=metric)

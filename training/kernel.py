@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from satclip_explore.geo import EARTH_RADIUS_KM
-from training.heads import Cancel, Head, Step, TrainingData, loss_per_seed, standardization
+from training.heads import Cancel, Step, TrainingData, loss_per_seed, standardization
 from training.neighbor_probes import (
+    RowsHead,
     great_circle_as_chord,
     nearest_rows,
     rows_per_chunk,
@@ -54,7 +55,7 @@ GRID = tuple(
 """Settings that are tried on the valid rows."""
 
 
-class KernelHead(Head):
+class KernelHead(RowsHead):
     """Local kriging: each place solves for the weights of its own nearest training rows.
 
     Parameters
@@ -70,6 +71,7 @@ class KernelHead(Head):
     """
 
     kind = "kernel"
+    names = ("vectors", "points", "values", "mean", "scale")
 
     def __init__(
         self,
@@ -122,21 +124,6 @@ class KernelHead(Head):
         outer = _kernel(distances[2], distances[3], chosen)
         weight = torch.cholesky_solve(outer, torch.linalg.cholesky(inner))[..., 0]
         return weighted_labels(rows, weight, self.values, self.n_classes)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the training rows and the standardization."""
-        return {
-            "vectors": self.vectors,
-            "points": self.points,
-            "values": self.values,
-            "mean": self.mean,
-            "scale": self.scale,
-        }
-
-    def to(self, device: torch.device) -> KernelHead:
-        """Return the same probe on a device."""
-        tensors = [tensor.to(device) for tensor in self.tensors().values()]
-        return KernelHead(tensors, self.n_classes, self.settings)
 
 
 def _kernel(chord: torch.Tensor, apart: torch.Tensor, chosen: KernelSettings) -> torch.Tensor:

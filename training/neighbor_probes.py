@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -20,7 +21,28 @@ CHUNK_BYTES = 100_000_000
 """Size of the table of distances that is held at once."""
 
 
-class NeighborHead(Head):
+class RowsHead(Head):
+    """A probe that keeps its training rows: tensors under `names`, the same on every device."""
+
+    names: tuple[str, ...]
+    n_classes: int
+
+    @abstractmethod
+    def __init__(
+        self, tensors: Sequence[torch.Tensor], n_classes: int, settings: dict[str, Any]
+    ) -> None: ...
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the training rows and their standardization."""
+        return {name: getattr(self, name) for name in self.names}
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same probe on a device."""
+        tensors = [tensor.to(device) for tensor in self.tensors().values()]
+        return type(self)(tensors, self.n_classes, self.settings)
+
+
+class NeighborHead(RowsHead):
     """Labels of the nearest training rows, weighted by inverse distance.
 
     Parameters
@@ -33,6 +55,8 @@ class NeighborHead(Head):
     settings : dict
         space ("place" or "embedding"), n_neighbors, power of the distance.
     """
+
+    names = ("points", "values", "mean", "scale")
 
     def __init__(
         self,
@@ -58,20 +82,6 @@ class NeighborHead(Head):
 
     def _vote(self, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return weighted_labels(rows, weight, self.values, self.n_classes)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the training rows and their standardization."""
-        return {
-            "points": self.points,
-            "values": self.values,
-            "mean": self.mean,
-            "scale": self.scale,
-        }
-
-    def to(self, device: torch.device) -> NeighborHead:
-        """Return the same probe on a device."""
-        tensors = [tensor.to(device) for tensor in self.tensors().values()]
-        return NeighborHead(tensors, self.n_classes, self.settings)
 
 
 def rows_per_chunk(n_points: int) -> int:

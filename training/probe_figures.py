@@ -17,6 +17,23 @@ MAX_CONFUSION = 20
 """Classes in a confusion matrix: the most frequent ones of the test set."""
 
 
+def new_figure(width: float, height: float) -> Any:
+    """Make an empty matplotlib figure of a size in inches, not registered with pyplot.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures need matplotlib: pip install 'satclip-explore[train]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def draw(result: ProbeResult) -> Any:
     """Draw the three panels.
 
@@ -35,13 +52,7 @@ def draw(result: ProbeResult) -> Any:
     ImportError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install 'satclip-explore[train]'"
-        ) from error
-    figure = Figure(figsize=(13.0, 3.6), layout="constrained")
+    figure = new_figure(13.0, 3.6)
     axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 1.8))
     draw_curves(result, axes[0])
     if result.task.is_classification:
@@ -57,7 +68,9 @@ def draw_curves(result: ProbeResult, axis: Any) -> None:
     for name, part in result.curves.groupby("encoder", sort=False):
         loss = part.groupby("step")["valid"].agg(["mean", "min", "max"])
         strong = name == result.name
-        (line,) = axis.plot(loss.index, loss["mean"], label=_safe(name), lw=2.2 if strong else 1.0)
+        (line,) = axis.plot(
+            loss.index, loss["mean"], label=safe_text(name), lw=2.2 if strong else 1.0
+        )
         axis.fill_between(loss.index, loss["min"], loss["max"], color=line.get_color(), alpha=0.2)
     axis.set(xlabel="step", ylabel="validation loss")
     if len(result.curves):
@@ -73,7 +86,7 @@ def draw_confusion(result: ProbeResult, axis: Any) -> None:
         predicted = test.loc[test["target"] == name, "prediction"].value_counts(normalize=True)
         table[row] = predicted.reindex(common, fill_value=0.0)
     axis.imshow(table, vmin=0.0, vmax=1.0, cmap="magma")
-    labels = [_safe(name)[:18] for name in common]
+    labels = [safe_text(name)[:18] for name in common]
     axis.set_xticks(range(len(common)), labels, rotation=90, fontsize=5)
     axis.set_yticks(range(len(common)), labels, fontsize=5)
     axis.set(xlabel="predicted", ylabel="observed")
@@ -85,7 +98,7 @@ def draw_scatter(result: ProbeResult, axis: Any) -> None:
     axis.plot(test["target"], test["prediction"], ".", ms=2, alpha=0.3)
     ends = [test["target"].min(), test["target"].max()]
     axis.plot(ends, ends, "k-", lw=0.8)
-    unit = _safe(result.task.unit)
+    unit = safe_text(result.task.unit)
     axis.set(xlabel=f"observed {unit}", ylabel=f"predicted {unit}")
 
 
@@ -100,7 +113,7 @@ def draw_errors(result: ProbeResult, axis: Any) -> None:
     else:
         limit = max(float(np.quantile(np.abs(test["error"]), 0.98)), 1e-12)
         style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-        label = f"predicted minus observed {_safe(result.task.unit)}"
+        label = f"predicted minus observed {safe_text(result.task.unit)}"
     points = axis.scatter(test["lon"], test["lat"], c=test["error"], s=2, **style)
     axis.figure.colorbar(points, ax=axis, label=label, shrink=0.8)
     axis.set(xlabel="longitude", ylabel="latitude", aspect=1.2)
@@ -118,7 +131,7 @@ def _coast() -> list[Any]:
     ]
 
 
-def _safe(text: Any) -> str:
+def safe_text(text: Any) -> str:
     """Escape what matplotlib would take for mathematics; names come from files."""
     return str(text).replace("\\", "\\\\").replace("$", r"\$")
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from satclip_explore.geo import equal_area_sample
-from training import benchmark
+from training import benchmark, benchmark_results
 from training.benchmark import Cell, Results, figure2b, main, run, table1
 from training.benchmark_tables import figure_png, markdown
 from training.task import Task
@@ -47,16 +47,51 @@ def test_missing_weights_say_which_file_and_where_from(small, tmp_path):
     scores, missing = run(cells("satclip-vit16-l40", "xyz"), tmp_path, say=lambda line: None)
     assert len(scores) == 1
     assert "satclip-vit16-l40.ckpt" in missing[0]
-    assert "huggingface.co" in missing[0]
+    assert "https://huggingface.co" in missing[0]
+    assert " /" not in missing[0]
 
 
-def test_the_paper_stands_beside_table_1(small, tmp_path):
+def test_table_1_says_where_the_published_figures_are(small, tmp_path):
     scores, _ = run(cells("xyz", "nearest"), tmp_path, say=lambda line: None)
     text = markdown(scores, ["gps2vec: where"], "table1")
     assert "| encoder | biome (accuracy ↑) |" in text
-    assert "as published" in text
+    assert "Table 1 of Klemmer et al. 2023, arXiv:2311.17179" in text
     assert "- gps2vec: where" in text
     assert "nearest" in text.splitlines()[3]
+
+
+def test_cells_of_other_code_or_labels_are_done_again(small, tmp_path, monkeypatch):
+    run(cells("xyz"), tmp_path, say=lambda line: None)
+    monkeypatch.setattr(benchmark, "revision", lambda: "another")
+    run(cells("xyz"), tmp_path, say=lambda line: None)
+    assert len(Results(tmp_path / "results.jsonl").rows) == 2
+    lonlat = equal_area_sample(600, seed=0)
+    other = Task("biome", "classification", lonlat, (lonlat[:, 0] > 0).astype(int), ("a", "b"))
+    monkeypatch.setattr(benchmark, "load_task", lambda name: other)
+    run(cells("xyz"), tmp_path, say=lambda line: None)
+    assert len(Results(tmp_path / "results.jsonl").rows) == 3
+
+
+def test_the_revision_is_that_of_the_text_of_the_modules(monkeypatch):
+    before = benchmark_results.revision()
+    assert before == benchmark_results.revision()
+    monkeypatch.setattr(benchmark_results, "SCORING", benchmark_results.SCORING[1:])
+    assert benchmark_results.revision() != before
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("put a.ckpt at /home/me/.cache/x/a.ckpt or pass path=.", "put a.ckpt at a.ckpt or pass"),
+        ("no weights at ../shared/weights/a.tar", "no weights at a.tar"),
+        ("~/cache/q.ckpt", "q.ckpt"),
+        ("C:\\me\\y.ckpt is not here", "y.ckpt is not here"),
+        ("from https://huggingface.co/a/b here", "from https://huggingface.co/a/b here"),
+        ("take geoclip/model/weights.pth out", "take geoclip/model/weights.pth out"),
+    ],
+)
+def test_folders_of_this_machine_do_not_reach_the_table(text, kept):
+    assert benchmark_results.without_folders(text).startswith(kept)
 
 
 def test_figure_2b_shows_the_ceiling(small, tmp_path):
