@@ -10,7 +10,6 @@ import holoviews as hv
 import numpy as np
 import pandas as pd
 import panel as pn
-import panel_material_ui as pmui
 import param
 import xarray as xr
 
@@ -18,13 +17,15 @@ from satclip_explore.atlas import land_mask
 from satclip_explore.geo import as_lonlat
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.globe import GlobePane
+from satclip_explore.panes.label_table import MAX_LABELS, checked_name, read_labels
 from satclip_explore.table_files import csv_bytes
 from training.labels import predict_labels
 
 MAX_CLASSES = len(theme.SERIES)
-MAX_LABELS = 500
-MAX_NAME = 40
+MAX_STEPS_BACK = 200
 MAX_FILE = "1MB"
+
+_State = tuple[list[str], list[tuple[float, float, str]], str, dict[str, str]]
 
 
 class LabelsPane(GlobePane):
@@ -34,6 +35,28 @@ class LabelsPane(GlobePane):
     current = param.String("forest", doc="the class that a click gives")
     labels = param.List([], doc="(lon, lat, class) of every click, in order")
     new_class = param.String("", doc="a class to add")
+    new_name = param.String("", doc="another name for the current class")
+
+    _not_settings = (*GlobePane._not_settings, "new_class", "new_name")
+
+    def __init__(self, encoder: Any, **params: Any) -> None:
+        self._colors: dict[str, str] = {}
+        self._past: list[_State] = []
+        super().__init__(encoder, **params)
+
+    @param.depends("classes", watch=True, on_init=True)
+    def _paint(self) -> None:
+        """Give every class a color of its own, which it keeps when others come and go."""
+        colors = {name: self._colors[name] for name in self.classes if name in self._colors}
+        for name in self.classes:
+            free = (color for color in theme.SERIES if color not in colors.values())
+            colors.setdefault(name, next(free, theme.SERIES[0]))
+        self._colors = colors
+
+    def _remember(self) -> None:
+        state = (list(self.classes), list(self.labels), self.current, dict(self._colors))
+        self._past = [*self._past[1 - MAX_STEPS_BACK :], state]
+        self.message = ""
 
     def label(self, lon: float, lat: float) -> None:
         """Give the current class to a place in degrees."""
@@ -41,32 +64,78 @@ class LabelsPane(GlobePane):
             self.message = f"{MAX_LABELS} labels are the most that this map takes; undo some first."
             return
         place = as_lonlat((lon, lat))[0]
+        self._remember()
         self.labels = [*self.labels, (float(place[0]), float(place[1]), self.current)]
 
     def undo(self, _: Any = None) -> None:
-        """Take the last label back."""
-        self.labels = self.labels[:-1]
+        """Take the last step back: a label, or a change of the classes."""
+        if self._past:
+            classes, labels, current, self._colors = self._past.pop()
+            self.param.update(classes=classes, labels=labels, current=current, message="")
 
     def clear(self, _: Any = None) -> None:
         """Take all labels back."""
+        self._remember()
         self.labels = []
 
     @param.depends("new_class", watch=True)
     def add_class(self) -> None:
         """Add the typed class and choose it."""
-        name = self.new_class.strip()
-        if not name:
+        typed, self.new_class = self.new_class, ""
+        name = self._typed(typed)
+        if name is None:
             return
-        self.message = ""
-        if len(name) > MAX_NAME:
-            self.message = f"a class name may have {MAX_NAME} characters; got {len(name)}."
-        elif name not in self.classes and len(self.classes) >= MAX_CLASSES:
+        if name not in self.classes and len(self.classes) >= MAX_CLASSES:
             self.message = f"{MAX_CLASSES} classes are the most that can be told apart by color."
-        else:
-            if name not in self.classes:
-                self.classes = [*self.classes, name]
-            self.current = name
-        self.new_class = ""
+            return
+        if name not in self.classes:
+            self._remember()
+            self.classes = [*self.classes, name]
+        self.current = name
+
+    @param.depends("new_name", watch=True)
+    def rename_class(self) -> None:
+        """Give the current class the typed name; its labels and its color stay."""
+        typed, self.new_name = self.new_name, ""
+        name, old = self._typed(typed), self.current
+        if name is None or name == old:
+            return
+        if name in self.classes:
+            self.message = f"there is a class {name!r} already; remove one of the two instead."
+            return
+        self._remember()
+        self._colors = {name if k == old else k: color for k, color in self._colors.items()}
+        self.param.update(
+            classes=[name if one == old else one for one in self.classes],
+            labels=[(lon, lat, name if one == old else one) for lon, lat, one in self.labels],
+            current=name,
+        )
+
+    def remove_class(self, _: Any = None) -> None:
+        """Remove the current class and its labels."""
+        if len(self.classes) < 2:
+            self.message = "the last class stays; rename it instead."
+            return
+        self._remember()
+        gone = self.current
+        classes = [name for name in self.classes if name != gone]
+        self.param.update(
+            classes=classes,
+            labels=[row for row in self.labels if row[2] != gone],
+            current=classes[0],
+        )
+
+    def _typed(self, text: str) -> str | None:
+        """Check a typed name; nothing typed is no name, a bad one leaves a sentence."""
+        if not text.strip():
+            return None
+        try:
+            name = checked_name(text)
+        except ValueError as error:
+            self.message = str(error)
+            return None
+        self.message = ""
+        return name
 
     def table(self) -> pd.DataFrame:
         """Return the labels: lon, lat, label."""
@@ -75,23 +144,16 @@ class LabelsPane(GlobePane):
     def load(self, content: bytes) -> None:
         """Replace the labels by those of a CSV file with lon, lat and label."""
         try:
-            frame = pd.read_csv(io.BytesIO(content), comment="#", nrows=MAX_LABELS + 1)
-            if "label" not in frame:
-                raise ValueError("a file of labels needs the columns lon, lat and label.")
-            if len(frame) > MAX_LABELS:
-                raise ValueError(f"a file of labels may have {MAX_LABELS} rows.")
-            places = as_lonlat(frame)
-            names = frame["label"].astype(str).str[:MAX_NAME].tolist()
-            classes = list(dict.fromkeys([*names, *self.classes]))[:MAX_CLASSES]
-            if set(names) - set(classes):
+            rows = read_labels(content)
+            names = list(dict.fromkeys(name for _, _, name in rows))
+            if len(names) > MAX_CLASSES:
                 raise ValueError(f"a file of labels may have {MAX_CLASSES} classes.")
-        except (ValueError, pd.errors.ParserError) as error:
+        except ValueError as error:
             self.message = f"The labels could not be read: {error}"
             return
-        rows = [
-            (float(lon), float(lat), name) for (lon, lat), name in zip(places, names, strict=True)
-        ]
-        self.param.update(classes=classes, labels=rows, current=classes[0], message="")
+        self._remember()
+        classes = list(dict.fromkeys([*names, *self.classes]))[:MAX_CLASSES]
+        self.param.update(classes=classes, labels=rows, current=classes[0])
 
     def prediction(self) -> xr.DataArray:
         """Return the class of every pixel; see `training.labels.predict_labels`."""
@@ -109,7 +171,7 @@ class LabelsPane(GlobePane):
         except ValueError as error:
             self.message = str(error)
             return world.picture(nothing, bounds)
-        palette = np.array([_rgb(color) for color in theme.SERIES], dtype=np.uint8)
+        palette = np.array([_rgb(self._colors[name]) for name in self.classes], dtype=np.uint8)
         alpha = (70.0 + 185.0 * np.sqrt(field["margin"].to_numpy())).astype(np.uint8)
         alpha[~land_mask(self.globe().grid) | (field.to_numpy() < 0)] = 0
         colors = np.concatenate([palette[field.to_numpy()], alpha[..., None]], axis=-1)
@@ -117,9 +179,7 @@ class LabelsPane(GlobePane):
 
     def points(self, **_: Any) -> hv.Points:
         """Show the labelled places in the colors of their classes."""
-        rows = [
-            (lon, lat, theme.SERIES[self.classes.index(name)]) for lon, lat, name in self.labels
-        ]
+        rows = [(lon, lat, self._colors[name]) for lon, lat, name in self.labels]
         return hv.Points(rows, ["lon", "lat"], ["color"]).opts(
             color="color", size=11, line_color="#ffffff", line_width=1.5, responsive=True,
             shared_axes=False,
@@ -132,36 +192,40 @@ class LabelsPane(GlobePane):
         return "".join(
             f"<div style='font-size:13px;padding:2px 0;"
             f"{'font-weight:650' if name == self.current else ''}'>"
-            f"<span style='color:{theme.SERIES[i]}'>●</span> {html.escape(name)} "
+            f"<span style='color:{self._colors[name]}'>●</span> {html.escape(name)} "
             f"<span class='hint'>{names.count(name)}</span></div>"
-            for i, name in enumerate(self.classes)
+            for name in self.classes
         )
-
-    @param.depends("classes")
-    def _choose(self) -> pmui.Select:
-        return theme.select(self.param.current, "A click means", 190, options=self.classes)
 
     def __panel__(self) -> Any:
-        raster = hv.DynamicMap(
-            self.image,
-            streams=[
-                hv.streams.Params(self, ["labels", "encoder", "_tick"], rename={"_tick": "t"})
-            ],
+        # One stream for both: with two, every click would draw the whole figure twice.
+        changes = hv.streams.Params(
+            self, ["labels", "classes", "encoder", "_tick"], rename={"_tick": "t"}
         )
-        points = hv.DynamicMap(self.points, streams=[hv.streams.Params(self, ["labels"])])
+        raster = hv.DynamicMap(self.image, streams=[changes])
+        points = hv.DynamicMap(self.points, streams=[changes])
         view = plots.on_globe(raster, self.selection, points, alpha=0.4, select=self.label)
+        choose = theme.select(self.param.current, "A click means", 200, options=self.classes)
+        # The list of the same control changes: another control would lay the page out anew.
+        self.param.watch(
+            lambda event: choose.param.update(options=list(event.new), value=self.current),
+            "classes",
+        )
         drop = pn.widgets.FileDropper(
             max_file_size=MAX_FILE, max_files=1, height=70, sizing_mode="stretch_width",
             accepted_filetypes=[".csv", "text/csv"],
         )  # fmt: skip
         drop.param.watch(lambda event: _first(event.new, self.load), "value")
         side = pn.Column(
-            self._choose, theme.text_input(self.param.new_class, "Add a class", 190),
-            theme.text(self.counts),
-            pn.Row(theme.button("Undo", self.undo), theme.button("Clear", self.clear), margin=0),
+            choose,
+            theme.text(self.counts, margin=(0, 4)),
+            pn.Row(theme.button("Undo", self.undo), theme.button("Clear", self.clear),
+                   theme.button("Remove", self.remove_class), margin=0),
+            theme.text_input(self.param.new_class, "Add a class", 200),
+            theme.text_input(self.param.new_name, "Rename this class", 200),
             pn.widgets.FileDownload(
                 callback=lambda: io.BytesIO(csv_bytes(self.table())), filename="labels.csv",
-                label="Save labels", width=190,
+                label="Save labels", width=200, margin=(6, 2),
             ),
             theme.hint("Load labels from CSV: lon, lat, label"), drop, self.status(),
             width=230, margin=(0, 0, 0, 10),

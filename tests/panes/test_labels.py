@@ -56,10 +56,90 @@ def test_labels_are_saved_and_loaded(pane):
     assert pane.message == ""
 
 
+def test_a_class_is_renamed_with_its_labels_and_keeps_its_color(pane):
+    pane.label(-60.0, -5.0)
+    color = pane._colors["forest"]
+    pane.new_name = "  <i>wood</i> "
+    assert pane.classes == ["<i>wood</i>", "desert"]
+    assert pane.labels == [(-60.0, -5.0, "<i>wood</i>")]
+    assert pane.current == "<i>wood</i>"
+    assert pane._colors["<i>wood</i>"] == color
+    assert "<i>wood" not in pane.counts()
+    pane.undo()
+    assert pane.classes == ["forest", "desert"]
+    assert pane.labels == [(-60.0, -5.0, "forest")]
+    assert pane._colors["forest"] == color
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("desert", "already"), ("x" * 41, "40 characters"), ("a\nb", "printable")],
+)
+def test_a_bad_new_name_changes_nothing(pane, name, message):
+    pane.new_name = name
+    assert message in pane.message
+    assert pane.classes == ["forest", "desert"]
+    pane.new_name = "forest"
+    assert pane.classes == ["forest", "desert"]
+    pane.new_name = "wood"
+    assert pane.message == ""
+
+
+def test_a_removed_class_takes_its_labels_along_and_the_others_keep_their_colors(pane):
+    pane.label(-60.0, -5.0)
+    pane.current = "desert"
+    pane.label(15.0, 25.0)
+    color = pane._colors["desert"]
+    pane.current = "forest"
+    pane.remove_class()
+    assert pane.classes == ["desert"]
+    assert pane.labels == [(15.0, 25.0, "desert")]
+    assert pane.current == "desert"
+    assert pane._colors == {"desert": color}
+    assert not pane.image().dimension_values("A").any()
+    pane.remove_class()
+    assert "last class" in pane.message
+    pane.new_class = "ice"
+    assert pane._colors["ice"] != color
+    pane.undo()
+    pane.undo()
+    assert pane.classes == ["forest", "desert"]
+    assert len(pane.labels) == 2
+
+
+def test_undo_takes_back_clearing_and_loading_and_then_does_nothing(pane):
+    pane.label(1.0, 2.0)
+    pane.load(b"lon,lat,label\n3,4,ice\n")
+    assert pane.labels == [(3.0, 4.0, "ice")]
+    pane.clear()
+    assert pane.labels == []
+    for expected in ([(3.0, 4.0, "ice")], [(1.0, 2.0, "forest")], [], []):
+        pane.undo()
+        assert pane.labels == expected
+
+
+def test_the_figure_is_drawn_once_for_each_label(pane, monkeypatch):
+    drawn = []
+    image, points = pane.image, pane.points
+    monkeypatch.setattr(pane, "image", lambda **k: drawn.append("image") or image(**k))
+    monkeypatch.setattr(pane, "points", lambda **k: drawn.append("points") or points(**k))
+    model = pane.__panel__().get_root()
+    assert model is not None
+    drawn.clear()
+    pane.label(-60.0, -5.0)
+    assert sorted(drawn) == ["image", "points"]
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"",
+        b"lon,lat,label\n",
+        b"lon,lat,label\n1,2,\n",
+        b"lon,lat,label\n1,,a\n",
+        b"lon,lat,label\n1,north,a\n",
+        b"lon,lat,label\n500000,4649776,a\n",
+        b"lon,lat,label\n1,2," + b"a" * 1_000_000,
         b"lon,lat\n1,2\n",
         b"lon,lat,label\n1,95,a\n",
         b"\xff\xfe\x00\x01",
