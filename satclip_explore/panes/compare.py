@@ -1,26 +1,36 @@
-"""Two to four encoders side by side: the same view, the same place, one color scheme each."""
+"""Two to four encoders side by side: the same view, how alike they are, what each one knows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import holoviews as hv
-import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import param
 
 from satclip_explore.geo import GLOBE, Grid
-from satclip_explore.panes import plots, theme, world
+from satclip_explore.likeness import N_SAMPLES, compare_encoders
+from satclip_explore.panes import compare_views, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
+from training.probe import Losses, ProbeCancelledError, train_probe
+from training.tasks import list_tasks
 
 MOST = 4
+COMPUTED = ("harmonics-l20", "random-l20")
+"""Offered beside the registered ones: between L = 10 and L = 40."""
+
+HOLD_OUTS = {
+    "half of the places, at random": "random",
+    "Africa, but for 1 %": "Africa",
+    "South America, but for 1 %": "South America",
+    "Asia, but for 1 %": "Asia",
+}
 
 
 class ComparePane(Pane):
-    """Principal components of several encoders with linked pan and zoom.
+    """Encoders beside one another: rasters, likeness on the same places, probes of any task.
 
     Parameters
     ----------
@@ -33,9 +43,21 @@ class ComparePane(Pane):
     """
 
     chosen = param.List([], item_type=str, doc="two to four names")
+    layout = param.Selector(default="beside", objects={"Beside": "beside", "Swipe": "swipe"})
     land_only = param.Boolean(True, doc="leave out the sea")
+    task = param.Selector(default="biome", objects=[], doc="what the probes predict")
+    model = param.Selector(default="linear", objects=["linear", "mlp", "knn"])
+    hold_out = param.Selector(
+        default="random", objects=HOLD_OUTS, doc="where the probes are tested"
+    )
+
+    likeness = param.Parameter(doc="the Likeness of the chosen encoders, once there is one")
+    result = param.Parameter(doc="the ProbeResult, once there is one")
+    probing = param.String("", doc="how far the probes are; empty when none are trained")
+    problem = param.String("", doc="why the probes could not be trained, as a sentence")
 
     _tick = param.Integer(0, doc="counts globes that became ready")
+    _not_settings = (*Pane._not_settings, "likeness", "result", "probing", "problem")
 
     def __init__(
         self,
@@ -44,80 +66,174 @@ class ComparePane(Pane):
         load: Callable[[str], Any] | None = None,
         **params: Any,
     ) -> None:
-        self._names = names or [encoder.name]
+        listed = names or [encoder.name]
+        self._names = list(dict.fromkeys([*listed, *(COMPUTED if load else ())]))
         self._load = load
         self._encoders: dict[str, Any] = {encoder.name: encoder}
         others = [name for name in self._names if name != encoder.name][:1]
         params.setdefault("chosen", [encoder.name, *others])
+        self.param.task.objects = {name.replace("_", " "): name for name in list_tasks().index}
         super().__init__(encoder, **params)
-        self._background = Background()
-        self._asked: set[str] = set()
+        self._background, self._probes = Background(), Background()
+        self._asked: tuple[str, ...] = ()
 
     def encoders(self) -> Mapping[str, Any]:
         """Return the chosen encoders that are loaded, by name."""
         return {name: self._encoders[name] for name in self.chosen if name in self._encoders}
 
-    def image(self, name: str, **_: Any) -> hv.RGB:
+    def offer(self, encoder: Any) -> None:
+        """Let an encoder be chosen too, e.g. the one that was just trained."""
+        self._encoders[encoder.name] = encoder
+        if encoder.name not in self._names:
+            self._names.append(encoder.name)
+            self.param.trigger("chosen")
+
+    def image(self, name: str, **_: Any) -> Any:
         """Show the globe of one encoder; empty until it has been encoded."""
         encoder = self._encoders.get(name)
-        key = None if encoder is None else world.world_key(encoder, (0, 1, 2), 1.0)
-        field = None if key is None else world.kept(key)
+        field = None if encoder is None else world.kept(world.world_key(encoder, (0, 1, 2), 1.0))
         if field is None:
-            self._encode()
-            colors = _BLANK
-        else:
-            grid = Grid(GLOBE, field.shape[:2])
-            colors = world.rgba(field.to_numpy(), grid, self.land_only)
+            return world.picture(compare_views.BLANK, GLOBE)
+        colors = world.rgba(field.to_numpy(), Grid(GLOBE, field.shape[:2]), self.land_only)
         return world.picture(colors, GLOBE)
 
-    def _encode(self) -> None:
-        missing = [name for name in self.chosen if name not in self._asked]
-        if not missing:
+    @param.depends("chosen", watch=True)
+    def prepare(self) -> None:
+        """Encode the globes of the chosen encoders and compare them, beside the page."""
+        chosen = tuple(self.chosen[:MOST])
+        if len(chosen) < 2 or chosen == self._asked:
             return
-        self._asked.update(missing)
-        self.busy = f"encoding {', '.join(missing)} …"
+        self._asked = chosen
+        self._probes.stop()
+        self.param.update(
+            likeness=None, result=None, probing="", problem="", message="", busy="encoding …"
+        )
 
-        def work(job: Job) -> None:
-            for name in missing:
+        def work(job: Job) -> Any:
+            for name in chosen:
+                job.check()
+                job.deliver(lambda name=name: self.param.update(busy=f"encoding {name} …"))
                 if name not in self._encoders:
                     self._encoders[name] = self._load(name)
                 world.world_picture(self._encoders[name], progress=job.check)
                 job.deliver(lambda: self.param.update(_tick=self._tick + 1))
+            encoders = [self._encoders[name] for name in chosen]
+            job.deliver(lambda: self.param.update(busy=f"comparing at {N_SAMPLES:,} places …"))
+            key = "likeness-" + "-".join(str(id(encoder)) for encoder in encoders)
+            return pn.state.as_cached(key, lambda: compare_encoders(encoders, progress=job.check))
 
         def failed(error: ValueError) -> None:
+            self._asked = ()
             self.param.update(busy="", message=str(error))
 
-        self._background.start(work, lambda _: self.param.update(busy=""), failed)
+        self._background.start(
+            work, lambda found: self.param.update(busy="", likeness=found), failed
+        )
 
-    @param.depends("chosen")
+    def probe(self, _: Any = None) -> None:
+        """Train a probe of the task on every chosen encoder; a second start replaces the first."""
+        chosen, task, model = self.chosen[:MOST], self.task, self.model
+        region = None if self.hold_out == "random" else self.hold_out
+        if len(chosen) < 2:
+            self.problem = "choose two to four encoders first."
+            return
+        self.param.update(probing="starting …", problem="", result=None)
+
+        def work(job: Job) -> Any:
+            for name in chosen:
+                job.check()
+                if name not in self._encoders:
+                    self._encoders[name] = self._load(name)
+            encoders = [self._encoders[name] for name in chosen]
+
+            def on_update(_: int, losses: Losses) -> None:
+                words = f"{losses.encoder} … {losses.done:.0%}"
+                job.deliver(lambda: self.param.update(probing=words))
+
+            def train() -> Any:
+                return train_probe(
+                    task, encoder=encoders[0], encoders=encoders[1:], baselines=("nearest",),
+                    model=model, region=region, seeds=3, on_update=on_update,
+                    cancel=compare_views.Cancel(job),
+                )  # fmt: skip
+
+            try:
+                return train()
+            except ProbeCancelledError as error:
+                raise ValueError(str(error)) from error
+
+        def failed(error: ValueError) -> None:
+            self.param.update(probing="", problem=str(error))
+
+        self._probes.start(work, lambda found: self.param.update(probing="", result=found), failed)
+
+    def stop(self, _: Any = None) -> None:
+        """Stop the probes; what was shown before is gone."""
+        self._probes.stop()
+        if self.probing:
+            self.param.update(probing="", problem="Stopped.")
+
+    @param.depends("chosen", "layout")
     def view(self) -> Any:
         """Arrange the globes; pan and zoom of one move all."""
-        if len(self.chosen) < 2:
+        chosen = self.chosen[:MOST]
+        if len(chosen) < 2:
             return theme.hint("Choose two to four encoders.")
-        ranges: dict[str, Any] = {}
-        cells = []
-        for name in self.chosen[:MOST]:
-            raster = hv.DynamicMap(
-                lambda name=name, **_: self.image(name),
-                streams=[hv.streams.Params(self, ["_tick", "land_only"], rename={"_tick": "tick"})],
+        # On a served page the first figure comes first.
+        pn.state.onload(self.prepare)
+        arrange = compare_views.beside
+        if self.layout == "swipe":
+            arrange, chosen = compare_views.swipe, chosen[:2]
+        return arrange(self, chosen)
+
+    @param.depends("likeness")
+    def statistics(self) -> Any:
+        """Show how alike the encoders are on the same places."""
+        if self.likeness is None:
+            return theme.hint("" if len(self.chosen) < 2 else "Comparing …")
+        return compare_views.statistics(self.likeness)
+
+    @param.depends("result", "probing", "problem")
+    def scores(self) -> str:
+        """Write the scores of the probes, how far they are, or what went wrong."""
+        if self.problem:
+            return f"<div class='sentence' role='alert'>{theme.escape(self.problem)}</div>"
+        if self.probing:
+            return f"<div class='busy'>training {theme.escape(self.probing)}</div>"
+        if self.result is None:
+            return (
+                "<span class='hint'>Train a small model on each encoder, on the same places, and "
+                "see which one knows the task best.</span>"
             )
-            link = plots.linked_ranges(ranges)
-            overlay = plots.on_globe(raster, self.selection, hooks=[plots.dark, link])
-            title = theme.text(f"<span class='title'>{theme.escape(name)}</span>")
-            cell = pn.Column(title, plots.plot_pane(overlay), margin=0, styles={
-                "flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"})  # fmt: skip
-            cells.append(cell)
-        return pn.FlexBox(*cells, gap="10px", sizing_mode="stretch_width", margin=0)
+        return compare_views.scores(self.result, self.chosen)
 
     def __panel__(self) -> Any:
         choose = pmui.MultiChoice.from_param(
-            self.param.chosen, options=self._names, label="Encoders", max_items=MOST, width=460,
-            margin=(4, 2), description="",
+            self.param.chosen, options=self._names, label="Two to four encoders", max_items=MOST,
+            margin=(4, 2), description="", theme_config=theme.MATERIAL,
+            sizing_mode="stretch_width", styles={"flex": "1 1 300px", "min-width": "260px"},
         )  # fmt: skip
-        return theme.card(
-            "Side by side", self.view, self.status(), hint="pan, zoom and click move all",
-            actions=(choose,),
+        arrange = pmui.RadioButtonGroup.from_param(
+            self.param.layout, label="", size="small", margin=(4, 2), description="",
+            color="primary", theme_config=theme.MATERIAL,
         )  # fmt: skip
-
-
-_BLANK = np.zeros((2, 4, 4), dtype=np.uint8)
+        controls = pn.FlexBox(choose, arrange, align_items="center", gap="4px 10px",
+                              sizing_mode="stretch_width", margin=(0, 0, 6, 0))  # fmt: skip
+        maps = theme.card("Side by side", controls, self.status(), self.view,
+                          hint="pan, zoom and click move all")  # fmt: skip
+        alike = theme.card(
+            "How alike are they?", self.statistics,
+            hint="on the same land places, uniform by area",
+        )  # fmt: skip
+        settings = pn.FlexBox(
+            theme.select(self.param.task, "Predict", 150),
+            theme.select(self.param.hold_out, "Test on", 230),
+            theme.select(self.param.model, "Small model", 110),
+            theme.button("Train on each", self.probe, strong=True),
+            theme.button("Stop", self.stop),
+            align_items="center", sizing_mode="stretch_width", margin=(0, 0, 6, 0),
+        )  # fmt: skip
+        table = theme.text(self.scores, sizing_mode="stretch_width")
+        probes = theme.card("What does each know?", settings, table)
+        return pn.Column(maps, alike, probes, margin=0, sizing_mode="stretch_width",
+                         styles={"gap": "8px", "max-height": "none"})  # fmt: skip
