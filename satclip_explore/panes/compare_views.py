@@ -59,7 +59,7 @@ def swipe(pane: Any, names: Sequence[str]) -> pn.Column:
     right.styles = right.styles | over | {"clip-path": "inset(0 0 0 50%)", "z-index": "1"}
     line = pn.pane.HTML("", margin=0, sizing_mode=None, styles={
         "position": "absolute", "top": "0", "bottom": "0", "left": "50%", "width": "2px",
-        "height": "auto", "background": theme.INK, "z-index": "2", "pointer-events": "none",
+        "height": "100%", "background": theme.INK, "z-index": "2", "pointer-events": "none",
     })  # fmt: skip
     slider = pmui.FloatSlider(
         label="Line between them", value=50.0, start=0.0, end=100.0, step=0.5, margin=(0, 10),
