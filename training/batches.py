@@ -92,7 +92,8 @@ class PlacePairs:
         step = max(1, len(self.training) // FIT_PLACES)
         rows = self.training[::step]
         model.whitening.fit(np.asarray(self._table[0][rows]))
-        model.position.fit(self.harmonics(self.lonlat[rows[:: max(1, len(rows) // CHUNK)]]))
+        if self.config.training.position_weight:
+            model.position.fit(self.harmonics(self.lonlat[rows[:: max(1, len(rows) // CHUNK)]]))
 
     def load(self, model: ContrastiveModel) -> None:
         """Whiten all images once, and compute the harmonics where they fit in memory."""

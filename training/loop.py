@@ -22,7 +22,7 @@ from training.interrupt import Flag
 from training.model import ContrastiveModel, location_encoder
 from training.optimizer import make_optimizer, rate_at
 from training.processes import Processes
-from training.progress import Callback, Progress
+from training.progress import Callback, Progress, past_epochs
 from training.validation import Retrieval, retrieval
 
 
@@ -86,9 +86,10 @@ class Loop:
         self._started, self._done_before = time.perf_counter(), self.epoch
         if self._resumed and self.processes.is_first:
             # A process killed between the two files leaves an older encoder.
-            save_encoder(location_encoder(self.model, self.config), self.folder, card=self.card())
+            encoder = location_encoder(self.model, self.config)
+            save_encoder(encoder, self.folder, card=self.card())
             if on_step is not None:
-                on_step(replace(self._progress(self._steps_done, math.nan), stage="resumed"))
+                on_step(self._resumed_at(encoder))
         while not self.finished:
             before = time.perf_counter()
             loss = self._train_epoch(on_step, cancel)
@@ -211,6 +212,11 @@ class Loop:
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
         self.history = list(state["history"])
         return True
+
+    def _resumed_at(self, encoder: SatCLIP) -> Progress:
+        past = past_epochs(self.history, self.pairs.steps_per_epoch, self.config.training.epochs)
+        now = self._progress(self._steps_done, math.nan, past[-1].validation, encoder)
+        return replace(now, stage="resumed", past=past)
 
     def _progress(
         self,

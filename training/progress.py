@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from satclip_explore.encoders.satclip import SatCLIP
 from training.validation import Retrieval
@@ -37,6 +38,8 @@ class Progress:
         At the end of an epoch.
     encoder : SatCLIP or None
         The location encoder as it is at the end of an epoch.
+    past : tuple of Progress
+        With "resumed": step, loss and validation of every epoch of before.
     """
 
     stage: str
@@ -51,6 +54,26 @@ class Progress:
     seconds_left: float = math.nan
     validation: Retrieval | None = None
     encoder: SatCLIP | None = None
+    past: tuple[Progress, ...] = ()
 
 
 Callback = Callable[[Progress], None]
+
+
+def past_epochs(
+    history: Sequence[Mapping[str, Any]], steps_per_epoch: int, epochs: int
+) -> tuple[Progress, ...]:
+    """Turn the history in a checkpoint into what `on_epoch` was called with, encoders apart."""
+    names = [field.name for field in fields(Retrieval)]
+    return tuple(
+        Progress(
+            stage="training",
+            step=row["epoch"] * steps_per_epoch,
+            steps=epochs * steps_per_epoch,
+            epoch=row["epoch"],
+            epochs=epochs,
+            loss=row["loss"],
+            validation=Retrieval(**{name: row[name] for name in names}),
+        )
+        for row in history
+    )

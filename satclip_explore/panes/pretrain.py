@@ -5,29 +5,47 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import holoviews as hv
 import numpy as np
 import panel as pn
+import panel_material_ui as pmui
 import param
 
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
+from satclip_explore.panes import pretrain_views as views
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
-from satclip_explore.projection import pca_raster
+from satclip_explore.panes.imagery_choice import (
+    BLUE_MARBLE,
+    FOLDER,
+    ImageryChoice,
+)
+from satclip_explore.steady_colors import SteadyColors
+from training.config import load_config
 from training.pretrain import Cancelled, Progress, pretrain
 
 CONFIGS = {
-    "laptop: L = 10, minutes on two cores": "laptop",
-    "mini-l10": "mini-l10",
-    "mini-l40": "mini-l40",
-    "SatCLIP L = 10, for a GPU": "satclip-l10",
-    "SatCLIP L = 40, for a GPU": "satclip-l40",
+    "laptop, L = 10: minutes on two cores": "laptop",
+    "as mini-l10, the embedded encoder": "mini-l10",
+    "as mini-l40, the embedded encoder": "mini-l40",
+    "SatCLIP L = 10 on S2-100K, for a GPU": "satclip-l10",
+    "SatCLIP L = 40 on S2-100K, for a GPU": "satclip-l40",
+}
+EPOCHS = {"as set": 0, "1": 1, "2": 2, "5": 5, "20": 20, "100": 100}
+STAGES = {
+    "imagery": "opening the imagery …",
+    "features": "describing the images, once",
+    "preparing": "whitening the features …",
+    "resumed": "going on with the run of before",
+    "training": "training",
 }
 BATCH_SECONDS = 0.2
+RASTER_DEGREES = 1.0
 
 
 class PretrainPane(Pane):
@@ -37,101 +55,159 @@ class PretrainPane(Pane):
     ----------
     runs : path
         Folder of the results; the folder of a run is never chosen from the page.
+    imagery : ImageryChoice, optional
+        What the run looks at.
     on_encoder : callable, optional
-        Called with the folder of a finished run.
+        Called with the folder of a run that was finished or stopped.
     """
 
     config = param.Selector(default="laptop", objects=CONFIGS, doc="what to train")
-    data = param.String("", doc="folder of the imagery on this machine")
-    epochs = param.Integer(0, bounds=(0, 10_000), doc="0: as the configuration says")
+    epochs = param.Selector(default=0, objects=EPOCHS, doc="0: as the configuration says")
+    fresh = param.Boolean(False, doc="forget what an earlier run of these settings learned")
 
+    running = param.Boolean(False, doc="whether a run is under way")
     progress = param.Parameter(doc="the last Progress of the run")
+    outcome = param.String("", doc="how the last run ended, as a sentence")
     _points = param.List([], doc="(step, loss) so far")
-    _epochs = param.List([], doc="(epoch, validation recall at 1) so far")
+    _epochs = param.List([], doc="(epoch, validation recall at 1, 5, 10) so far")
     _globe = param.Array(default=None, allow_None=True, doc="colors of the current epoch")
 
-    _not_settings = (*Pane._not_settings, "progress")
+    _not_settings = (*Pane._not_settings, "progress", "running", "outcome")
 
     def __init__(
-        self, encoder: Any = None, runs: str | Path = "runs", on_encoder: Any = None, **params: Any
+        self,
+        encoder: Any = None,
+        runs: str | Path = "runs",
+        imagery: ImageryChoice | None = None,
+        on_encoder: Any = None,
+        **params: Any,
     ) -> None:
         self._runs, self._on_encoder = Path(runs), on_encoder
+        self.imagery = imagery or ImageryChoice()
         super().__init__(encoder, **params)
         self._background = Background()
         self._cancel = threading.Event()
 
+        self.imagery.param.watch(self._offered, ["kind", "left", "fetching"])
+
+    def _offered(self, _: Any) -> None:
+        self.message = ""
+
+    @param.depends("config", watch=True)
+    def _suggest(self) -> None:
+        """Sentinel-2 is nothing that this page could fetch."""
+        if self.config.startswith("satclip-"):
+            self.imagery.kind = FOLDER
+
+    def run_name(self) -> str:
+        """Name a run after its settings: its folder, and its encoder in the switch."""
+        parts = ["my", self.config]
+        parts += [self.imagery.kind] if self.imagery.kind != BLUE_MARBLE else []
+        parts += [f"{self.epochs}-epochs"] if self.epochs else []
+        return "-".join(parts)
+
     def start(self, _: Any = None) -> None:
         """Train in the background, going on where an earlier run of these settings stopped."""
-        settings = {"epochs": self.epochs} if self.epochs else {}
-        config, data, output = self.config, self.data.strip() or None, self._runs / self.config
+        if self.running:
+            return
+        name = self.run_name()
+        settings = {"name": name} | ({"epochs": self.epochs} if self.epochs else {})
+        config, output, fresh = self.config, self._runs / name, self.fresh
         self._cancel = cancel = threading.Event()
-        self.param.update(busy="starting …", message="", _points=[], _epochs=[], _globe=None)
+        self.param.update(
+            running=True, busy="starting …", message="", outcome="", progress=None, fresh=False,
+            _points=[], _epochs=[], _globe=None,
+        )  # fmt: skip
 
         def work(job: Job) -> Path:
             points: list[tuple[int, float]] = []
+            colors = SteadyColors(RASTER_DEGREES)
             last = 0.0
 
             def on_step(progress: Progress) -> None:
                 nonlocal last
                 if job.stopped:
                     cancel.set()
+                if progress.stage == "resumed":
+                    points.extend((past.step, past.loss) for past in progress.past)
+                    globe = colors.paint(progress.encoder)
+                    job.deliver(lambda: self._show_epoch(progress.past, globe))
                 if math.isfinite(progress.loss):
                     points.append((progress.step, progress.loss))
-                if time.monotonic() - last >= BATCH_SECONDS:
+                known = progress.stage == "training"
+                if not known or time.monotonic() - last >= BATCH_SECONDS:
                     last = time.monotonic()
                     shown = points[:: max(1, len(points) // 500)]
                     job.deliver(lambda: self._show(progress, shown))
 
             def on_epoch(progress: Progress) -> None:
-                colors = pca_raster(progress.encoder, 1.0).to_numpy()
-                job.deliver(lambda: self._show_epoch(progress, colors))
+                globe = colors.paint(progress.encoder)
+                job.deliver(lambda: self._show_epoch([progress], globe))
 
             try:
-                return pretrain(config, data=data, output=output, on_step=on_step,
+                data = self.imagery.open()
+                return pretrain(config, data=data, output=output, on_step=on_step, fresh=fresh,
                                 on_epoch=on_epoch, cancel=cancel, **settings)  # fmt: skip
-            except (Cancelled, FileNotFoundError, OSError, ImportError) as error:
-                raise ValueError(str(error) or "Stopped before the first epoch.") from error
+            except (Cancelled, OSError, ImportError) as error:
+                raise ValueError(str(error)) from error
+            except ValueError:
+                raise
+            except Exception as error:
+                words = f"The run failed, and this is a mistake of the program: {error}"
+                job.deliver(lambda: failed(ValueError(words)))
+                raise
 
         def done(folder: Path) -> None:
-            self.param.update(busy="", message="")
+            self.param.update(running=False, busy="", outcome=self._ending(folder.name))
             if self._on_encoder is not None:
                 self._on_encoder(folder)
 
         def failed(error: ValueError) -> None:
-            self.param.update(busy="", message=str(error))
+            words = str(error).replace("Pass fresh=True to start over, or another output folder.",
+                                       "Tick “Start over” to train anew.")  # fmt: skip
+            self.param.update(running=False, busy="", message=words)
 
         self._background.start(work, done, failed)
 
     def stop(self, _: Any = None) -> None:
         """Stop cleanly; the last checkpoint stays."""
         self._cancel.set()
-        if self.busy:
+        if self.running:
             self.busy = "stopping after this step; the last checkpoint stays …"
 
+    def _ending(self, name: str) -> str:
+        kept, recall = self._epochs[-1][:2] if self._epochs else (0, math.nan)
+        return views.ending(name, kept, self.progress.epochs if self.progress else 0, recall)
+
     def _show(self, progress: Progress, points: list[tuple[int, float]]) -> None:
-        words = (
-            f"{progress.stage}: epoch {progress.epoch} of {progress.epochs}, "
-            f"step {progress.step:,} of {progress.steps:,}, "
-            f"{progress.places_per_second:,.0f} places per second"
-        )
-        if math.isfinite(progress.seconds_left):
-            words += f", about {_duration(progress.seconds_left)} left"
-        busy = self.busy if self._cancel.is_set() else words
+        busy = self.busy if self._cancel.is_set() else STAGES[progress.stage]
         self.param.update(progress=progress, _points=points, busy=busy)
 
-    def _show_epoch(self, progress: Progress, colors: np.ndarray) -> None:
-        recall = progress.validation.recall_at_1 if progress.validation else math.nan
-        self.param.update(_epochs=[*self._epochs, (progress.epoch, recall)], _globe=colors)
+    def _show_epoch(self, epochs: Sequence[Progress], globe: np.ndarray) -> None:
+        rows = [
+            (epoch.epoch, found.recall_at_1, found.recall_at_5, found.recall_at_10)
+            for epoch in epochs
+            if (found := epoch.validation) is not None
+        ]
+        self.param.update(_epochs=[*self._epochs, *rows], _globe=globe)
+
+    @param.depends("progress", "outcome")
+    def how_far(self) -> str:
+        """Say how far the run is and how long it will take, as markup."""
+        return views.how_far(self.progress, self.outcome)
 
     @param.depends("_points")
     def loss(self) -> hv.Curve:
         """Return the loss of each step so far."""
-        return _line(self._points, "step", "contrastive loss", theme.ACCENT)
+        training = self.progress is not None and self.progress.stage in ("training", "resumed")
+        return views.loss_chart(self._points, self.progress.steps if training else 100)
 
-    @param.depends("_epochs")
-    def recall(self) -> hv.Curve:
-        """Return the share of unseen images found at first try, per epoch."""
-        return _line(self._epochs, "epoch", "recall at 1", theme.COOL)
+    @param.depends("_epochs", "config", "epochs")
+    def recall(self) -> hv.Overlay:
+        """Return the share of unseen images found among the first 1, 5 and 10, per epoch."""
+        configured = self.epochs or load_config(self.config).training.epochs
+        epochs = self.progress.epochs if self.progress is not None else configured
+        return views.recall_chart(self._epochs, epochs)
 
     def image(self, **_: Any) -> hv.RGB:
         """Return the globe as the encoder of the last epoch sees it."""
@@ -142,13 +218,15 @@ class PretrainPane(Pane):
 
     def __panel__(self) -> Any:
         controls = pn.FlexBox(
-            theme.select(self.param.config, "Train", 250),
-            theme.text_input(self.param.data, "Folder of the imagery", 300,
-                             placeholder="on the machine that runs this page"),
-            theme.select(self.param.epochs, "Epochs", 130,
-                         options={"as configured": 0, "1": 1, "2": 2, "5": 5, "50": 50}),
-            theme.button("Start", self.start, strong=True), theme.button("Stop", self.stop),
-            align_items="center", sizing_mode="stretch_width", margin=(0, 0, 6, 0),
+            theme.select(self.param.config, "Train", 315),
+            theme.select(self.param.epochs, "Epochs", 105),
+            theme.button("Start", self.start, strong=True, disabled=self.param.running),
+            theme.button("Stop", self.stop, disabled=self.param.running.rx.not_()),
+            pmui.Checkbox.from_param(
+                self.param.fresh, label="Start over", size="small", margin=(4, 2), description="",
+                theme_config=theme.MATERIAL,
+            ),
+            align_items="center", sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         raster = hv.DynamicMap(
             self.image, streams=[hv.streams.Params(self, ["_globe"], rename={"_globe": "colors"})]
@@ -156,24 +234,13 @@ class PretrainPane(Pane):
         globe = plots.plot_pane(plots.on_globe(raster, self.selection))
         globe.styles = globe.styles | {"flex": "2 1 480px", "min-width": "min(100%, 320px)"}
         charts = pn.Column(
-            pn.pane.HoloViews(hv.DynamicMap(self.loss), height=190, sizing_mode="stretch_width"),
-            pn.pane.HoloViews(hv.DynamicMap(self.recall), height=190, sizing_mode="stretch_width"),
+            *(pn.pane.HoloViews(hv.DynamicMap(chart), sizing_mode="stretch_width", margin=0)
+              for chart in (self.loss, self.recall)),
             margin=0, styles={"flex": "1 1 320px", "min-width": "min(100%, 320px)"},
         )  # fmt: skip
         return theme.card(
-            "Train your own", controls, self.status(),
+            "Train your own", controls, self.imagery, self.status(),
+            theme.text(self.how_far, sizing_mode="stretch_width", margin=(2, 0, 6, 0)),
             pn.FlexBox(globe, charts, gap="10px", sizing_mode="stretch_width", margin=0),
             hint="one run on this machine; every epoch leaves a checkpoint",
         )  # fmt: skip
-
-
-def _line(points: list[Any], across: str, up: str, color: str) -> hv.Curve:
-    rows = points or [(0, math.nan)]
-    return hv.Curve(rows, across, up).opts(
-        color=color, responsive=True, toolbar=None, shared_axes=False, framewise=True,
-        hooks=[plots.dark_axes], line_width=2,
-    )  # fmt: skip
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -101,8 +101,9 @@ def test_a_run_ends_in_a_folder_that_load_encoder_opens(run):
         {"contrastive_weight": 0.0, "regression_weight": 1.0, "copies": 2, "jitter_m": 9000.0},
         {"gradient_clip": 0.5, "degree_damping": 0.5, "first_layer_rate": 0.1},
         {"precision": "bfloat16"},
+        {"legendre_polys": 3, "position_polys": 6},
     ],
-    ids=["all-losses", "regression", "clipped", "bfloat16"],
+    ids=["all-losses", "regression", "clipped", "bfloat16", "fewer-degrees-than-position"],
 )
 def test_recipes_learn(run, changes):
     losses = []
