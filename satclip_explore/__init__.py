@@ -21,7 +21,7 @@ _HOME = {
     "list_tasks": "training.tasks",
     "load_task": "training.tasks",
     "pretrain": "training.pretrain",
-    "explore": "satclip_explore.app",
+    "explore": "satclip_explore.notebook",
 }
 
 __all__ = sorted(_HOME)

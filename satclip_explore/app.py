@@ -10,10 +10,11 @@ import panel_material_ui as pmui
 import param
 
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
-from satclip_explore.panes import theme, url_state
+from satclip_explore.panes import native, theme, url_state
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.compare import ComparePane
+from satclip_explore.panes.compare_degrees import DegreesPane
 from satclip_explore.panes.embedding import EmbeddingPane
 from satclip_explore.panes.labels import LabelsPane
 from satclip_explore.panes.map import MapPane
@@ -24,6 +25,8 @@ from satclip_explore.panes.probe import ProbePane
 from satclip_explore.panes.similarity import SimilarityPane
 
 TITLE = "SatCLIP Explore"
+TALL = {"max-height": "none"}
+"""Style of what may be higher than the window: Panel ends it there, and what follows overlaps."""
 TABS = {
     "explore": "Explore",
     "compare": "Compare",
@@ -47,7 +50,7 @@ class Explorer(pn.viewable.Viewer):
     message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
 
     def __init__(self, encoder: Any = None, **params: Any) -> None:
-        encoder = _load(DEFAULT_ENCODER) if encoder is None else encoder
+        encoder = load_once(DEFAULT_ENCODER) if encoder is None else encoder
         table = list_encoders()
         names = table["name"][table["available"]].tolist()
         self._encoders = {encoder.name: encoder}
@@ -61,13 +64,14 @@ class Explorer(pn.viewable.Viewer):
         self.embedding = EmbeddingPane(encoder, **shared)
         self.neighbors = NeighborsPane(encoder, **shared)
         self.similarity = SimilarityPane(encoder, **shared)
-        self.compare = ComparePane(encoder, self._names(), _load, **shared)
+        self.compare = ComparePane(encoder, self._names(), load_once, **shared)
+        self.degrees = DegreesPane(encoder, **shared)
         self.probe = ProbePane(encoder, **shared)
         self.label = LabelsPane(encoder, **shared)
         self.train = PretrainPane(on_encoder=self._add, **shared)
         self.panes = [
             self.pca, self.map, self.embedding, self.neighbors, self.similarity, self.probe,
-            self.label,
+            self.label, self.degrees,
         ]  # fmt: skip
         self.links = self._links()
 
@@ -79,7 +83,7 @@ class Explorer(pn.viewable.Viewer):
             return
 
         def work(_: Job) -> Any:
-            return _load(name)
+            return load_once(name)
 
         def failed(error: ValueError) -> None:
             self.encoder_name = self.pca.encoder.name
@@ -144,11 +148,17 @@ class Explorer(pn.viewable.Viewer):
     def explore_page(self) -> Any:
         """Arrange the panes that look at one place."""
         return pn.Column(
-            _line((self.pca, 1.45, 520), (self.map, 1.0, 340)),
+            _line((self.pca, 1.45, 520), (self.map, 1.0, 340), later=(self.map,)),
             _line((self.embedding, 1.0, 340), (self.similarity, 1.0, 340),
-                  (self.neighbors, 1.15, 340)),
+                  (self.neighbors, 1.15, 340),
+                  later=(self.embedding, self.similarity, self.neighbors)),
             margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
+
+    def compare_page(self) -> Any:
+        """Arrange what sets encoders side by side."""
+        return pn.Column(self.compare, self.degrees, margin=0, sizing_mode="stretch_width",
+                         styles=TALL | {"gap": "8px"})  # fmt: skip
 
     def _add(self, folder: Any) -> None:
         """Offer the encoder of a finished run."""
@@ -156,18 +166,20 @@ class Explorer(pn.viewable.Viewer):
         self._encoders[encoder.name] = encoder
         if encoder.name not in self._names():
             self.param.encoder_name.objects = [*self._names(), encoder.name]
+        self.compare.offer(encoder)
 
     def pages(self) -> Any:
         """Return the pages, of which one is visible; each is built when it is first opened."""
         build = {
             "explore": self.explore_page,
-            "compare": lambda: self.compare,
+            "compare": self.compare_page,
             "probe": lambda: self.probe,
             "label": lambda: self.label,
             "train": lambda: self.train,
         }
         pages = {
-            name: pn.Column(visible=False, margin=0, sizing_mode="stretch_width") for name in TABS
+            name: pn.Column(visible=False, margin=0, sizing_mode="stretch_width", styles=TALL)
+            for name in TABS
         }
 
         def turn(*_: Any) -> None:
@@ -178,12 +190,12 @@ class Explorer(pn.viewable.Viewer):
 
         turn()
         self.param.watch(turn, "tab")
-        return pn.Column(*pages.values(), margin=0, sizing_mode="stretch_width")
+        return pn.Column(*pages.values(), margin=0, sizing_mode="stretch_width", styles=TALL)
 
     def body(self) -> Any:
         """Return the pages with the credits under them."""
         return pn.Column(theme.header_room(), self.status, self.pages(), credits_line(), margin=8,
-                         sizing_mode="stretch_width")  # fmt: skip
+                         sizing_mode="stretch_width", styles=TALL)  # fmt: skip
 
     def page(self) -> pmui.Page:
         """Return the page that is served."""
@@ -198,16 +210,22 @@ class Explorer(pn.viewable.Viewer):
             raw_css=[theme.PAGE],
         )
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return native.bundle(self.__panel__, include=include, exclude=exclude)
+
     def __panel__(self) -> Any:
         ground = {"background": theme.GROUND, "padding": "8px", "box-sizing": "border-box"}
         return pn.Column(*self.header(), self.body(), sizing_mode="stretch_width", styles=ground)
 
 
-def _line(*shares: tuple[Any, float, int]) -> pn.FlexBox:
-    """Put panes side by side: each with its share of the width, and the least it can do with."""
+def _line(*shares: tuple[Any, float, int], later: tuple[Any, ...] = ()) -> pn.FlexBox:
+    """Put panes side by side: each with its share of the width, and the least it can do with.
+
+    In a notebook the panes named in `later` follow when the first have been sent.
+    """
     cells = []
     for pane, grow, basis in shares:
-        cell = pane.__panel__()
+        cell = native.later(pane.__panel__) if pane in later else pane.__panel__()
         cell.styles = cell.styles | {
             "flex": f"{grow} 1 {basis}px",
             "min-width": f"min(100%, {basis}px)",
@@ -230,29 +248,9 @@ def credits_line() -> Any:
     )
 
 
-def _load(name: str) -> Any:
+def load_once(name: str) -> Any:
+    """Load an encoder by its name, once per process."""
     return pn.state.as_cached(f"encoder-{name}", lambda: load_encoder(name))
-
-
-def explore(encoder: Any = None) -> Explorer:
-    """Show the whole dashboard in a notebook cell.
-
-    Parameters
-    ----------
-    encoder : LocationEncoder or str, optional
-        What to start with; default the embedded encoder.
-
-    Returns
-    -------
-    Explorer
-        Shows itself; `explorer.page()` is what `panel serve` shows.
-    """
-    import holoviews as hv
-
-    # Inline: a notebook that is offline cannot fetch what Panel loads from elsewhere by default.
-    pn.extension("filedropper", inline=True, theme="dark")
-    hv.extension("bokeh", inline=True)
-    return Explorer(_load(encoder) if isinstance(encoder, str) else encoder)
 
 
 def set_up_server() -> None:

@@ -30,7 +30,7 @@ def layer(path):
     parts = path.relative_to(ROOT).parts
     if parts[0] == "training":
         return "training"
-    if parts[1] == "app.py":
+    if parts[1] in {"app.py", "notebook.py"}:
         return "app"
     return "panes" if parts[1] == "panes" else "compute"
 

@@ -11,7 +11,7 @@ import panel as pn
 import param
 
 from satclip_explore.geo import GLOBE, as_lonlat, check_bounds
-from satclip_explore.panes import theme
+from satclip_explore.panes import native, theme
 
 SETTLE_MS = 15
 """Time for the first answer to a click to reach the browser before slower ones are computed."""
@@ -87,6 +87,9 @@ class Pane(pn.viewable.Viewer):
     def __init__(self, encoder: Any = None, **params: Any) -> None:
         params.setdefault("selection", Selection())
         super().__init__(encoder=encoder, **params)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return native.bundle(self.__panel__, include=include, exclude=exclude)
 
     def settings(self) -> dict[str, Any]:
         """Return the parameters that differ from their defaults, so that a view can be quoted."""

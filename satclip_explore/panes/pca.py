@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import datashader as ds
 import holoviews as hv
 import numpy as np
 import panel as pn
@@ -171,6 +170,9 @@ _STRETCH = {f"{value:g} %": value for value in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)}
 def resample(field: xr.DataArray, grid: Grid) -> np.ndarray:
     """Resample a kept raster to the pixels of a view: colors, shape (H, W, 3), uint8."""
     lon_min, lat_min, lon_max, lat_max = grid.bounds
+    # Imported here: it takes a second or two, and the first picture can do without.
+    import datashader as ds
+
     canvas = ds.Canvas(grid.shape[1], grid.shape[0], (lon_min, lon_max), (lat_min, lat_max))
     d_lon, d_lat = 360.0 / field.sizes["lon"], 180.0 / field.sizes["lat"]
     field = field.sel(

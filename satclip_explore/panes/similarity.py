@@ -32,6 +32,7 @@ class SimilarityPane(GlobePane):
     def __init__(self, encoder: Any, **params: Any) -> None:
         super().__init__(encoder, **params)
         self._plot_name = f"similarity-{id(self)}"
+        self._mappers: list[Any] = []
 
     def field(self) -> xr.DataArray:
         """Return the cosine to the selected place, dims (lat, lon); the sea is NaN if left out."""
@@ -74,6 +75,14 @@ class SimilarityPane(GlobePane):
         plot.state.name = self._plot_name
         if (mapper := plot.handles.get("color_mapper")) is not None:
             # A new field would bring the first threshold back.
+            mapper.low = self.threshold
+            if mapper not in self._mappers:
+                self._mappers.append(mapper)
+
+    @param.depends("threshold", watch=True)
+    def _cut(self) -> None:
+        # A page has moved its own by now; a notebook's slider cannot.
+        for mapper in self._mappers:
             mapper.low = self.threshold
 
     def __panel__(self) -> Any:

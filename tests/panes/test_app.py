@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import param
 
-from satclip_explore.app import TABS, Explorer, explore
+from satclip_explore.app import TABS, Explorer
+from satclip_explore.notebook import explore
 
 
 class Location(param.Parameterized):
