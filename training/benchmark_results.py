@@ -19,6 +19,7 @@ SCORING = tuple(
     for name in (
         "benchmark", "contenders", "heads", "kernel", "linear", "metrics", "mlp", "mlp_run",
         "mlp_step", "neighbor_probes", "predictions", "probe", "splits",
+        "training_rows",
     )
 )  # fmt: skip
 """Modules whose text decides a score: a cell that another text produced is done again."""

@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device
-from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
 from satclip_explore.provenance import provenance
 from training.contenders import as_encoder, baseline_names, covered_places, line_up, task_features
-from training.heads import Cancel, Head, TrainingData
+from training.heads import Cancel, Head
 from training.interrupt import interruptible
 from training.kernel import fit_kernel
 from training.linear import fit_linear
 from training.mlp import MLPSettings, fit_mlp
 from training.neighbor_probes import fit_knn, fit_nearest
-from training.predictions import Scale, ranked_classes, values_per_seed
+from training.predictions import ranked_classes, values_per_seed
 from training.probe_result import Fitted, ProbeResult
-from training.splits import Split, block_split, random_split, region_split, shuffled
+from training.splits import Split, block_split, random_split, region_split
 from training.task import Task
 from training.tasks import load_task
+from training.training_rows import scale_of, training_data, valid_rows
 from training.tuning import tune_mlp
 
 MODELS: dict[str, Callable[..., Head]] = {
@@ -34,9 +34,6 @@ MODELS: dict[str, Callable[..., Head]] = {
     "kernel": fit_kernel,
 }
 """Probes by name."""
-
-VALID_SHARE = 0.1
-"""Part of the training rows kept for early stopping and for choosing settings."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +144,9 @@ def train_probe(
     others = [as_encoder(one, device) for one in encoders]
     contenders = line_up(main, others, baseline_names(baselines), device)
     task, uncovered = covered_places(task, [one for one in contenders.values() if one is not None])
-    rows = _split(task, region, shots, split, split_seed)
-    valid = _valid_rows(task, rows, chosen_seeds, split_seed)
-    scale = _scale(task, rows.train)
+    rows = hold_out(task, region, shots=shots, split=split, seed=split_seed)
+    valid = valid_rows(task, rows, chosen_seeds, split_seed)
+    scale = scale_of(task, rows.train)
 
     fitted: dict[str, Fitted] = {}
     curves: list[tuple[str, int, NDArray[Any], NDArray[Any]]] = []
@@ -165,7 +162,7 @@ def train_probe(
                 on_update(step, Losses(name, train.numpy(), loss.numpy(), at / len(contenders)))
 
         features = task_features(one, task).to(where)
-        data, vectors = _training_data(task, rows, features, valid, scale, where)
+        data, vectors = training_data(task, rows, features, valid, scale, where)
         fit = MODELS[model] if one is not None else fit_nearest
         more: dict[str, Any] = {}
         if fit is fit_mlp:
@@ -205,9 +202,25 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
-def _split(
-    task: Task, region: Any, shots: float | int, split: str | Split | None, seed: int
+def hold_out(
+    task: Task,
+    region: Any = None,
+    *,
+    shots: float | int = 0.01,
+    split: str | Split | None = None,
+    seed: int = 0,
 ) -> Split:
+    """Split a task as `train_probe` would.
+
+    Parameters
+    ----------
+    task : Task
+        Labelled places.
+    region, shots, split
+        As for `train_probe`.
+    seed : int
+        Which places are held out.
+    """
     if isinstance(split, Split):
         return split
     if region is not None:
@@ -218,63 +231,3 @@ def _split(
     if (split or "random") not in makers:
         raise ValueError(f"split must be random or blocks; got {split!r}.")
     return makers[split or "random"](task, seed=seed)
-
-
-def _valid_rows(
-    task: Task, rows: Split, seeds: Sequence[int], split_seed: int
-) -> NDArray[np.bool_]:
-    """Choose a tenth of the training rows, at least two, for validation."""
-    n_train = len(rows.train)
-    if n_train < max(5, len(seeds)):
-        raise ValueError(
-            f"{n_train} training places are fewer than {max(5, len(seeds))} (5, and one per seed); "
-            "hold out less, or use fewer seeds."
-        )
-    target = task.target[rows.train]
-    if (target == target[0]).all():
-        raise ValueError(
-            "all training places have the same label, so there is nothing to learn; hold out less."
-        )
-    valid = np.zeros(n_train, dtype=bool)
-    valid[shuffled(n_train, split_seed + 1)[: max(2, round(VALID_SHARE * n_train))]] = True
-    return valid
-
-
-def _scale(task: Task, train: NDArray[np.int64]) -> Scale:
-    if task.is_classification:
-        return Scale()
-    return Scale(float(task.target[train].mean()), float(task.target[train].std()))
-
-
-def _training_data(
-    task: Task,
-    rows: Split,
-    features: torch.Tensor,
-    valid: NDArray[np.bool_],
-    scale: Scale,
-    device: torch.device,
-) -> tuple[TrainingData, torch.Tensor]:
-    vectors = torch.from_numpy(unit_vectors(task.lonlat)).float().to(device)
-    target = task.target[rows.train]
-    if not task.is_classification:
-        target = ((target - scale.mean) / scale.deviation).astype(np.float32)
-    train = torch.from_numpy(rows.train).to(device)
-    data = TrainingData(
-        features[train],
-        vectors[train],
-        torch.from_numpy(target).to(device),
-        len(task.classes),
-        torch.from_numpy(valid).to(device),
-        _gap_km(task, rows),
-    )
-    return data, vectors
-
-
-def _gap_km(task: Task, rows: Split) -> float:
-    """Tell how far apart the shots are: so far is a held-out place from its nearest label."""
-    if len(rows.shots) < 2:
-        return 0.0
-    vectors = unit_vectors(task.lonlat[rows.shots])
-    cosine = vectors @ vectors.T
-    np.fill_diagonal(cosine, -1.0)
-    return float(EARTH_RADIUS_KM * np.arccos(np.median(cosine.max(axis=1)).clip(-1.0, 1.0)))
