@@ -26,6 +26,18 @@ CLASSIFIERS = {"resnet18": "fc", "resnet50": "fc", "vit16": "head"}
 PUBLISHED_LAYERS = {name: f"moco_{name}" for name in BACKBONES}
 """What microsoft/satclip calls the backbones."""
 
+NO_LAYERS = {
+    "vision_layers": 0,
+    "vision_width": 64,
+    "vision_patch_size": 1,
+    "image_resolution": 1,
+    "in_channels": 1,
+}
+"""Settings of the published vision transformer at its smallest."""
+
+NORMS = ("ln_pre", "ln_post")
+"""What it calls its two normalizations."""
+
 
 def export_run(run: str | Path, folder: str | Path, *, storage: str = "float16") -> Path:
     """Store the encoder of a run with its model card, as text too.
@@ -79,12 +91,12 @@ def export_published(
     Returns
     -------
     pathlib.Path
-        The file. Runs on Sentinel-2 with a linear head hold the whole model and open in
-        microsoft/satclip's `get_satclip`; others hold the location encoder alone.
+        The file, which opens in microsoft/satclip's `get_satclip`. Runs on a published backbone
+        with a linear head hold the whole model. The layout cannot hold other image encoders: in
+        their place is a network of that layout without layers, whose answer is always zero.
     """
     config, model, _ = _open_run(run)
     encoder = with_published_frequencies(location_encoder(model, config))
-    image_state: dict[str, torch.Tensor] | None = None
     hyper: dict[str, Any] = {
         "learning_rate": config.training.learning_rate,
         "weight_decay": config.training.weight_decay,
@@ -92,8 +104,11 @@ def export_published(
     name = config.features.image_encoder
     if name in BACKBONES and config.training.head == "linear":
         backbone = read_backbone_weights(BACKBONES[name], backbone_weights, download=download)
-        image_state = {**backbone, **_projection(model, CLASSIFIERS[name])}
+        image_state: dict[str, torch.Tensor] = {**backbone, **_projection(model, CLASSIFIERS[name])}
         hyper["vision_layers"] = PUBLISHED_LAYERS[name]
+    else:
+        image_state = _no_image_encoder(config.location.embed_dim)
+        hyper |= NO_LAYERS
     return export_lightning(
         encoder,
         path,
@@ -101,6 +116,20 @@ def export_published(
         hyper_parameters=hyper,
         logit_scale=float(model.logit_scale.detach()),
     )
+
+
+def _no_image_encoder(embed_dim: int) -> dict[str, torch.Tensor]:
+    """Give the weights of the published vision transformer without layers: nothing but zeros."""
+    width = NO_LAYERS["vision_width"]
+    norms = {f"{norm}.{part}": (width,) for norm in NORMS for part in ("weight", "bias")}
+    shapes = {
+        "conv1.weight": (width, 1, 1, 1),
+        "class_embedding": (width,),
+        "positional_embedding": (2, width),
+        "proj": (width, embed_dim),
+        **norms,
+    }
+    return {key: torch.zeros(shape) for key, shape in shapes.items()}
 
 
 @torch.no_grad()

@@ -96,7 +96,7 @@ class Loop:
             self.epoch += 1
             found = self.validate()
             self.seconds += time.perf_counter() - before
-            self.history.append({"epoch": self.epoch, "loss": loss, **asdict(found)})
+            self.history.append({"epoch": self.epoch, "training_loss": loss, **asdict(found)})
             encoder = location_encoder(self.model, self.config)
             if self.processes.is_first:
                 self.save(encoder)

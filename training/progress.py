@@ -72,7 +72,7 @@ def past_epochs(
             steps=epochs * steps_per_epoch,
             epoch=row["epoch"],
             epochs=epochs,
-            loss=row["loss"],
+            loss=row.get("training_loss", math.nan),
             validation=Retrieval(**{name: row[name] for name in names}),
         )
         for row in history

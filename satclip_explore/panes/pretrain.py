@@ -129,13 +129,13 @@ class PretrainPane(Pane):
                 if job.stopped:
                     cancel.set()
                 if progress.stage == "resumed":
-                    points.extend((past.step, past.loss) for past in progress.past)
+                    known = (past for past in progress.past if math.isfinite(past.loss))
+                    points.extend((past.step, past.loss) for past in known)
                     globe = colors.paint(progress.encoder)
                     job.deliver(lambda: self._show_epoch(progress.past, globe))
                 if math.isfinite(progress.loss):
                     points.append((progress.step, progress.loss))
-                known = progress.stage == "training"
-                if not known or time.monotonic() - last >= BATCH_SECONDS:
+                if progress.stage != "training" or time.monotonic() - last >= BATCH_SECONDS:
                     last = time.monotonic()
                     shown = points[:: max(1, len(points) // 500)]
                     job.deliver(lambda: self._show(progress, shown))

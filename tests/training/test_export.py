@@ -67,6 +67,38 @@ def test_a_published_file_gives_the_same_embeddings(run, tmp_path):
     np.testing.assert_allclose(encoder.embed(PLACES), load_encoder(run).embed(PLACES), atol=1e-5)
 
 
+def test_a_published_file_has_every_key_that_its_loader_asks_for(run, tmp_path):
+    content = read_torch_file(export_published(run, tmp_path / "mine.ckpt"))
+    hyper, state = content["hyper_parameters"], content["state_dict"]
+    # Arguments of the published module, and the three that its loader takes out first.
+    assert hyper.keys() == {
+        *("embed_dim", "image_resolution", "vision_layers", "vision_width", "vision_patch_size"),
+        *("in_channels", "le_type", "pe_type", "frequency_num", "max_radius", "min_radius"),
+        *("legendre_polys", "harmonics_calculation", "sh_embedding_dims", "learning_rate"),
+        *("weight_decay", "num_hidden_layers", "capacity"),
+        *("eval_downstream", "air_temp_data_path", "election_data_path"),
+    }
+    visual = {k.removeprefix("model.visual."): tuple(v.shape) for k, v in state.items()
+              if k.startswith("model.visual.")}  # fmt: skip
+    # What the published transformer holds at zero layers, one pixel, one band.
+    norms = {f"{n}.{p}": (64,) for n in ("ln_pre", "ln_post") for p in ("weight", "bias")}
+    assert visual == norms | {
+        "conv1.weight": (64, 1, 1, 1),
+        "class_embedding": (64,),
+        "positional_embedding": (2, 64),
+        "proj": (64, 16),
+    }
+    assert (hyper["vision_layers"], hyper["vision_width"]) == (0, 64)
+    assert hyper["image_resolution"] == hyper["vision_patch_size"] == hyper["in_channels"] == 1
+    layers = [f"{part}.{kind}" for part in ("layers.0", "layers.1", "last_layer")
+              for kind in ("weight", "bias")]  # fmt: skip
+    assert state.keys() == {
+        "model.logit_scale",
+        *(f"model.visual.{key}" for key in visual),
+        *(f"model.{net}.{layer}" for net in ("nnet", "location.nnet") for layer in layers),
+    }
+
+
 def test_a_run_on_a_backbone_is_exported_whole(tmp_path):
     config = PretrainConfig().replace(**SMALL | {"image_encoder": "resnet18", "components": 0})
     torch.manual_seed(0)
