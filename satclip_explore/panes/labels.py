@@ -18,6 +18,7 @@ from satclip_explore.geo import as_lonlat
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.globe import GlobePane
 from satclip_explore.panes.label_table import MAX_LABELS, checked_name, read_labels
+from satclip_explore.panes.uploads import drop_field
 from satclip_explore.table_files import csv_bytes
 from training.labels import predict_labels
 
@@ -211,11 +212,10 @@ class LabelsPane(GlobePane):
             lambda event: choose.param.update(options=list(event.new), value=self.current),
             "classes",
         )
-        drop = pn.widgets.FileDropper(
-            max_file_size=MAX_FILE, max_files=1, height=70, sizing_mode="stretch_width",
+        drop = drop_field(
+            self.load, MAX_FILE, sizing_mode="stretch_width",
             accepted_filetypes=[".csv", "text/csv"],
         )  # fmt: skip
-        drop.param.watch(lambda event: _first(event.new, self.load), "value")
         side = pn.Column(
             choose,
             theme.text(self.counts, margin=(0, 4)),
@@ -236,12 +236,6 @@ class LabelsPane(GlobePane):
                           gap="8px")  # fmt: skip
         return theme.card("Label by clicking", body,
                           hint="label two classes; the world follows every click")  # fmt: skip
-
-
-def _first(files: dict[str, Any] | None, use: Any) -> None:
-    for content in (files or {}).values():
-        use(content if isinstance(content, bytes) else str(content).encode())
-        return
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

@@ -19,21 +19,37 @@ MOST_NAMED = 14
 """Classes that a legend lists; the rest keep their colors unnamed."""
 
 
-def curves(points: list[tuple[str, int, float]]) -> pn.pane.HoloViews:
-    """Draw validation loss against step, one line for each encoder."""
+def curves(points: list[tuple[str, int, float]]) -> str:
+    """Draw validation loss against step as markup: one line for each encoder, names at the side."""
     frame = pd.DataFrame(points, columns=["encoder", "step", "loss"])
-    lines = []
+    frame = frame[np.isfinite(frame["loss"])]
+    if frame.empty:
+        return ""
+    low, high = float(frame["loss"].min()), float(frame["loss"].max())
+    last = max(int(frame["step"].max()), 1)
+    lines, names = [], []
     for color, (name, rows) in zip(_endless(), frame.groupby("encoder", sort=False), strict=False):
-        line = hv.Curve(rows, "step", "loss", label=str(name)) * hv.Points(rows, ["step", "loss"])
-        lines.append(line.opts(hv.opts.Curve(color=color), hv.opts.Points(color=color, size=4)))
-    overlay = hv.Overlay(lines).collate() if len(lines) > 1 else lines[0]
-    return pn.pane.HoloViews(
-        overlay.opts(
-            responsive=True, height=260, toolbar=None, show_legend=True, legend_position="right",
-            hooks=[plots.dark_axes], shared_axes=False, ylabel="validation loss",
-        ),
-        sizing_mode="stretch_width", height=260,
-    )  # fmt: skip
+        x = 46.0 + 504.0 * rows["step"].to_numpy() / last
+        y = 12.0 + 196.0 * (high - rows["loss"].to_numpy()) / max(high - low, 1e-9)
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+        lines.append(
+            f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2'/>"
+            f"<circle cx='{x[-1]:.1f}' cy='{y[-1]:.1f}' r='3.5' fill='{color}'/>"
+        )
+        names.append(f"<span style='white-space:nowrap'><span style='color:{color}'>━</span> "
+                     f"{theme.escape(name)} {rows['loss'].iloc[-1]:.3f}</span>")  # fmt: skip
+    ticks = "".join(
+        f"<line x1='46' x2='550' y1='{y}' y2='{y}' stroke='{theme.LINE}'/>"
+        f"<text x='40' y='{y + 4}' text-anchor='end'>{value:.3g}</text>"
+        for y, value in ((12, high), (110, (high + low) / 2), (208, low))
+    )
+    return (
+        f"<svg role='img' aria-label='validation loss while training' viewBox='0 0 556 232' "
+        f"style='width:100%;font-size:12px' fill='{theme.MUTED}'>{ticks}{''.join(lines)}"
+        f"<text x='46' y='227'>step 0</text><text x='550' y='227' text-anchor='end'>{last:,}"
+        f"</text><text x='298' y='227' text-anchor='middle'>validation loss</text></svg>"
+        f"<div class='hint' style='display:flex;flex-wrap:wrap;gap:2px 14px'>{''.join(names)}</div>"
+    )
 
 
 def scores(result: Any) -> pn.pane.HTML:
@@ -71,12 +87,12 @@ def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
         theme.text("<span class='title'>Where it errs, on places never shown</span>"),
         plots.plot_pane(plots.on_globe(empty, selection, errors)),
         theme.color_scale(["#1d4e5f", "#ffb454", "#ff4d4d"], "0", f"{top}: {words}"),
-        margin=0, styles=_HALF,
+        margin=0, styles=HALF,
     )  # fmt: skip
     return pn.FlexBox(painted(selection), right, gap="10px", sizing_mode="stretch_width", margin=0)
 
 
-_HALF = {"flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"}
+HALF = {"flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"}
 
 
 def _classes(field: Any, result: Any) -> Any:
@@ -119,7 +135,7 @@ def _map(colors: np.ndarray, selection: Selection, legend: Any) -> pn.Column:
     return pn.Column(
         theme.text("<span class='title'>Predicted</span>"),
         plots.plot_pane(plots.on_globe(raster, selection, alpha=0.35)),
-        legend, margin=0, styles=_HALF,
+        legend, margin=0, styles=HALF,
     )  # fmt: skip
 
 

@@ -1,0 +1,44 @@
+"""A field that takes one file, in the page's colors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+
+from satclip_explore.panes import theme
+
+STYLE = f"""
+:host {{ --border-radius: 8px; }}
+.filepond--root {{ font-family: {theme.FONT} !important; margin: 0 !important; }}
+.filepond--panel-root {{ background: {theme.RAISED} !important;
+  border: 1px dashed {theme.FAINT} !important; }}
+.filepond--drop-label, .filepond--drop-label label {{ color: {theme.MUTED} !important;
+  font-size: 12.5px !important; white-space: normal; }}
+"""
+
+
+def drop_field(use: Callable[[bytes], None], max_size: str, **options: Any) -> Any:
+    """Make a field for one file.
+
+    Parameters
+    ----------
+    use : callable
+        Called with the content.
+    max_size : str
+        What the browser sends at most, as "50MB"; the rest is refused there.
+    **options
+        Of the field.
+    """
+    drop = pn.widgets.FileDropper(
+        max_file_size=max_size, max_files=1, height=64, stylesheets=[STYLE], **options
+    )
+
+    def dropped(event: Any) -> None:
+        for content in (event.new or {}).values():
+            use(content if isinstance(content, bytes) else str(content).encode())
+            return
+
+    drop.param.watch(dropped, "value")
+    return drop
