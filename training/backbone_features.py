@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,9 @@ from training.imagery import ImagerySource
 
 class BackboneFeatures:
     """Features of a frozen network over a source's images, in blocks of images.
+
+    A block holds all versions of its images, because reading a file costs as much as describing
+    it and sources keep what they read last.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ class BackboneFeatures:
         *,
         bands: tuple[str, ...] = (),
         image_size: int = 0,
-        block_size: int = 1024,
+        block_size: int = 128,
         batch_size: int = 64,
         device: str = "auto",
     ) -> None:
@@ -61,11 +66,7 @@ class BackboneFeatures:
         self.groups: tuple[int, ...] = (dim,)
         self.bands = bands or source.bands
         self.image_size, self.block_size, self.batch_size = image_size, block_size, batch_size
-        self.blocks = self.copies * self._per_copy
-
-    @property
-    def _per_copy(self) -> int:
-        return -(-len(self.lonlat) // self.block_size)
+        self.blocks = -(-len(self.lonlat) // self.block_size)
 
     def describe(self) -> dict[str, Any]:
         """Say which network and weights."""
@@ -76,22 +77,31 @@ class BackboneFeatures:
             "image_size": self.image_size,
         }
 
-    def index(self, block: int) -> tuple[int, slice, slice]:
-        """Return version, places and columns of a block."""
-        copy, part = divmod(block, self._per_copy)
-        return copy, slice(part * self.block_size, (part + 1) * self.block_size), slice(None)
+    def index(self, block: int) -> tuple[slice, slice, slice]:
+        """Return versions, places and columns of a block."""
+        places = slice(block * self.block_size, (block + 1) * self.block_size)
+        return slice(None), places, slice(None)
 
     def compute(self, block: int) -> NDArray[np.float32]:
-        """Read the images of a block and describe them, (n, dim); NaN for unusable ones."""
-        copy, places, _ = self.index(block)
-        rows = np.arange(len(self.lonlat))[places]
-        features = np.full((len(rows), self.dim), np.nan, dtype=np.float32)
-        for start in range(0, len(rows), self.batch_size):
-            images = self.source.read(rows[start : start + self.batch_size], copy)
-            good = np.isfinite(images).all(axis=(1, 2, 3))
-            if good.any():
-                batch = torch.from_numpy(self._arrange(images[good])).to(self.device)
-                features[start : start + len(images)][good] = self.network(batch).cpu().numpy()
+        """Read the images of a block and describe them, (copies, n, dim); NaN for unusable ones."""
+        rows = np.arange(len(self.lonlat))[self.index(block)[1]]
+        features = np.full((self.copies, len(rows), self.dim), np.nan, dtype=np.float32)
+        parts = [
+            (slice(start, start + self.batch_size), copy)
+            for start in range(0, len(rows), self.batch_size)
+            for copy in range(self.copies)
+        ]
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            reading = reader.submit(self.source.read, rows[parts[0][0]], parts[0][1])
+            for (part, copy), following in zip_longest(parts, parts[1:]):
+                images = reading.result()
+                if following is not None:
+                    # The next images are read while the network looks at these.
+                    reading = reader.submit(self.source.read, rows[following[0]], following[1])
+                good = np.isfinite(images).all(axis=(1, 2, 3))
+                if good.any():
+                    batch = torch.from_numpy(self._arrange(images[good])).to(self.device)
+                    features[copy, part][good] = self.network(batch).cpu().numpy()
         return features
 
     def _arrange(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import tarfile
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 import rasterio
 from affine import Affine
 
+from training.config import PretrainConfig
+from training.pretrain import pretrain
 from training.sources.geotiffs import S2_BANDS, S2100K, GeoTiffs
 
 
@@ -116,6 +120,75 @@ def test_unusable_images_become_nan_and_spare_the_others(dataset):
     assert np.isnan(read).all(axis=(1, 2, 3)).tolist() == [True] * 5 + [False]
 
 
+def test_a_file_of_another_format_cannot_point_elsewhere(dataset):
+    target = dataset / "images" / "patch_5.tif"
+    vrt = (
+        '<VRTDataset rasterXSize="16" rasterYSize="16">'
+        "<GeoTransform>0, 10, 0, 0, 0, -10</GeoTransform>"
+        + "".join(
+            f'<VRTRasterBand dataType="UInt16" band="{band}"><SimpleSource>'
+            f"<SourceFilename>{target}</SourceFilename><SourceBand>{band}</SourceBand>"
+            "</SimpleSource></VRTRasterBand>"
+            for band in range(1, 13)
+        )
+        + "</VRTDataset>"
+    )
+    (dataset / "images" / "patch_0.tif").write_text(vrt)
+    with rasterio.open(dataset / "images" / "patch_0.tif") as opened:
+        assert opened.count == 12  # left alone, the library follows it
+    source = S2100K(dataset, patch_size=16)
+    assert np.isnan(source.read(np.array([0]))).all()
+    assert np.isfinite(source.read(np.array([5]))).all()
+    into_shards(dataset)
+    assert np.isnan(S2100K(dataset, patch_size=16).read(np.array([0]))).all()
+
+
+def test_members_of_a_shard_that_point_outside_stay_inside(dataset, tmp_path):
+    into_shards(dataset)
+    shard = dataset / "data" / "shard-00000.tar"
+    content = (dataset / "elsewhere.bin").resolve()
+    content.write_bytes(b"secret")
+    with tarfile.open(shard) as archive:
+        members = {m.name: archive.extractfile(m).read() for m in archive}
+    with tarfile.open(shard, "w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(f"../../{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("patch_0.tif")
+        link.type, link.linkname = tarfile.SYMTYPE, str(content)
+        archive.addfile(link)
+    before = sorted(dataset.parent.rglob("*"))
+    source = S2100K(dataset, patch_size=16)
+    assert np.isfinite(source.read(np.arange(6))).all()
+    assert {file.path.parent for file in source.files.values()} == {dataset / "data"}
+    assert sorted(dataset.parent.rglob("*")) == before
+
+
+def test_a_run_counts_images_that_cannot_be_used_and_goes_on(tmp_path):
+    folder, rng = tmp_path / "s2", np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for i in range(80):
+        values = rng.integers(0, 10_000, (12, 16, 16), dtype=np.uint16)
+        write_patch(folder / "images" / f"patch_{i}.tif", values)
+        rows.append({"lat": i - 40.0, "lon": 4.0 * i - 160.0, "fn": f"patch_{i}.tif"})
+    pd.DataFrame(rows).to_csv(folder / "index.csv", index=False)
+    path = folder / "images" / "patch_3.tif"
+    path.write_bytes(path.read_bytes()[:500])
+    write_patch(folder / "images" / "patch_4.tif", np.zeros((12, 8, 16), np.uint16))
+    with pytest.warns(UserWarning, match=r"^2 of 80 images are damaged, too small, or have pixels"):
+        run = pretrain(
+            PretrainConfig(), data=folder, output=tmp_path / "run", source="s2-100k",
+            patch_size=16, places=0, image_encoder="random-convolutions", copies=2, jitter_m=500.0,
+            validation_places=16, batch_size=20, epochs=2, legendre_polys=4, hidden_dim=16,
+            embed_dim=8, device="cpu",
+        )  # fmt: skip
+    card = json.loads((run / "config.json").read_text())["card"]
+    assert (card["unusable_images"], card["training_places"]) == (2, 62)
+    assert card["data"]["source"] == "s2-100k"
+
+
 def test_larger_images_are_cropped_to_their_center(dataset):
     source = S2100K(dataset, patch_size=10)
     whole = S2100K(dataset, patch_size=16).read(np.array([0]))
@@ -129,6 +202,18 @@ def test_versions_are_the_eight_turns_and_mirrors(dataset):
     assert len({np.sort(version.ravel()).tobytes() for version in versions}) == 1
     with pytest.raises(ValueError, match="eight turned and mirrored"):
         S2100K(dataset, patch_size=16, copies=9)
+
+
+def test_a_file_is_read_once_for_all_its_versions(dataset, monkeypatch):
+    source = S2100K(dataset, patch_size=16, copies=8)
+    opened, decode = [], S2100K._decode
+    monkeypatch.setattr(S2100K, "_decode", lambda *a: opened.append(a[1]) or decode(*a))
+    rows = np.array([0, 2])
+    turned = [source.read(rows, copy) for copy in range(8)]
+    assert len(opened) == 2
+    np.testing.assert_array_equal(turned[1], np.rot90(turned[0], axes=(2, 3)))
+    assert not np.array_equal(source.read(np.array([1, 2])), turned[0])
+    assert len(opened) == 4
 
 
 def test_a_smaller_number_of_places_is_drawn_with_the_seed(dataset):

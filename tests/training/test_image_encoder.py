@@ -73,7 +73,7 @@ def test_bands_go_where_the_backbone_wants_them_and_b10_is_zero():
     features = BackboneFeatures(
         source, Frozen(Spy()), "spy", 13, bands=SSL4EO_BANDS, image_size=16, batch_size=4
     )
-    values = features.compute(0)
+    values = features.compute(0)[0]
     assert seen[0].shape[1:] == (13, 16, 16)
     assert (seen[0][:, 10] == 0).all()
     np.testing.assert_array_equal(seen[0][0, 11], source.images[0, 10, 2:18, 2:18])
@@ -86,9 +86,31 @@ def test_blocks_cover_every_image_and_version_once():
     table = np.zeros((2, 10, 4800), dtype=int)
     for block in range(features.blocks):
         table[features.index(block)] += 1
-        copy, places, _ = features.index(block)
-        assert features.compute(block).shape == table[copy, places].shape
+        assert features.compute(block).shape == table[features.index(block)].shape
     assert (table == 1).all()
+
+
+def test_every_version_is_described_from_its_own_images():
+    source = Images()
+    values = BackboneFeatures(
+        source, Frozen(nn.Flatten()), "flat", 4800, block_size=7, batch_size=3
+    ).compute(1)
+    assert values.shape == (2, 3, 4800)
+    for copy in range(2):
+        wanted = source.read(np.arange(7, 10), copy).reshape(3, 4800)
+        np.testing.assert_array_equal(values[copy], wanted)
+
+
+def test_an_error_while_images_are_read_is_raised():
+    class Broken(Images):
+        def read(self, rows, copy=0):
+            if rows[0] == 4:
+                raise OSError("the disk is gone")
+            return super().read(rows, copy)
+
+    features = BackboneFeatures(Broken(), Frozen(nn.Flatten()), "flat", 4800, batch_size=2)
+    with pytest.raises(OSError, match="the disk is gone"):
+        features.compute(0)
 
 
 def test_batches_do_not_change_the_features():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from satclip_explore.geo import as_lonlat, lonlat_columns
+from training.sources.tiff_location import Location, center, import_rasterio
 
 S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 """Bands of S2-100K, in the order of its files. B10 only sees cirrus and is not part of L2A."""
 
 REFLECTANCE = 10_000.0
 """Digital numbers of Sentinel-2 at reflectance 1."""
-
-
-@dataclass(frozen=True)
-class Location:
-    """Where the bytes of a file are: a file of its own, or a stretch of a tar."""
-
-    path: Path
-    offset: int = 0
-    size: int = -1
-
-    def read(self) -> bytes:
-        """Return the bytes."""
-        with self.path.open("rb") as stream:
-            stream.seek(self.offset)
-            return stream.read(self.size)
 
 
 class GeoTiffs:
@@ -80,6 +65,7 @@ class GeoTiffs:
         self.lonlat = as_lonlat(lonlat)[rows]
         self.on_land = np.ones(len(rows), dtype=np.bool_)
         self.file_names = [names[row] for row in rows]
+        self._last: tuple[bytes, list[NDArray[np.float32] | None]] = (b"", [])
         if not self.bands:
             self.bands = self._band_names()
 
@@ -89,7 +75,7 @@ class GeoTiffs:
             raise FileNotFoundError(f"no *.tif in {self.root}.")
         files, lonlat = {}, []
         for path in paths:
-            place = _center(path)
+            place = center(path)
             if place is None:
                 warnings.warn(f"{path.name} has no readable map position; skipped.", stacklevel=4)
                 continue
@@ -100,16 +86,17 @@ class GeoTiffs:
         return list(files), np.array(lonlat), files
 
     def _band_names(self) -> tuple[str, ...]:
-        rasterio = _rasterio()
-        with rasterio.open(self.files[self.file_names[0]].path) as dataset:
+        with self.files[self.file_names[0]].open() as dataset:
             return tuple(text or f"band-{i + 1}" for i, text in enumerate(dataset.descriptions))
 
     def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
         """Read images, shape (n, C, patch_size, patch_size); NaN where one cannot be used."""
         size = self.patch_size
         images = np.full((len(rows), len(self.bands), size, size), np.nan, dtype=np.float32)
-        for image, row in zip(images, rows, strict=True):
-            values = self._decode(self.files[self.file_names[row]])
+        if self._last[0] != rows.tobytes():
+            decoded = [self._decode(self.files[self.file_names[row]]) for row in rows]
+            self._last = (rows.tobytes(), decoded)
+        for image, values in zip(images, self._last[1], strict=True):
             if values is not None:
                 turned = np.rot90(values, copy % 4, axes=(1, 2))
                 image[:] = turned[:, :, ::-1] if copy >= 4 else turned
@@ -117,19 +104,18 @@ class GeoTiffs:
 
     def _decode(self, location: Location) -> NDArray[np.float32] | None:
         """Read one file; None when it is damaged, too small, or has NaN pixels or other bands."""
-        rasterio = _rasterio()
+        rasterio = import_rasterio()
         try:
-            with rasterio.MemoryFile(location.read()) as memory, memory.open() as dataset:
-                if dataset.count != len(self.bands):
+            with location.open() as dataset:
+                size = self.patch_size
+                top, left = (dataset.height - size) // 2, (dataset.width - size) // 2
+                if dataset.count != len(self.bands) or top < 0 or left < 0:
                     return None
-                top = (dataset.height - self.patch_size) // 2
-                left = (dataset.width - self.patch_size) // 2
-                if top < 0 or left < 0:
-                    return None
-                values = dataset.read().astype(np.float32) / np.float32(self.scale)
+                # Only the center: a file may be larger than memory.
+                window = rasterio.windows.Window(left, top, size, size)
+                values = dataset.read(window=window).astype(np.float32) / np.float32(self.scale)
         except (OSError, ValueError, rasterio.errors.RasterioError):
             return None
-        values = values[:, top : top + self.patch_size, left : left + self.patch_size]
         return values if np.isfinite(values).all() else None
 
     def describe(self) -> dict[str, Any]:
@@ -211,30 +197,3 @@ class S2100K(GeoTiffs):
         if not self.allow_missing or not here.any():
             raise FileNotFoundError(f"{text} Download it again, or pass allow_missing=true.")
         warnings.warn(f"{text} They are skipped.", stacklevel=6)
-
-
-def _rasterio() -> Any:
-    try:
-        import rasterio
-        import rasterio.errors
-    except ImportError as error:
-        raise ImportError("reading GeoTIFFs needs rasterio: pip install rasterio.") from error
-    return rasterio
-
-
-def _center(path: Path) -> tuple[float, float] | None:
-    """Return the (lon, lat) of a file's center from its own map projection; None without one."""
-    rasterio = _rasterio()
-    from rasterio.warp import transform
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
-                if dataset.crs is None:
-                    return None
-                easting, northing = dataset.xy(dataset.height / 2 - 0.5, dataset.width / 2 - 0.5)
-                lon, lat = transform(dataset.crs, "EPSG:4326", [easting], [northing])
-    except (OSError, rasterio.errors.RasterioError):
-        return None
-    return float(lon[0]), float(lat[0])
