@@ -5,6 +5,7 @@ Both are read strictly: every key is expected, every shape is checked, nothing i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from satclip_explore.encoders.base import resolve_device, resolve_dtype
@@ -133,6 +135,8 @@ def save_encoder(
     ------
     ValueError
         If the card is not JSON, the storage is unknown, or a weight does not fit in it.
+    OSError
+        If the disk is full; an encoder that was there stays.
     """
     if storage is not None and storage not in STORAGE:
         raise ValueError(f"storage must be one of {', '.join(STORAGE)}; got {storage!r}.")
@@ -149,12 +153,19 @@ def save_encoder(
         raise ValueError(f"weights must be finite in {storage or 'their own dtype'} to be stored.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{WEIGHTS_FILE}.partial"
-    save_file({key: value.contiguous() for key, value in state.items()}, partial)
-    os.replace(partial, folder / WEIGHTS_FILE)
-    partial = folder / f"{CONFIG_FILE}.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / CONFIG_FILE)
+    partials = [folder / f"{name}.partial" for name in (WEIGHTS_FILE, CONFIG_FILE)]
+    try:
+        save_file({key: value.contiguous() for key, value in state.items()}, partials[0])
+        partials[1].write_text(text, encoding="utf-8")
+    except (SafetensorError, OSError) as error:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+        raise OSError(
+            getattr(error, "errno", None) or errno.EIO,
+            f"cannot write the encoder at {folder} ({error}); free some space and try again",
+        ) from error
+    for partial, name in zip(partials, (WEIGHTS_FILE, CONFIG_FILE), strict=True):
+        os.replace(partial, folder / name)
     return folder
 
 
