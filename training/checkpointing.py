@@ -44,11 +44,13 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
         os.replace(partial, folder / STATE_FILE)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        number = error.errno if isinstance(error, OSError) else None
+        number, why = errno.EIO, "it cannot be written whole, as on a full disk"
+        if isinstance(error, OSError):  # torch has a RuntimeError of many words beside it
+            number, why = error.errno or number, error.strerror or why
         raise OSError(
-            number or errno.EIO,
-            f"cannot write the checkpoint at {folder} ({error}); the one before it is untouched. "
-            "Free some space and run the same call again: it goes on from there",
+            number,
+            f"cannot write the checkpoint at {folder} ({why}); the one before it is untouched. "
+            "Free some space and run the same call again: it goes on from there.",
         ) from error
 
 

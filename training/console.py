@@ -37,9 +37,10 @@ class Console:
     def step(self, progress: Progress) -> None:
         """Say what is being done, now and then; fits `pretrain(on_step=…)`."""
         if progress.stage == "resumed":
-            is_done = progress.epoch == progress.epochs
-            words = "nothing left to do" if is_done else "goes on"
-            self._print(f"{words} after epoch {progress.epoch} of {progress.epochs}")
+            if progress.epoch == progress.epochs:
+                self._print(f"all {progress.epochs} epochs were done before")
+            else:
+                self._print(f"goes on after epoch {progress.epoch} of {progress.epochs}")
             return
         if progress.stage in BEFORE_TRAINING:
             self._print(f"{BEFORE_TRAINING[progress.stage]} …")
@@ -95,6 +96,13 @@ def line(progress: Progress) -> str:
     if math.isfinite(progress.seconds_left) and progress.step < progress.steps:
         words.append(f"{duration(progress.seconds_left)} left")
     return " · ".join(words)
+
+
+def reason(error: Exception) -> str:
+    """Return the sentence of an error, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror
+    return str(error)
 
 
 def duration(seconds: float) -> str:

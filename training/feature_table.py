@@ -52,8 +52,8 @@ def open_table(path: Path, shape: tuple[int, ...]) -> Any:
             size = 2 * int(np.prod(shape)) / 1e6
             raise OSError(
                 error.errno,
-                f"no room for the feature cache ({size:,.0f} MB) at {path.parent}. "
-                "Free some space or pass cache=… on another disk",
+                f"no room for the feature cache ({size:,.1f} MB) at {path.parent}. "
+                "Free some space or pass cache=… on another disk.",
             ) from error
         raise
     os.replace(partial, path)

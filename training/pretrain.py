@@ -16,7 +16,7 @@ import torch
 from training.batches import PlacePairs
 from training.checkpointing import STATE_FILE, read_state
 from training.config import PretrainConfig, load_config
-from training.console import Console
+from training.console import Console, reason
 from training.events import with_events
 from training.extractors import open_extractor
 from training.features import Cancelled, FeatureProgress, Features, cached_features
@@ -212,11 +212,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (ValueError, TypeError, OSError, ImportError) as error:
         console.clear()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {reason(error)}", file=sys.stderr)
         return 1
-    except (Cancelled, KeyboardInterrupt) as reason:
+    except (Cancelled, KeyboardInterrupt) as stopped:
         console.clear()
-        print(f"{reason or 'stopped.'} What was computed is kept.", file=sys.stderr)
+        print(f"{stopped or 'stopped.'} What was computed is kept.", file=sys.stderr)
         return 130
     console.end(folder, chosen.training.epochs)
     return 0

@@ -27,6 +27,7 @@ from satclip_explore.panes.imagery_choice import (
 )
 from satclip_explore.steady_colors import SteadyColors
 from training.config import load_config
+from training.console import reason
 from training.pretrain import Cancelled, Progress, pretrain
 
 CONFIGS = {
@@ -149,7 +150,7 @@ class PretrainPane(Pane):
                 return pretrain(config, data=data, output=output, on_step=on_step, fresh=fresh,
                                 on_epoch=on_epoch, cancel=cancel, **settings)  # fmt: skip
             except (Cancelled, OSError, ImportError) as error:
-                raise ValueError(str(error)) from error
+                raise ValueError(reason(error)) from error
             except ValueError:
                 raise
             except Exception as error:

@@ -191,3 +191,14 @@ def test_the_description_is_readable_beside_the_table(tmp_path):
     cached_features(Counting(), {"images": "x"}, tmp_path)
     stored = json.loads(next(tmp_path.glob("*/description.json")).read_text())
     assert stored["images"] == "x"
+
+
+def test_where_space_cannot_be_reserved_zeros_are_written(tmp_path, monkeypatch):
+    monkeypatch.delattr("os.posix_fallocate")
+    monkeypatch.setattr("training.feature_table.ZEROS", 1000)
+    features = cached_features(Counting(6000), {}, tmp_path)
+    path = next(tmp_path.glob("*/features.npy"))
+    assert features.table.shape == (2, 6000, 4)
+    # Not sparse: a full disk is noticed before anything is computed.
+    assert path.stat().st_blocks * 512 >= path.stat().st_size - 4096
+    assert features.table[1, 8, 0] == 5
