@@ -16,6 +16,10 @@ import holoviews.util
 import ipywidgets
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.document import Document
+from bokeh.models import ImportedStyleSheet, UIElement
+from panel.io.notebook import patch_inline_stylesheets
+from panel.io.resources import set_resource_mode
 from panel.pane.base import ReplacementPane
 
 from satclip_explore.panes import front_end, theme
@@ -178,7 +182,16 @@ class Mirror:
 
 def bokeh_widget(shown: Any) -> ipywidgets.Widget:
     """Return one Bokeh widget for a Panel object that has no counterpart among ipywidgets."""
-    return pn.ipywidget(shown)
+    with set_resource_mode("inline"):
+        model = shown.get_root(doc=Document())
+    for part in model.select({"type": UIElement}):
+        # Panel names its style sheets by addresses on another machine; figures need none of them.
+        if isinstance(shown, pn.pane.HoloViews):
+            named = [one for one in part.stylesheets if isinstance(one, ImportedStyleSheet)]
+            part.stylesheets = [one for one in part.stylesheets if one not in named]
+        else:
+            patch_inline_stylesheets(part)
+    return bokeh_widget_type()(model, combine_events=True)
 
 
 def bokeh_widget_type() -> type:
