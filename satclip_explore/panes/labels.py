@@ -18,7 +18,7 @@ from satclip_explore.geo import as_lonlat
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.globe import GlobePane
 from satclip_explore.panes.label_table import MAX_LABELS, checked_name, read_labels
-from satclip_explore.panes.uploads import drop_field
+from satclip_explore.panes.uploads import drop_field, save_button
 from satclip_explore.table_files import csv_bytes
 from training.labels import predict_labels
 
@@ -223,10 +223,8 @@ class LabelsPane(GlobePane):
                    theme.button("Remove", self.remove_class), margin=0),
             theme.text_input(self.param.new_class, "Add a class", 200),
             theme.text_input(self.param.new_name, "Rename this class", 200),
-            pn.widgets.FileDownload(
-                callback=lambda: io.BytesIO(csv_bytes(self.table())), filename="labels.csv",
-                label="Save labels", width=200, margin=(6, 2),
-            ),
+            save_button(lambda: io.BytesIO(csv_bytes(self.table())), "labels.csv", "Save labels",
+                        width=200, margin=(6, 4)),
             theme.hint("Load labels from CSV: lon, lat, label"), drop, self.status(),
             width=230, margin=(0, 0, 0, 10),
         )  # fmt: skip

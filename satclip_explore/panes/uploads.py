@@ -11,12 +11,25 @@ from satclip_explore.panes import theme
 
 STYLE = f"""
 :host {{ --border-radius: 8px; }}
-.filepond--root {{ font-family: {theme.FONT} !important; margin: 0 !important; }}
-.filepond--panel-root {{ background: {theme.RAISED} !important;
-  border: 1px dashed {theme.FAINT} !important; }}
+.filepond--root {{ font-family: {theme.FONT} !important; margin: 0 !important;
+  border: 1px dashed {theme.FAINT}; border-radius: 8px; overflow: hidden; }}
+.filepond--panel-root {{ background: {theme.RAISED} !important; }}
 .filepond--drop-label, .filepond--drop-label label {{ color: {theme.MUTED} !important;
   font-size: 12.5px !important; white-space: normal; }}
 """
+
+SAVE_STYLE = f"""
+.bk-btn, a.bk-btn {{ background: none !important; color: {theme.MUTED} !important;
+  border: 1px solid {theme.FAINT} !important; border-radius: 8px; font: 12.5px {theme.FONT}; }}
+"""
+
+
+def save_button(make: Callable[[], Any], filename: str, label: str, **options: Any) -> Any:
+    """Make a button that gives a file; `make` returns it as a stream."""
+    return pn.widgets.FileDownload(
+        callback=make, filename=filename, label=label, icon=None, stylesheets=[SAVE_STYLE],
+        **options,
+    )  # fmt: skip
 
 
 def drop_field(use: Callable[[bytes], None], max_size: str, **options: Any) -> Any:
