@@ -14,6 +14,7 @@ from satclip_explore.likeness import N_SAMPLES, compare_encoders
 from satclip_explore.panes import compare_views, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.compare_near import NearView
 from training.probe import Losses, ProbeCancelledError, train_probe
 from training.tasks import list_tasks
 
@@ -75,6 +76,7 @@ class ComparePane(Pane):
         self.param.task.objects = {name.replace("_", " "): name for name in list_tasks().index}
         super().__init__(encoder, **params)
         self._background, self._probes = Background(), Background()
+        self.near = NearView(self._closer, lambda error: self.param.update(message=str(error)))
         self._asked: tuple[str, ...] = ()
 
     def encoders(self) -> Mapping[str, Any]:
@@ -88,14 +90,22 @@ class ComparePane(Pane):
             self._names.append(encoder.name)
             self.param.trigger("chosen")
 
-    def image(self, name: str, **_: Any) -> Any:
-        """Show the globe of one encoder; empty until it has been encoded."""
+    def image(self, name: str, x_range: Any = None, y_range: Any = None, **_: Any) -> Any:
+        """Show the globe of one encoder; empty until it has been encoded.
+
+        Ranges in degrees come with the first globe: where they are narrow, all are encoded afresh.
+        """
+        if x_range is not None and y_range is not None:
+            self.near.look(x_range, y_range, self.encoders())
         encoder = self._encoders.get(name)
         field = None if encoder is None else world.kept(world.world_key(encoder, (0, 1, 2), 1.0))
         if field is None:
             return world.picture(compare_views.BLANK, GLOBE)
-        colors = world.rgba(field.to_numpy(), Grid(GLOBE, field.shape[:2]), self.land_only)
-        return world.picture(colors, GLOBE)
+        grid, colors = self.near.raster(name) or (Grid(GLOBE, field.shape[:2]), field.to_numpy())
+        return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
+
+    def _closer(self) -> None:
+        self._tick += 1
 
     @param.depends("chosen", watch=True)
     def prepare(self) -> None:
@@ -177,6 +187,8 @@ class ComparePane(Pane):
     def view(self) -> Any:
         """Arrange the globes; pan and zoom of one move all."""
         chosen = self.chosen[:MOST]
+        # New figures show the whole globe.
+        self.near.forget()
         if len(chosen) < 2:
             return theme.hint("Choose two to four encoders.")
         # On a served page the first figure comes first.

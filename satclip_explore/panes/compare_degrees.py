@@ -20,7 +20,7 @@ from satclip_explore.panes.base import Pane
 from satclip_explore.projection import pca_raster
 from satclip_explore.truncation import shortest_wave_km, truncate_encoder, truncate_raster
 
-DEGREES = [2, 3, 5, 7, 10, 14, 20, 28, 40, 60, 100]
+DEGREES = [2, 5, 10, 20, 40, 100]
 RESOLUTION = 0.5
 WIDTHS_KM = {
     "Australia": 4000, "the Amazon forest": 2500, "the Sahara, north to south": 1800,
@@ -135,15 +135,16 @@ class DegreesPane(Pane):
             plot = plots.plot_pane(plots.on_globe(raster, self.selection, alpha=0.4, hooks=hooks))
             cells.append(pn.Column(title, plot, margin=0, styles={
                 "flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"}))  # fmt: skip
-        dial = pmui.DiscreteSlider.from_param(
-            self.param.legendre_polys, options=DEGREES, label="L", width=300, size="small",
-            margin=(4, 12), description="", theme_config=theme.MATERIAL,
+        dial = pmui.RadioButtonGroup.from_param(
+            self.param.legendre_polys, options={str(degrees): degrees for degrees in DEGREES},
+            label="", size="small", margin=(4, 2), description="", color="primary",
+            theme_config=theme.MATERIAL,
         )  # fmt: skip
         return theme.card(
             "What can L resolve?", theme.text(self.words, sizing_mode="stretch_width"),
             self.status(), pn.FlexBox(*cells, gap="10px", sizing_mode="stretch_width",
                                       margin=(6, 0, 0, 0)),
-            actions=(dial,),
+            hint="turn L: the number of degrees", actions=(dial,),
         )  # fmt: skip
 
 

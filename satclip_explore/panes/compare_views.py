@@ -31,10 +31,13 @@ class Cancel:
         return self._job.stopped
 
 
-def globe(pane: Any, name: str, ranges: dict[str, Any]) -> pn.pane.HoloViews:
+def globe(pane: Any, name: str, ranges: dict[str, Any], leads: bool) -> pn.pane.HoloViews:
     """Draw the globe of one encoder, with the ranges that all of them share."""
     streams = [hv.streams.Params(pane, ["_tick", "land_only"], rename={"_tick": "tick"})]
-    raster = hv.DynamicMap(lambda **_: pane.image(name), streams=streams)
+    if leads:
+        # The first one's ranges are everybody's, so only it hears of them.
+        streams.append(hv.streams.RangeXY())
+    raster = hv.DynamicMap(lambda **view: pane.image(name, **view), streams=streams)
     link = plots.linked_ranges(ranges)
     return plots.plot_pane(plots.on_globe(raster, pane.selection, hooks=[plots.dark, link]))
 
@@ -44,7 +47,8 @@ def beside(pane: Any, names: Sequence[str]) -> pn.FlexBox:
     ranges: dict[str, Any] = {}
     share = 30 if len(names) == 3 else 46
     cells = [
-        pn.Column(theme.text(key(name, color)), globe(pane, name, ranges), margin=0, styles={
+        pn.Column(theme.text(key(name, color)), globe(pane, name, ranges, name == names[0]),
+                  margin=0, styles={
             "flex": f"1 1 {share}%", "min-width": "min(100%, 320px)", "width": "auto"})
         for name, color in zip(names, theme.SERIES, strict=False)
     ]  # fmt: skip
@@ -54,7 +58,7 @@ def beside(pane: Any, names: Sequence[str]) -> pn.FlexBox:
 def swipe(pane: Any, names: Sequence[str]) -> pn.Column:
     """Lay the second globe over the first, from a line on that a slider moves in the browser."""
     ranges: dict[str, Any] = {}
-    left, right = (globe(pane, name, ranges) for name in names)
+    left, right = (globe(pane, name, ranges, name == names[0]) for name in names)
     over = {"position": "absolute", "top": "0", "left": "0", "width": "100%"}
     right.styles = right.styles | over | {"clip-path": "inset(0 0 0 50%)", "z-index": "1"}
     line = pn.pane.HTML("", margin=0, sizing_mode=None, styles={

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+
 import numpy as np
 import pytest
 
@@ -22,6 +25,8 @@ from satclip_explore.truncation import truncate_encoder
 def _small(monkeypatch):
     monkeypatch.setattr(world, "WORLD_RESOLUTION", 4.0)
     monkeypatch.setattr("satclip_explore.panes.compare_degrees.RESOLUTION", 4.0)
+    few = functools.partial(compare_encoders, n_samples=500)
+    monkeypatch.setattr("satclip_explore.panes.compare.compare_encoders", few)
 
 
 def ready(pane):
@@ -40,7 +45,7 @@ def test_two_encoders_are_shown_and_compared(tiny_encoder):
     assert pane.chosen == ["tiny-l5", "xyz"]
     assert (pane.busy, pane.message) == ("", "")
     assert list(pane.encoders()) == pane.chosen
-    expected = compare_encoders([tiny_encoder, load_encoder("xyz")])
+    expected = compare_encoders([tiny_encoder, load_encoder("xyz")], n_samples=500)
     assert pane.likeness.pairs.equals(expected.pairs)
     markup = pane.statistics()[0][0].object
     assert f"{expected.pairs['cka'].item():.2f}" in markup
@@ -190,8 +195,6 @@ def test_probes_that_cannot_be_trained_give_a_sentence(tiny_encoder, monkeypatch
 
 
 def test_stopped_probes_say_so_and_leave_nothing(tiny_encoder, monkeypatch):
-    import threading
-
     started = threading.Event()
 
     def slow(*_, cancel, **__):
@@ -239,23 +242,23 @@ def test_every_l_of_the_dial_draws_the_earth(tiny_encoder):
 
 
 def test_an_encoder_is_cut_at_l_in_its_own_colors(tiny_encoder):
-    pane = DegreesPane(tiny_encoder, legendre_polys=3)
+    pane = DegreesPane(tiny_encoder, legendre_polys=2)
     assert (pixels(pane.cut()) == 0).all()
     pane._background.wait(60)
-    short = truncate_encoder(tiny_encoder, 3)
+    short = truncate_encoder(tiny_encoder, 2)
     expected = pca_raster(short, 4.0, projection=world.projection_of(tiny_encoder)).to_numpy()
     np.testing.assert_array_equal(pixels(pane.cut()), expected)
-    assert "cut at L = 3" in pane.name_of_cut()
+    assert "cut at L = 2" in pane.name_of_cut()
     pane.legendre_polys = 5
     assert "whole" in pane.name_of_cut()
 
 
 def test_beyond_its_own_l_an_untrained_encoder_stands_in_and_is_named(tiny_encoder):
-    pane = DegreesPane(tiny_encoder, legendre_polys=7)
-    assert "random-l7" in pane.name_of_cut()
+    pane = DegreesPane(tiny_encoder, legendre_polys=10)
+    assert "random-l10" in pane.name_of_cut()
     pane.cut()
     pane._background.wait(60)
-    random = load_encoder("random-l7")
+    random = load_encoder("random-l10")
     expected = pca_raster(random, 4.0, projection=world.projection_of(random)).to_numpy()
     np.testing.assert_array_equal(pixels(pane.cut()), expected)
     assert pane.message == ""
@@ -269,3 +272,28 @@ def test_both_panes_show_themselves_and_follow_one_selection(tiny_encoder):
     assert degrees.__panel__() is not None
     compare._background.wait(60)
     assert ComparePane(tiny_encoder).selection is not selection
+
+
+def test_a_near_view_is_encoded_afresh_for_every_globe(tiny_encoder):
+    pane = ready(ComparePane(tiny_encoder, ["tiny-l5", "xyz"], load_encoder, land_only=False))
+    view = {"x_range": (0.0, 40.0), "y_range": (30.0, 50.0)}
+    assert pane.image("tiny-l5", **view).bounds.lbrt() == GLOBE
+    pane.near.background.wait(60)
+    grid = Grid((-10.0, 25.0, 50.0, 55.0), (320, 640))
+    for name, encoder in pane.encoders().items():
+        projection = world.projection_of(encoder)
+        expected = pca_raster(encoder, grid=grid, projection=projection).to_numpy()
+        shown = pane.image(name, **view) if name == "tiny-l5" else pane.image(name)
+        assert shown.bounds.lbrt() == grid.bounds
+        np.testing.assert_array_equal(pixels(shown), expected)
+    assert pane.image("tiny-l5", (-180.0, 180.0), (-90.0, 90.0)).bounds.lbrt() == GLOBE
+    assert pane.image("xyz").bounds.lbrt() == GLOBE
+
+
+def test_a_near_view_stays_on_the_globe_and_a_line_is_no_view(tiny_encoder):
+    pane = ready(ComparePane(tiny_encoder, ["tiny-l5", "xyz"], load_encoder))
+    pane.image("tiny-l5", (150.0, 200.0), (70.0, 95.0))
+    pane.near.background.wait(60)
+    assert pane.image("xyz").bounds.lbrt() == (137.5, 63.75, 180.0, 90.0)
+    pane.image("tiny-l5", (10.0, 10.0), (20.0, 20.0))
+    assert pane.message == ""
