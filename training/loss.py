@@ -78,13 +78,14 @@ class _ContrastiveLoss(torch.autograd.Function):
         rank, ranks = _rank()
         everybody = _gather(locations, ranks)
         scale = logit_scale.exp()
+        safe = bool(scale <= SAFE_SCALE)  # once: a GPU has to be waited for
         rows, offset = len(images), rank * len(images)
         per_row = images.new_empty(rows)
         per_column = images.new_full((len(everybody),), -torch.inf)
         keys = everybody.to(dtype).T
         for start in range(0, rows, chunk_size):
             logits = _logits(images[start : start + chunk_size], keys, scale)
-            row, column = _log_sum_exps(logits, scale)
+            row, column = _log_sum_exps(logits, scale, safe)
             per_row[start : start + chunk_size] = row
             per_column = torch.logaddexp(per_column, column)
         if ranks > 1:
@@ -96,13 +97,13 @@ class _ContrastiveLoss(torch.autograd.Function):
         if ranks > 1:
             dist.all_reduce(total)
         ctx.save_for_backward(images, everybody, logit_scale, per_row, per_column)
-        ctx.settings = (chunk_size, dtype, rank, ranks)
+        ctx.settings = (chunk_size, dtype, rank, ranks, safe)
         return total / (2.0 * len(everybody))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         images, everybody, logit_scale, per_row, per_column = ctx.saved_tensors
-        chunk_size, dtype, rank, ranks = ctx.settings
+        chunk_size, dtype, rank, ranks, safe = ctx.settings
         scale = logit_scale.exp()
         rows, offset = len(images), rank * len(images)
         for_images = torch.empty_like(images)
@@ -111,7 +112,7 @@ class _ContrastiveLoss(torch.autograd.Function):
         for start in range(0, rows, chunk_size):
             chunk = images[start : start + chunk_size]
             logits = _logits(chunk, low.T, scale)
-            slope = _slope(logits, per_row[start : start + chunk_size], per_column, scale)
+            slope = _slope(logits, per_row[start : start + chunk_size], per_column, scale, safe)
             slope.diagonal(offset + start).sub_(2.0)
             slope = slope.to(dtype)
             for_images[start : start + chunk_size] = (slope @ low).float() * scale
@@ -128,19 +129,25 @@ def _logits(images: torch.Tensor, keys: torch.Tensor, scale: torch.Tensor) -> to
     return (images.to(keys.dtype) @ keys).float().mul_(scale)
 
 
-def _log_sum_exps(logits: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _log_sum_exps(
+    logits: torch.Tensor, scale: torch.Tensor, safe: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Reduce rows and columns; the logits are cosines times the scale."""
-    if scale <= SAFE_SCALE:
+    if safe:
         shares = logits.sub_(scale).exp_()
         return shares.sum(1).log_().add_(scale), shares.sum(0).log_().add_(scale)
     return logits.logsumexp(1), logits.logsumexp(0)
 
 
 def _slope(
-    logits: torch.Tensor, per_row: torch.Tensor, per_column: torch.Tensor, scale: torch.Tensor
+    logits: torch.Tensor,
+    per_row: torch.Tensor,
+    per_column: torch.Tensor,
+    scale: torch.Tensor,
+    safe: bool,
 ) -> torch.Tensor:
     """Add the shares of every pair in its row and in its column."""
-    if scale <= SAFE_SCALE:
+    if safe:
         inverse_row, inverse_column = (scale - per_row).exp(), (scale - per_column).exp()
         return logits.sub_(scale).exp_().mul_(inverse_row[:, None] + inverse_column)
     return (logits - per_row[:, None]).exp_().add_((logits - per_column).exp_())

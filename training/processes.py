@@ -72,18 +72,20 @@ def processes(device: str, batch_size: int) -> Iterator[Processes]:
     Raises
     ------
     ValueError
-        If the device is not available or the batch cannot be divided evenly.
+        If the device is not available, there are fewer GPUs than processes, or the batch cannot be
+        divided evenly.
     """
-    resolved = resolve_device(device)
     launched = dist.is_available() and dist.is_torchelastic_launched()
     if not launched or dist.is_initialized():
-        yield Processes(0, 1, resolved)
+        yield Processes(0, 1, resolve_device(device))
         return
+    # Chosen before anything is allocated: each process would take memory of the first GPU too.
+    resolved = resolve_device(_own_gpu(device))
     if resolved.type == "cuda":
-        # torchrun hands over the number of the process on this machine in no other way.
-        resolved = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(resolved)
-    dist.init_process_group("nccl" if resolved.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+        dist.init_process_group("nccl", timeout=LONGEST_WAIT, device_id=resolved)
+    else:
+        dist.init_process_group("gloo", timeout=LONGEST_WAIT)
     try:
         count = dist.get_world_size()
         if batch_size % count:
@@ -93,3 +95,18 @@ def processes(device: str, batch_size: int) -> Iterator[Processes]:
         yield Processes(dist.get_rank(), count, resolved)
     finally:
         dist.destroy_process_group()
+
+
+def _own_gpu(device: str) -> str:
+    """Name the GPU of this process where GPUs are wanted, else the device as it is."""
+    wanted = device.partition(":")[0] == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if not wanted:
+        return device
+    # torchrun hands over the number of the process on this machine in no other way.
+    number, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if 0 < count <= number:
+        raise ValueError(
+            f"each process needs a GPU of its own; this machine has {count} and process {number} "
+            f"none. Start torchrun with --nproc-per-node={count}."
+        )
+    return f"cuda:{number}"
