@@ -20,6 +20,17 @@ BEFORE_TRAINING = {
 }
 
 
+OPTIONS = {
+    "fresh=True": "--fresh",
+    "download=True": "--download",
+    "data=…": "--data FOLDER",
+    "cache=…": "--cache FOLDER",
+    "another output folder": "another --output FOLDER",
+    "allow_missing=true": "--set allow_missing=true",
+}
+"""Arguments that sentences name, and what is typed for them."""
+
+
 class Console:
     """Says where a run is: progress on one line, every epoch on a line of its own.
 
@@ -103,6 +114,13 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         return error.strerror
     return str(error)
+
+
+def as_typed(sentence: str) -> str:
+    """Name arguments of `pretrain` in a sentence as the command line does."""
+    for argument, option in OPTIONS.items():
+        sentence = sentence.replace(argument, option)
+    return sentence
 
 
 def duration(seconds: float) -> str:

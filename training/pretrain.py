@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from training.batches import PlacePairs
-from training.checkpointing import STATE_FILE, read_state
+from training.checkpointing import STATE_FILE, check_settings, read_state
 from training.config import PretrainConfig, load_config
-from training.console import Console, reason
+from training.console import Console, as_typed, reason
 from training.events import with_events
 from training.extractors import open_extractor
 from training.features import Cancelled, FeatureProgress, Features, cached_features
@@ -167,12 +167,17 @@ def _tell(on_step: Callback | None, stage: str, config: PretrainConfig) -> None:
 
 
 def _with_precision(config: PretrainConfig, folder: Path, device: torch.device) -> PretrainConfig:
-    """Decide "auto", the way a run that is going on decided it."""
-    if config.training.precision != "auto":
-        return config
+    """Decide "auto", the way a run that is going on decided it.
+
+    Other settings than those of the run are refused here, before hours of features.
+    """
     state = read_state(folder)
-    precision = state["config"]["training"]["precision"] if state else native_precision(device)
-    return replace(config, training=replace(config.training, precision=precision))
+    if config.training.precision == "auto":
+        precision = state["config"]["training"]["precision"] if state else native_precision(device)
+        config = replace(config, training=replace(config.training, precision=precision))
+    if state:
+        check_settings(state["config"], config.to_dict(), folder)
+    return config
 
 
 def native_precision(device: torch.device) -> str:
@@ -212,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (ValueError, TypeError, OSError, ImportError) as error:
         console.clear()
-        print(f"error: {reason(error)}", file=sys.stderr)
+        print(f"error: {as_typed(reason(error))}", file=sys.stderr)
         return 1
     except (Cancelled, KeyboardInterrupt) as stopped:
         console.clear()

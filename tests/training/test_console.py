@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from training.console import Console, duration, line, reason
+from training.console import Console, as_typed, duration, line, reason
 from training.progress import Progress
 from training.validation import Retrieval
 
@@ -95,6 +95,15 @@ def test_the_end_says_whether_it_was_stopped(tmp_path, done, lines):
     assert len(said) == lines
     assert "load_encoder" in said[-1]
     assert ("epoch 1 of 3, and the same command goes on" in said[0]) == (done < 3)
+
+
+def test_arguments_are_named_as_they_are_typed():
+    assert as_typed("Pass fresh=True to start over, or another output folder.") == (
+        "Pass --fresh to start over, or another --output FOLDER."
+    )
+    assert as_typed("Pass data=… with its folder, or download=True to fetch it.") == (
+        "Pass --data FOLDER with its folder, or --download to fetch it."
+    )
 
 
 def test_errors_of_the_system_lose_their_number():

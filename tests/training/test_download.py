@@ -10,6 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from satclip_explore.encoders.download import DownloadError
+from training.config import load_config
+from training.features import Cancelled
+from training.imagery import open_source
 from training.sources import download
 
 
@@ -68,6 +71,48 @@ def test_a_file_with_another_checksum_is_refused(server, tmp_path):
     assert (tmp_path / "mine" / "world.200402.jpg").exists()
 
 
+def test_a_download_is_counted_stopped_and_gone_on_with(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "SIZES", tuple(len(f"month {m}") for m in range(1, 13)))
+    folder, cancel, seen = tmp_path / "mine", threading.Event(), []
+    assert download.missing_bytes(folder) == 9 * 7 + 3 * 8
+
+    def on_bytes(done):
+        seen.append(done)
+        if sum(map(bool, seen)) == 3:
+            cancel.set()
+
+    with pytest.raises(Cancelled, match="what arrived is kept"):
+        download.download_blue_marble(folder, on_bytes=on_bytes, cancel=cancel)
+    assert download.missing_bytes(folder) < 9 * 7 + 3 * 8 - 2 * 7
+    (folder / "world.200412.jpg.partial").write_bytes(b"mon")
+    left = download.missing_bytes(folder)
+    (folder / "world.200412.jpg.partial").unlink()
+    assert download.missing_bytes(folder) == left + 3
+    download.download_blue_marble(folder)
+    assert download.missing_bytes(folder) == 0
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence(server, tmp_path, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download, "download_file", full)
+    with pytest.raises(DownloadError, match=r"cannot be written \(No space left on device\)"):
+        download.download_blue_marble(tmp_path / "mine")
+
+
+def test_imagery_that_is_not_named_is_the_downloaded_one(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "DEFAULT_CACHE", tmp_path / "kept")
+    config = load_config("laptop")
+    with pytest.raises(FileNotFoundError, match=r"kept.blue-marble. .*download=True .*31 MB"):
+        open_source(config)
+    source = open_source(config, download=True)
+    assert source.files[12] == tmp_path / "kept" / "blue-marble" / "world.200412.jpg"
+    assert open_source(config).files == source.files
+    with pytest.raises(FileNotFoundError, match="No imagery at"):
+        open_source(config, tmp_path / "elsewhere", download=True)
+
+
 def test_an_unknown_origin_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must be 'copy' or 'nasa'; got 'mirror'"):
         download.download_blue_marble(tmp_path, origin="mirror")
@@ -77,6 +122,8 @@ def test_the_checksums_are_those_of_the_real_images(shared):
     folder = shared / "data/imagery/blue_marble_monthly"
     found = [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())]
     assert tuple(found) == download.SHA256
+    assert tuple(p.stat().st_size for p in sorted(folder.iterdir())) == download.SIZES
+    assert download.missing_bytes(folder) == 0
 
 
 @pytest.mark.network
