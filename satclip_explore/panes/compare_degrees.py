@@ -14,7 +14,7 @@ from PIL import Image
 
 from satclip_explore.atlas import BASEMAP
 from satclip_explore.geo import GLOBE, Grid
-from satclip_explore.panes import plots, theme, world
+from satclip_explore.panes import native, plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.projection import pca_raster
@@ -133,6 +133,7 @@ class DegreesPane(Pane):
             raster = hv.DynamicMap(draw, streams=stream)
             hooks = [plots.dark, plots.linked_ranges(ranges)]
             plot = plots.plot_pane(plots.on_globe(raster, self.selection, alpha=0.4, hooks=hooks))
+            plot.linked_axes = False
             cells.append(pn.Column(title, plot, margin=0, styles={
                 "flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"}))  # fmt: skip
         dial = pmui.RadioButtonGroup.from_param(
@@ -143,7 +144,7 @@ class DegreesPane(Pane):
         return theme.card(
             "What can L resolve?", theme.text(self.words, sizing_mode="stretch_width"),
             self.status(), pn.FlexBox(*cells, gap="10px", sizing_mode="stretch_width",
-                                      margin=(6, 0, 0, 0)),
+                                      margin=(6, 0, 0, 0), tags=[native.LINKED]),
             hint="turn L: the number of degrees", actions=(dial,),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from satclip_explore.likeness import Likeness
-from satclip_explore.panes import plots, theme
+from satclip_explore.panes import native, plots, theme
 from satclip_explore.panes.background import Job
 from training.metrics import HIGHER_IS_BETTER
 
@@ -39,7 +39,10 @@ def globe(pane: Any, name: str, ranges: dict[str, Any], leads: bool) -> pn.pane.
         streams.append(hv.streams.RangeXY())
     raster = hv.DynamicMap(lambda **view: pane.image(name, **view), streams=streams)
     link = plots.linked_ranges(ranges)
-    return plots.plot_pane(plots.on_globe(raster, pane.selection, hooks=[plots.dark, link]))
+    drawn = plots.plot_pane(plots.on_globe(raster, pane.selection, hooks=[plots.dark, link]))
+    # Panel would link the globes of all pages, and work for those that nobody sees.
+    drawn.linked_axes = False
+    return drawn
 
 
 def beside(pane: Any, names: Sequence[str]) -> pn.FlexBox:
@@ -52,7 +55,9 @@ def beside(pane: Any, names: Sequence[str]) -> pn.FlexBox:
             "flex": f"1 1 {share}%", "min-width": "min(100%, 320px)", "width": "auto"})
         for name, color in zip(names, theme.SERIES, strict=False)
     ]  # fmt: skip
-    return pn.FlexBox(*cells, gap="10px", sizing_mode="stretch_width", margin=0)
+    return pn.FlexBox(
+        *cells, gap="10px", sizing_mode="stretch_width", margin=0, tags=[native.LINKED]
+    )
 
 
 def swipe(pane: Any, names: Sequence[str]) -> pn.Column:
@@ -75,7 +80,7 @@ def swipe(pane: Any, names: Sequence[str]) -> pn.Column:
         theme.split(*(theme.text(title) for title in titles)), slider,
         pn.Column(left, right, line, margin=0, sizing_mode="stretch_width",
                   styles={"position": "relative"}),
-        margin=0, sizing_mode="stretch_width", styles={"max-width": "1180px"},
+        margin=0, sizing_mode="stretch_width", styles={"max-width": "1180px"}, tags=[native.LINKED],
     )  # fmt: skip
 
 

@@ -7,8 +7,6 @@ controls write back to it, so a pane is described once, in `__panel__`.
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,19 +21,22 @@ from panel.io.resources import set_resource_mode
 from panel.pane.base import ReplacementPane
 
 from satclip_explore.panes import front_end, theme
+from satclip_explore.panes.native_controls import Controls
 from satclip_explore.panes.native_style import ROOT, STYLE, scoped
 
+LINKED = "linked"
+"""Tag of a layout whose figures share their ranges: it is one Bokeh widget."""
 
-class Mirror:
+
+class Mirror(Controls):
     """Makes Jupyter widgets of Panel objects and keeps the two in step."""
-
-    def __init__(self) -> None:
-        self._writing = False
 
     def widget(self, shown: Any) -> ipywidgets.Widget:
         """Return the widget that shows a Panel object."""
         shown = pn.panel(shown)
-        for kinds, make in self._makers():
+        # Figures that share a range have to be in one document.
+        together = LINKED in (shown.tags or ())
+        for kinds, make in () if together else self._makers():
             if isinstance(shown, kinds):
                 made = make(shown)
                 break
@@ -56,6 +57,7 @@ class Mirror:
             (pmui.FloatSlider, self._slider),
             (pmui.MultiChoice, self._tags),
             (pmui.Button, self._button),
+            (pmui.Checkbox, self._tick),
             (pn.widgets.FileDropper, self._upload),
         )
 
@@ -80,104 +82,6 @@ class Mirror:
         made = ipywidgets.HTML(scoped(shown.object))
         shown.param.watch(lambda event: setattr(made, "value", scoped(event.new)), "object")
         return made
-
-    def _choice(self, shown: Any, kind: Any) -> ipywidgets.Widget:
-        made = kind(options=_options(shown.options), value=shown.value)
-
-        def options(event: Any) -> None:
-            with self._quiet():
-                made.options = _options(event.new)
-                made.value = shown.value
-
-        shown.param.watch(options, "options")
-        return self._linked(made, shown)
-
-    def _line(self, shown: Any) -> ipywidgets.Widget:
-        made = ipywidgets.Text(
-            shown.value or "", placeholder=shown.placeholder or "", continuous_update=False
-        )
-        return self._linked(made, shown)
-
-    def _slider(self, shown: Any) -> ipywidgets.Widget:
-        made = ipywidgets.FloatSlider(
-            shown.value, min=shown.start, max=shown.end, step=shown.step, continuous_update=False
-        )
-        return self._linked(made, shown, throttled=True)
-
-    def _tags(self, shown: Any) -> ipywidgets.Widget:
-        made = ipywidgets.TagsInput(
-            value=list(shown.value), allowed_tags=list(shown.options), allow_duplicates=False
-        )
-
-        def options(event: Any) -> None:
-            made.allowed_tags = list(event.new)
-
-        shown.param.watch(options, "options")
-        return self._linked(made, shown, most=shown.max_items)
-
-    def _button(self, shown: Any) -> ipywidgets.Widget:
-        strong = shown.color == "primary"
-        made = ipywidgets.Button(
-            description=shown.label or shown.name, button_style="primary" if strong else ""
-        )
-
-        def press(_: Any) -> None:
-            shown.clicks += 1
-
-        made.on_click(press)
-        made.layout.width = "auto"
-        return made
-
-    def _upload(self, shown: Any) -> ipywidgets.Widget:
-        made = ipywidgets.FileUpload(multiple=False, description="Choose a file")
-
-        def take(change: Any) -> None:
-            limit = _bytes(shown.max_file_size)
-            files = {file["name"]: bytes(file["content"]) for file in change["new"]}
-            if any(len(content) > limit for content in files.values()):
-                made.description = f"At most {shown.max_file_size}"
-                return
-            made.description = "Choose a file"
-            shown.value = files
-
-        made.observe(take, "value")
-        made.layout.width = "auto"
-        return made
-
-    def _linked(
-        self, made: Any, shown: Any, *, throttled: bool = False, most: int | None = None
-    ) -> ipywidgets.Box:
-        """Tie a control's value to the Panel widget's, both ways, and put its label above it."""
-
-        def to_panel(change: Any) -> None:
-            if self._writing or (most is not None and len(change["new"]) > most):
-                return
-            shown.value = change["new"]
-            if throttled:
-                # What slow work listens to; a page sets it when the slider is let go.
-                shown.value_throttled = change["new"]
-
-        def to_widget(event: Any) -> None:
-            with self._quiet():
-                made.value = "" if event.new is None else event.new
-
-        made.observe(to_panel, "value")
-        shown.param.watch(to_widget, "value")
-        made.layout.width = "100%"
-        label = ipywidgets.Label(shown.label or "")
-        box = ipywidgets.Box(
-            [label, made], layout=ipywidgets.Layout(flex_flow="column", align_items="stretch")
-        )
-        box.add_class(f"{ROOT}-control")
-        return box
-
-    @contextlib.contextmanager
-    def _quiet(self) -> Any:
-        before, self._writing = self._writing, True
-        try:
-            yield
-        finally:
-            self._writing = before
 
 
 def bokeh_widget(shown: Any) -> ipywidgets.Widget:
@@ -241,20 +145,6 @@ def _across(margin: Any) -> int:
     """Return what margins take of the width, in pixels; they are written as in CSS."""
     sides = (margin,) if isinstance(margin, int) else tuple(margin or (0,))
     return int(sides[1] + sides[3]) if len(sides) == 4 else 2 * int(sides[-1])
-
-
-def _options(options: Any) -> list[tuple[str, Any]]:
-    if isinstance(options, dict):
-        return list(options.items())
-    return [(str(option), option) for option in options]
-
-
-def _bytes(words: str | None) -> float:
-    """Read a size such as 50MB."""
-    if not words:
-        return float("inf")
-    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B", words).groups()
-    return int(number) * 1024 ** " KMG".index(unit or " ")
 
 
 def show(shown: Any) -> ipywidgets.Box:

@@ -4,10 +4,11 @@ from datetime import datetime
 
 import ipywidgets
 import panel as pn
+import panel_material_ui as pmui
 import param
 import pytest
 
-from satclip_explore.panes import front_end, native, theme
+from satclip_explore.panes import front_end, native, plots, theme
 from satclip_explore.panes.base import Pane, Selection
 from satclip_explore.panes.embedding import EmbeddingPane
 from satclip_explore.panes.map import MapPane
@@ -77,6 +78,42 @@ def test_controls_write_to_the_pane_and_follow_it(words, shown):
 def test_buttons_call_back(words, shown):
     parts(shown, ipywidgets.Button)[0].click()
     assert words.word == "oneone"
+
+
+def test_a_button_follows_its_label_and_whether_it_can_be_pressed():
+    button = theme.button("Start", lambda _: None, disabled=True)
+    made = native.Mirror().widget(button)
+    assert made.disabled
+    button.param.update(label="Go on", disabled=False)
+    assert (made.description, made.disabled) == ("Go on", False)
+
+
+def test_a_box_is_ticked_from_both_sides(words):
+    box = native.Mirror().widget(pmui.Checkbox.from_param(words.param.more, label="More"))
+    box.value = True
+    assert words.more
+    words.more = False
+    assert not box.value
+
+
+def test_choices_of_several_follow_and_end_at_the_most():
+    choice = pmui.MultiChoice(value=["a"], options=["a", "b", "c"], max_items=2, label="Which")
+    shown = native.Mirror().widget(choice)
+    (made,) = parts(shown, ipywidgets.TagsInput)
+    made.value = ["a", "b"]
+    assert choice.value == ["a", "b"]
+    made.value = ["a", "b", "c"]
+    assert choice.value == ["a", "b"]
+    assert list(made.value) == ["a", "b"]
+
+
+def test_figures_that_share_a_range_are_one_widget(tiny_encoder):
+    panes = [PCAPane(tiny_encoder) for _ in range(2)]
+    ranges = {}
+    hooks = [plots.linked_ranges(ranges)]
+    figures = [plots.plot_pane(pane.view().opts(hooks=hooks)) for pane in panes]
+    shown = native.show(pn.FlexBox(*figures, tags=[native.LINKED]))
+    assert len(parts(shown, native.bokeh_widget_type())) == 1
 
 
 def test_texts_follow_escaped_and_keep_their_style_to_themselves(words, shown):
