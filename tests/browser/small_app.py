@@ -1,10 +1,34 @@
-"""The real page around a small encoder: what the browser tests open."""
+"""The real page around a small encoder, and a small run to train: what the browser tests open."""
+
+import tempfile
+from pathlib import Path
 
 import panel as pn
 
 from satclip_explore.app import Explorer, set_up_server
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
+from satclip_explore.panes.imagery_choice import PICTURE, ImageryChoice
+from satclip_explore.panes.pretrain import PretrainPane
+from training import config
+
+SMALL_RUN = """
+[imagery]
+source = "blue-marble"
+places = 900
+validation_places = 60
+[features]
+scales_km = [200, 1200]
+components = 6
+[location]
+legendre_polys = 5
+hidden_dim = 32
+embed_dim = 16
+[training]
+epochs = 500
+batch_size = 64
+device = "cpu"
+"""
 
 
 def small_encoder() -> SatCLIP:
@@ -15,5 +39,14 @@ def small_encoder() -> SatCLIP:
 if pn.state.served:  # pytest collects doctests here too, and must not build a page
     set_up_server()
     explorer = Explorer(pn.state.as_cached("small", small_encoder))
+    folder = Path(tempfile.mkdtemp(prefix="satclip-train-"))
+    (folder / "laptop.toml").write_text(SMALL_RUN)
+    config.CONFIG_FOLDER = folder
+    explorer.train = PretrainPane(
+        runs=folder / "runs",
+        imagery=ImageryChoice(folder / "store", kind=PICTURE),
+        on_encoder=explorer._add,
+        selection=explorer.selection,
+    )
     explorer.follow_address(pn.state.location)
     explorer.page().servable()

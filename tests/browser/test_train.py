@@ -1,0 +1,43 @@
+"""Training from the page, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.ui
+
+POINTS = """name => Math.max(0, ...Bokeh.documents.flatMap(document =>
+  [...document._all_models.values()].map(model => {
+    const data = model.data
+    const found = data && (data[name] || (data.get && data.get(name)))
+    return found ? found.length : 0
+  })))"""
+
+
+def test_a_run_is_started_watched_stopped_and_its_encoder_chosen(visit):
+    seen = visit()
+    page = seen.page
+
+    def button(name):
+        return page.get_by_role("button", name=name, exact=True)
+
+    button("Train").click()
+    page.get_by_text("39 km per pixel and no seasons").wait_for()
+    assert button("Stop").is_disabled()
+    button("Start").click()
+    page.get_by_text("places per second").wait_for()
+    assert button("Start").is_disabled()
+    page.wait_for_function(f"() => ({POINTS})('loss') > 20")
+    page.wait_for_function(f"() => ({POINTS})('recall') >= 3")
+    figures = [figure.bounding_box() for figure in page.locator(".bk-Figure:visible").all()]
+    # Globe and two charts; a chart once fell to a few pixels when it was first updated.
+    assert len(figures) == 3
+    assert all(figure["height"] > 150 for figure in figures)
+    button("Stop").click()
+    page.get_by_text("and Start goes on from there").wait_for()
+    page.get_by_label("Encoder").click()
+    page.get_by_text("my-laptop-picture", exact=True).last.click()
+    button("Explore").click()
+    page.get_by_text("16 numbers").wait_for()
+    assert seen.errors == []
+    assert seen.outside == []
