@@ -71,7 +71,7 @@ class Explorer(pn.viewable.Viewer):
         self.train = PretrainPane(on_encoder=self._add, **shared)
         self.panes = [
             self.pca, self.map, self.embedding, self.neighbors, self.similarity, self.probe,
-            self.label, self.degrees,
+            self.label, self.compare, self.degrees,
         ]  # fmt: skip
         self.links = self._links()
 

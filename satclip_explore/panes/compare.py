@@ -43,6 +43,7 @@ class ComparePane(Pane):
         Turns a name into an encoder; a ValueError is shown.
     """
 
+    names = param.List([], item_type=str, doc="encoders that can be chosen")
     chosen = param.List([], item_type=str, doc="two to four names")
     layout = param.Selector(default="beside", objects={"Beside": "beside", "Swipe": "swipe"})
     land_only = param.Boolean(True, doc="leave out the sea")
@@ -58,7 +59,7 @@ class ComparePane(Pane):
     problem = param.String("", doc="why the probes could not be trained, as a sentence")
 
     _tick = param.Integer(0, doc="counts globes that became ready")
-    _not_settings = (*Pane._not_settings, "likeness", "result", "probing", "problem")
+    _not_settings = (*Pane._not_settings, "names", "likeness", "result", "probing", "problem")
 
     def __init__(
         self,
@@ -68,16 +69,24 @@ class ComparePane(Pane):
         **params: Any,
     ) -> None:
         listed = names or [encoder.name]
-        self._names = list(dict.fromkeys([*listed, *(COMPUTED if load else ())]))
+        names = list(dict.fromkeys([*listed, *(COMPUTED if load else ())]))
         self._load = load
         self._encoders: dict[str, Any] = {encoder.name: encoder}
-        others = [name for name in self._names if name != encoder.name][:1]
+        others = [name for name in names if name != encoder.name][:1]
         params.setdefault("chosen", [encoder.name, *others])
         self.param.task.objects = {name.replace("_", " "): name for name in list_tasks().index}
-        super().__init__(encoder, **params)
+        super().__init__(encoder, names=names, **params)
         self._background, self._probes = Background(), Background()
         self.near = NearView(self._closer, lambda error: self.param.update(message=str(error)))
         self._asked: tuple[str, ...] = ()
+        self._open = False
+
+    @param.depends("encoder", watch=True)
+    def _lead(self) -> None:
+        """Put the page's encoder first; the last one makes room."""
+        self.offer(self.encoder)
+        others = [name for name in self.chosen if name != self.encoder.name]
+        self.chosen = [self.encoder.name, *others][: max(2, len(self.chosen))]
 
     def encoders(self) -> Mapping[str, Any]:
         """Return the chosen encoders that are loaded, by name."""
@@ -86,9 +95,8 @@ class ComparePane(Pane):
     def offer(self, encoder: Any) -> None:
         """Let an encoder be chosen too, e.g. the one that was just trained."""
         self._encoders[encoder.name] = encoder
-        if encoder.name not in self._names:
-            self._names.append(encoder.name)
-            self.param.trigger("chosen")
+        if encoder.name not in self.names:
+            self.names = [*self.names, encoder.name]
 
     def image(self, name: str, x_range: Any = None, y_range: Any = None, **_: Any) -> Any:
         """Show the globe of one encoder; empty until it has been encoded.
@@ -111,7 +119,7 @@ class ComparePane(Pane):
     def prepare(self) -> None:
         """Encode the globes of the chosen encoders and compare them, beside the page."""
         chosen = tuple(self.chosen[:MOST])
-        if len(chosen) < 2 or chosen == self._asked:
+        if len(chosen) < 2 or chosen == self._asked or not self._open:
             return
         self._asked = chosen
         self._probes.stop()
@@ -191,7 +199,8 @@ class ComparePane(Pane):
         self.near.forget()
         if len(chosen) < 2:
             return theme.hint("Choose two to four encoders.")
-        # On a served page the first figure comes first.
+        # On a served page the first figure comes first, and nothing is computed for a hidden page.
+        self._open = True
         pn.state.onload(self.prepare)
         arrange = compare_views.beside
         if self.layout == "swipe":
@@ -221,8 +230,8 @@ class ComparePane(Pane):
 
     def __panel__(self) -> Any:
         choose = pmui.MultiChoice.from_param(
-            self.param.chosen, options=self._names, label="Two to four encoders", max_items=MOST,
-            margin=(4, 2), description="", theme_config=theme.MATERIAL,
+            self.param.chosen, options=self.param.names, label="Two to four encoders",
+            max_items=MOST, margin=(4, 2), description="", theme_config=theme.MATERIAL,
             sizing_mode="stretch_width", styles={"flex": "1 1 300px", "min-width": "260px"},
         )  # fmt: skip
         arrange = pmui.RadioButtonGroup.from_param(

@@ -161,11 +161,26 @@ def test_up_to_four_globes_stand_beside_one_another(tiny_encoder):
 
 def test_l_of_20_can_be_chosen_and_a_trained_encoder_too(tiny_encoder):
     pane = ComparePane(load_encoder("xyz"), ["xyz", "wrap"], load_encoder)
-    assert {"harmonics-l20", "random-l20"} <= set(pane._names)
+    assert {"harmonics-l20", "random-l20"} <= set(pane.names)
+    choose = pane.__panel__()[0][1][0]
     pane.offer(tiny_encoder)
+    assert "tiny-l5" in choose.options
     pane.chosen = ["xyz", "tiny-l5"]
     ready(pane)
     assert pane.likeness.shapes["encoder"].tolist() == ["xyz", "tiny-l5"]
+
+
+def test_the_pages_encoder_comes_first_and_nothing_is_computed_unseen(tiny_encoder):
+    pane = ComparePane(load_encoder("xyz"), ["xyz", "wrap"], load_encoder)
+    pane.encoder = tiny_encoder
+    assert pane.chosen == ["tiny-l5", "xyz"]
+    pane.encoder = load_encoder("wrap")
+    assert pane.chosen == ["wrap", "tiny-l5"]
+    assert (pane.busy, pane._asked) == ("", ())
+    ready(pane)
+    pane.encoder = tiny_encoder
+    pane._background.wait(60)
+    assert pane.likeness.shapes["encoder"].tolist() == ["tiny-l5", "wrap"]
 
 
 def test_probes_of_a_task_give_a_table_with_every_encoder(tiny_encoder):
