@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -13,7 +14,11 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from benchmarks.bench_notebook import COLORS, notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ("http://localhost:", "ws://localhost:", "data:", "blob:")
@@ -38,11 +43,15 @@ class Lab:
 
     def run_all(self, name):
         page = self.page
-        page.goto(f"{self.address}/lab/tree/{name}.ipynb?reset")
-        page.locator(".jp-Notebook-cell").first.wait_for()
+        self.open(name)
         self.wait_for_kernel(f"{name}.ipynb")
         page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
         page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+
+    def open(self, name):
+        """Open a notebook, or open it anew: its kernel, if there is one, goes on."""
+        self.page.goto(f"{self.address}/lab/tree/{name}.ipynb?reset")
+        self.page.locator(".jp-Notebook-cell").first.wait_for()
 
     def wait_for_kernel(self, path):
         """Cells that are run before the page is connected to a kernel are passed over."""
@@ -67,6 +76,9 @@ def server(tmp_path_factory):
     """JupyterLab on a copy of the notebooks, with settings of its own."""
     folder = tmp_path_factory.mktemp("jupyter")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    (folder / "notebooks" / "dashboard.ipynb").write_text(
+        notebook("import satclip_explore as sx", "sx.explore()")
+    )
     # JupyterLab draws only the cells in view, unless told otherwise.
     tracker = folder / "settings" / "@jupyterlab" / "notebook-extension"
     tracker.mkdir(parents=True)
@@ -77,6 +89,8 @@ def server(tmp_path_factory):
     log = folder / "log.txt"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
                "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+               # Kernels are ended by a plain request.
+               "--ServerApp.disable_check_xsrf=True",
                f"--ServerApp.root_dir={folder / 'notebooks'}", "--LabApp.news_url=None",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
     bin_folder = Path(sys.executable).parent
@@ -171,4 +185,35 @@ def test_the_app_opens_through_the_proxy_of_jupyter(lab):
     box = chart.bounding_box()
     chart.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.75})
     lab.page.locator(".where", has_text="52.50° N").first.wait_for(state="detached")
+    assert lab.outside == []
+
+
+DRAWN = f"() => (() => {{ {COLORS} }})() > 200"
+"""JavaScript: a figure on the screen is in many colors."""
+
+
+def whiteness(picture):
+    """Share of a screenshot that is nearly white: text, but no ground of a figure."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return float((np.asarray(image.convert("L")) > 240).mean())
+
+
+def test_the_dashboard_draws_in_a_cell_and_again_when_the_page_is_loaded_anew(lab):
+    page = lab.page
+    for _ in range(2):
+        lab.run_all("dashboard")
+        page.wait_for_function(DRAWN)
+        page.locator(".where", has_text="52.50° N, 13.40° E").first.wait_for()
+        page.locator(".satclip-card").nth(4).wait_for()
+        assert whiteness(page.locator(".satclip").first.screenshot()) < 0.03
+    page.locator("table.n").first.wait_for()
+    chart = page.locator(".leaflet-container").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    chart.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.8})
+    page.locator(".where", has_text="52.50° N").first.wait_for(state="detached")
+    for tab, words in (("Compare", "Side by side"), ("Probe", "What does it know?"),
+                       ("Label", "Label by clicking"), ("Train", "Train your own")):  # fmt: skip
+        page.locator(".widget-toggle-button", has_text=tab).first.click()
+        page.locator(".title", has_text=words).first.wait_for()
     assert lab.outside == []
