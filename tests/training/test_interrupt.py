@@ -7,8 +7,11 @@ import threading
 import numpy as np
 import pytest
 
+from satclip_explore import load_encoder
 from satclip_explore.geo import equal_area_sample
+from training.config import PretrainConfig
 from training.interrupt import interruptible
+from training.pretrain import Cancelled, pretrain
 from training.probe import train_probe
 from training.tasks import Task
 
@@ -67,3 +70,35 @@ def test_an_interrupted_probe_keeps_what_it_learned():
     )
     assert set(result.metrics.index) == {"nearest", "xyz"}
     assert result.facts["complete"] == "false"
+
+
+@pytest.mark.parametrize("stage", ["features", "training"])
+def test_an_interrupted_run_stops_after_its_step_and_keeps_what_it_has(earth, tmp_path, stage):
+    settings = {
+        "places": 300, "validation_places": 40, "batch_size": 64, "epochs": 3, "legendre_polys": 4,
+        "hidden_dim": 16, "embed_dim": 8, "scales_km": (1000.0,), "components": 4,
+        "precision": "float32", "device": "cpu",
+    }  # fmt: skip
+    seen = []
+
+    def interrupt(progress):
+        seen.append(progress.stage)
+        if seen.count(stage) == 6 and progress.stage == stage:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def run(name, **more):
+        folder = tmp_path / name
+        pretrain(PretrainConfig(), data=earth, output=folder / "run", **settings, **more)
+        return load_encoder(folder / "run").embed([(13.4, 52.5)])
+
+    if stage == "features":
+        with pytest.raises(Cancelled, match="stopped after 5 of 13 blocks"):
+            run("a", on_step=interrupt)
+    else:
+        run("a", on_step=interrupt)
+        # Four steps an epoch: the second was under way, and its sixth step came to its end.
+        assert seen.count("training") == 6
+    again = []
+    np.testing.assert_array_equal(run("a", on_step=again.append), run("b"))
+    first = again[1] if stage == "features" else next(p for p in again if p.stage == "resumed")
+    assert (first.stage, first.step) == (("features", 5) if stage == "features" else ("resumed", 4))
