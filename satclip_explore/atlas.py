@@ -6,7 +6,6 @@ What the files hold, and whose they are, is in `data/SOURCES.md`, shown by `load
 from __future__ import annotations
 
 import gzip
-import html
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from satclip_explore.geo import EARTH_RADIUS_KM, Grid, as_lonlat, unit_vectors, wrap_lon
+from satclip_explore.html_view import facts_table
 
 DATA = Path(__file__).parent / "data"
 
@@ -85,13 +85,10 @@ class Atlas:
 
     def _repr_html_(self) -> str:
         counts = self.places["continent"].value_counts()
-        cells = "".join(
-            f"<tr><th>{html.escape(str(name))}</th><td>{count:,}</td></tr>"
-            for name, count in counts.items()
-        )
-        return (
-            f"<table><caption>{len(self.places):,} land places, uniform by area, and "
-            f"{len(self.stations):,} weather stations</caption>{cells}</table>"
+        return facts_table(
+            f"{len(self.places):,} land places, uniform by area, and "
+            f"{len(self.stations):,} weather stations",
+            {str(name): f"{count:,}" for name, count in counts.items()},
         )
 
 

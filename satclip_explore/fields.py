@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, Readout
 from satclip_explore.geo import GLOBE, Bounds, Grid, as_lonlat
+from satclip_explore.html_view import facts_table
 from satclip_explore.provenance import provenance
 
 Progress = Callable[[int, int], None]
@@ -134,6 +135,20 @@ class EmbeddedGrid:
         )
         unit = torch.from_numpy(collect(blocks, grid)).flatten(0, 1)
         return cls(encoder, grid, unit)
+
+    def _repr_html_(self) -> str:
+        height, width = self.grid.shape
+        west, south, east, north = self.grid.bounds
+        return facts_table(
+            f"{self.encoder.name} on a grid",
+            {
+                "pixels": f"{height:,} × {width:,}, rows from the north",
+                "longitude": f"{west:g}° to {east:g}°",
+                "latitude": f"{south:g}° to {north:g}°",
+                "numbers per pixel": self.unit.shape[1],
+                "memory": f"{self.unit.numel() * self.unit.element_size() / 2**20:.0f} MB",
+            },
+        )
 
     def similarity(self, lonlat: Any) -> xr.DataArray:
         """Map the cosine to one place; see `similarity_raster`."""

@@ -15,6 +15,7 @@ from satclip_explore.atlas import load_atlas
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import one_place, unit_rows
 from satclip_explore.geo import as_lonlat, great_circle_km
+from satclip_explore.html_view import facts_table
 from satclip_explore.provenance import provenance
 from satclip_explore.regions import region as find_region
 
@@ -39,6 +40,16 @@ class NeighborIndex:
     places: pd.DataFrame
     lonlat: NDArray[np.float64]
     unit: torch.Tensor
+
+    def _repr_html_(self) -> str:
+        return facts_table(
+            f"Places to search with {self.encoder.name}",
+            {
+                "places": f"{len(self.places):,}",
+                "numbers per place": self.unit.shape[1],
+                "known of each": ", ".join(map(str, self.places.columns)),
+            },
+        )
 
     @classmethod
     def of(cls, encoder: LocationEncoder, places: pd.DataFrame) -> NeighborIndex:

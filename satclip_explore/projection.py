@@ -16,6 +16,7 @@ from satclip_explore.atlas import load_atlas
 from satclip_explore.encoders.base import LocationEncoder, Readout
 from satclip_explore.fields import Progress, as_field, collect, iter_rows
 from satclip_explore.geo import GLOBE, Bounds, Grid
+from satclip_explore.html_view import facts_table
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,17 @@ class Projection:
     explained: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+
+    def _repr_html_(self) -> str:
+        return facts_table(
+            f"{len(self.explained)} principal components of {len(self.mean)} numbers",
+            {
+                f"PC{row + 1}": f"{share:.1%} of the variance, shown from {low:.3g} to {high:.3g}"
+                for row, (share, low, high) in enumerate(
+                    zip(self.explained, self.low, self.high, strict=True)
+                )
+            },
+        )
 
     def scores(self, embeddings: NDArray[Any]) -> NDArray[np.float64]:
         """Project embeddings, shape (N, D), onto the components: (N, n), float64."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import html
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from satclip_explore.atlas import OFFSHORE_KM, codes_at, country_raster, country_table
 from satclip_explore.geo import Bounds, as_lonlat, check_bounds, wrap_lon
+from satclip_explore.html_view import facts_table
 from satclip_explore.polygons import Polygon, in_polygons, read_polygons
 
 
@@ -82,11 +82,7 @@ class Region:
         }
         if self.codes:
             rows["coast"] = f"places up to {OFFSHORE_KM} km off it are inside"
-        cells = "".join(
-            f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>"
-            for key, value in rows.items()
-        )
-        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
+        return facts_table(self.name, rows)
 
 
 def region(what: Any) -> Region:

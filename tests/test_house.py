@@ -96,6 +96,18 @@ def test_importing_the_package_loads_neither_ui_nor_training():
     assert out.stdout.strip() == "[]"
 
 
+def test_importing_the_package_takes_under_two_seconds():
+    code = "import time; a = time.perf_counter(); import satclip_explore; " \
+        "print(time.perf_counter() - a)"  # fmt: skip
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                             check=True, cwd=ROOT).stdout)
+        for _ in range(3)
+    ]  # fmt: skip
+    # The least of three: the machine may be busy with something else.
+    assert min(times) < 2.0
+
+
 def test_unknown_public_names_fail_as_usual():
     import satclip_explore
 

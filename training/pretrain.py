@@ -25,6 +25,7 @@ from training.locking import only_one
 from training.loop import Loop
 from training.processes import Processes, processes
 from training.progress import Callback, Progress
+from training.run_folder import RunFolder
 
 __all__ = ["Cancelled", "Progress", "pretrain"]
 
@@ -72,8 +73,8 @@ def pretrain(
 
     Returns
     -------
-    pathlib.Path
-        The folder, with encoder.safetensors and config.json; `load_encoder` opens it.
+    RunFolder
+        A path: the folder, with encoder.safetensors and config.json; `load_encoder` opens it.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def pretrain(
         except (Cancelled, KeyboardInterrupt):
             if not (folder / STATE_FILE).is_file():
                 raise
-    return folder
+    return RunFolder(folder)
 
 
 def _features(

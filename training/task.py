@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from satclip_explore.geo import as_lonlat
+from satclip_explore.html_view import facts_table
 
 KINDS = ("classification", "regression")
 
@@ -143,9 +143,4 @@ class Task:
             "source": self.source,
             "licence": self.licence,
         }
-        cells = "".join(
-            f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>"
-            for k, v in rows.items()
-            if v
-        )
-        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
+        return facts_table(self.name, rows)

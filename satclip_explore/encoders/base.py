@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.geo import Grid, as_lonlat
+from satclip_explore.html_view import facts_table
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
@@ -173,11 +173,7 @@ class LocationEncoder(ABC):
             "device": str(self.device),
             "weights": self.weights_hash or "none",
         }
-        cells = "".join(
-            f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>"
-            for k, v in rows.items()
-        )
-        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
+        return facts_table(self.name, rows)
 
 
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
