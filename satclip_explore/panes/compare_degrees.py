@@ -22,6 +22,7 @@ from satclip_explore.truncation import shortest_wave_km, truncate_encoder, trunc
 
 DEGREES = [2, 5, 10, 20, 40, 100]
 RESOLUTION = 0.5
+BLANK = np.zeros((2, 4, 3), dtype=np.uint8)
 WIDTHS_KM = {
     "Australia": 4000, "the Amazon forest": 2500, "the Sahara, north to south": 1800,
     "Borneo": 1000, "Madagascar": 570, "the Caspian Sea": 320, "Sri Lanka": 220,
@@ -42,34 +43,42 @@ class DegreesPane(Pane):
         super().__init__(encoder, **params)
         self._background = Background()
         self._asked = ""
+        self._shown: dict[str, np.ndarray] = {}
+
+    @param.depends("legendre_polys", "encoder", watch=True)
+    def _ask_again(self) -> None:
+        """Let what was asked for and stopped be asked for once more."""
+        self._asked = ""
 
     def picture(self, **_: Any) -> hv.RGB:
-        """Show the picture of the Earth in L degrees."""
-        colors = _in_degrees(self.legendre_polys)
-        return world.picture(world.rgba(colors, _grid(colors), land_only=False), GLOBE)
+        """Show the picture of the Earth in L degrees; what was shown before until it is ready."""
+        return self._paint(f"degrees-picture-{self.legendre_polys}", land_only=False)
 
     def cut(self, **_: Any) -> hv.RGB:
         """Show the encoder cut at L; what was shown before until it is ready."""
-        colors = world.kept(self._key())
-        if colors is None:
-            pn.state.onload(self._encode)
-            colors = self._shown
-        self._shown = colors
-        return world.picture(world.rgba(colors, _grid(colors), self.land_only), GLOBE)
+        return self._paint(self._key(), self.land_only)
 
-    _shown: np.ndarray = np.zeros((2, 4, 3), dtype=np.uint8)
+    def _paint(self, key: str, land_only: bool) -> hv.RGB:
+        colors, kind = world.kept(key), key.rpartition("-")[0]
+        if colors is None:
+            pn.state.onload(self._compute)
+            colors = self._shown.get(kind, BLANK)
+        self._shown[kind] = colors
+        return world.picture(world.rgba(colors, Grid(GLOBE, colors.shape[:2]), land_only), GLOBE)
 
     def _key(self) -> str:
         return f"degrees-{id(self.encoder)}-{self.legendre_polys}"
 
-    def _encode(self) -> None:
+    def _compute(self) -> None:
         key, encoder, degrees = self._key(), self.encoder, self.legendre_polys
         if key == self._asked:
             return
         self._asked = key
-        self.busy = "encoding …"
+        self.busy = "computing …"
 
         def work(job: Job) -> None:
+            pn.state.as_cached(f"degrees-picture-{degrees}", lambda: _in_degrees(degrees))
+            job.deliver(lambda: self.param.update(_tick=self._tick + 1))
             short = truncate_encoder(encoder, degrees)
             # The colors of the whole encoder, so that only what L takes away changes.
             own = encoder if short.name.startswith(encoder.name) else short
@@ -121,9 +130,7 @@ class DegreesPane(Pane):
         ranges: dict[str, Any] = {}
         cells = []
         follow = {"legendre_polys": "degrees", "_tick": "tick"}
-        streams = [
-            hv.streams.Params(self, ["legendre_polys"], rename={"legendre_polys": "degrees"})
-        ]
+        streams = [hv.streams.Params(self, [*follow], rename=follow)]
         both = [hv.streams.Params(self, [*follow, "encoder", "land_only"], rename=follow)]
         for title, draw, stream in (
             (theme.text("<span class='title'>The Earth, as L harmonics write it</span>"),
@@ -155,10 +162,5 @@ def _picture() -> np.ndarray:
         return np.asarray(picture.convert("RGB").resize((720, 360), Image.Resampling.BOX))
 
 
-@cache
 def _in_degrees(degrees: int) -> np.ndarray:
     return truncate_raster(_picture(), degrees).round().clip(0, 255).astype(np.uint8)
-
-
-def _grid(colors: np.ndarray) -> Grid:
-    return Grid(GLOBE, colors.shape[:2])

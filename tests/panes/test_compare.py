@@ -246,11 +246,16 @@ def test_the_dial_says_what_l_can_and_cannot_resolve(tiny_encoder):
     assert "Corsica" in cannot
 
 
-def test_every_l_of_the_dial_draws_the_earth(tiny_encoder):
+def test_every_l_of_the_dial_draws_the_earth(tiny_encoder, monkeypatch):
+    monkeypatch.setattr(
+        "satclip_explore.panes.compare_degrees.truncate_encoder", lambda encoder, _: encoder
+    )
     pane = DegreesPane(tiny_encoder)
     spread = []
     for degrees in DEGREES:
         pane.legendre_polys = degrees
+        pane.picture()
+        pane._background.wait(60)
         spread.append(np.abs(np.diff(pixels(pane.picture()).astype(int), axis=1)).mean())
     # More degrees, more detail.
     assert spread == sorted(spread)
@@ -277,6 +282,23 @@ def test_beyond_its_own_l_an_untrained_encoder_stands_in_and_is_named(tiny_encod
     expected = pca_raster(random, 4.0, projection=world.projection_of(random)).to_numpy()
     np.testing.assert_array_equal(pixels(pane.cut()), expected)
     assert pane.message == ""
+
+
+def test_a_cut_that_was_left_behind_is_computed_when_it_is_asked_for_again(tiny_encoder):
+    pane = DegreesPane(tiny_encoder, legendre_polys=2)
+    pane.cut()
+    pane._background.wait(60)
+    pane.legendre_polys = 5
+    pane.cut()
+    pane._background.stop()
+    pane._background.wait(60)
+    world.pn.state.cache.pop((pane._key(),), None)
+    pane.legendre_polys = 2
+    pane.cut()
+    pane.legendre_polys = 5
+    pane.cut()
+    pane._background.wait(60)
+    assert world.kept(pane._key()) is not None
 
 
 def test_both_panes_show_themselves_and_follow_one_selection(tiny_encoder):
