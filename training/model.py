@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from satclip_explore.encoders.checkpoint import build_encoder
 from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
 from training.config import PretrainConfig
 from training.loss import contrastive_loss
@@ -192,25 +194,20 @@ def location_encoder(model: ContrastiveModel, config: PretrainConfig) -> SatCLIP
     The damping of the harmonics is folded into the first layer.
     """
     location = config.location
-    network = Siren(
-        location.legendre_polys**2,
-        location.hidden_dim,
-        location.embed_dim,
-        location.num_layers,
-        w0_initial=location.w0_initial,
-        w0=location.w0,
-        seed=None,
-    )
-    network.load_state_dict({k: v.detach().cpu() for k, v in model.network.state_dict().items()})
-    factors = degree_factors(location.legendre_polys, location.degree_damping)
-    with torch.no_grad():
-        network.hidden_layers[0].weight.mul_(factors)
-    return SatCLIP(
-        network,
+    settings = SatCLIPConfig(
         location.legendre_polys,
-        harmonics_calculation=location.harmonics_calculation,
-        name=config.name,
+        location.hidden_dim,
+        location.num_layers,
+        location.embed_dim,
+        location.harmonics_calculation,
+        location.w0_initial,
+        location.w0,
+        config.name,
     )
+    state = {key: value.detach().cpu() for key, value in model.network.state_dict().items()}
+    factors = degree_factors(location.legendre_polys, location.degree_damping)
+    state["layers.0.weight"] = state["layers.0.weight"] * factors
+    return build_encoder(settings, state, device="cpu")
 
 
 def image_head(
