@@ -3,6 +3,7 @@
 Run it from the repository:
 
     python -m benchmarks.bench_probe [--threads 2] [--repeats 3] [--precision float32]
+        [--tasks biome] [--seeds-only]
 
 Rounds alternate, so that other work on the machine falls on both sides; medians are printed, of the
 wall clock and of the processor's time.
@@ -11,9 +12,12 @@ wall clock and of the processor's time.
 from __future__ import annotations
 
 import argparse
+import copy
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,9 +28,11 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import EmbeddedGrid
 from satclip_explore.geo import unit_vectors
 from training import contenders
-from training.heads import TrainingData
+from training.heads import TrainingData, standardization
 from training.labels import predict_labels
-from training.mlp import MLPHead, MLPSettings, fit_mlp
+from training.mlp import MLPHead, MLPSettings, default_steps, fit_mlp
+from training.mlp_run import Batches, schedule
+from training.mlp_step import Weights, first_weights
 from training.probe import train_probe
 from training.splits import random_split, shuffled
 from training.tasks import load_task
@@ -59,20 +65,93 @@ def seconds(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - wall, time.process_time() - cpu, result
 
 
+def plain_run(data: TrainingData, seed: int, settings: MLPSettings) -> torch.nn.Sequential:
+    """Train one probe as one would write it down: autograd, AdamW, one seed, float32.
+
+    First weights, batches, schedule and early stopping are those of `fit_mlp`.
+    """
+    fitting, valid = data.part(~data.valid), data.part(data.valid)
+    mean, scale = standardization(fitting.features)
+    x, valid_x = (fitting.features - mean) / scale, (valid.features - mean) / scale
+    sizes = (x.shape[1], settings.hidden_dim, data.n_outputs)
+    generator = torch.Generator().manual_seed(seed)
+    first = Weights(first_weights([generator], sizes), 1, sizes).all
+    net = torch.nn.Sequential(
+        torch.nn.Linear(*sizes[:2]), torch.nn.ReLU(), torch.nn.Linear(*sizes[1:])
+    )
+    with torch.no_grad():
+        for parameter, start in zip(net.parameters(), first, strict=True):
+            parameter.copy_(start[0].T.reshape(parameter.shape))
+    optimizer = torch.optim.AdamW(
+        net.parameters(), betas=(0.9, 0.99), weight_decay=settings.weight_decay
+    )
+    loss_of = torch.nn.CrossEntropyLoss() if data.n_classes else torch.nn.MSELoss()
+    target, valid_target = (
+        one if data.n_classes else one[:, None] for one in (fitting.target, valid.target)
+    )
+    steps = settings.steps or default_steps(data.n_outputs)
+    batches = Batches(len(x), min(settings.batch_size, len(x)), [generator])
+    tenth = max(1, steps // 10)
+    every = max(min(10, tenth), min(tenth, math.ceil(len(x) / batches.size)))
+    best, kept, stale = math.inf, copy.deepcopy(net.state_dict()), 0
+    for step in range(steps + 1):
+        if step % every == 0 or step == steps:
+            with torch.no_grad():
+                loss = float(loss_of(net(valid_x), valid_target))
+            stale = 0 if loss < best else stale + 1
+            if loss < best:
+                best, kept = loss, copy.deepcopy(net.state_dict())
+            if stale >= settings.patience:
+                break
+        if step < steps:
+            rows = batches.next()[0]
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * schedule(step, steps)
+            optimizer.zero_grad()
+            loss_of(net(x[rows]), target[rows]).backward()
+            optimizer.step()
+    net.load_state_dict(kept)
+    return net
+
+
 def together_and_alone(name: str, encoder: str, settings: MLPSettings, repeats: int) -> None:
-    """Time ten seeds at once and one after another, in turn, and compare what they predict."""
+    """Time ten seeds at once; one after another by the same code; and as plain PyTorch.
+
+    The three take turns. The last runs a fifth of the seeds only, and is scaled.
+    """
     data = task_data(name, encoder)
-    at_once: list[tuple[float, float]] = []
-    in_turn: list[tuple[float, float]] = []
+    rounds: dict[str, list[tuple[float, float]]] = {"at once": [], "in turn": [], "plain": []}
+    fit_mlp(data, [0], replace(settings, steps=20))
+    plain_run(data, 0, replace(settings, steps=20))
     for _ in range(repeats):
         *took, together = seconds(lambda: fit_mlp(data, SEEDS, settings))
-        at_once.append((took[0], took[1]))
+        rounds["at once"].append((took[0], took[1]))
         *took, alone = seconds(lambda: [fit_mlp(data, [seed], settings) for seed in SEEDS])
-        in_turn.append((took[0], took[1]))
+        rounds["in turn"].append((took[0], took[1]))
+        *took, _ = seconds(lambda: [plain_run(data, seed, settings) for seed in SEEDS[::5]])
+        rounds["plain"].append((5.0 * took[0], 5.0 * took[1]))
+    print(f"{name} ({data.n_outputs} outputs), {settings.precision}")
+    for way, times in rounds.items():
+        print(
+            f"    {way:8} {_median(times)}  ratio wall {_ratio(times, rounds['at once'], 0):.1f} "
+            f"cpu {_ratio(times, rounds['at once'], 1):.1f}"
+        )
+    print(f"    {_difference(data, together, alone)}", flush=True)
+
+
+def calls(name: str, repeats: int) -> None:
+    """Time one call of `train_probe` for ten seeds against ten calls for one, baselines included.
+
+    Embeddings are kept from call to call, as they are in one process.
+    """
+    at_once, in_turn = [], []
+    run = partial(train_probe, name, region="Africa", model="mlp")
+    run(seeds=1)
+    for _ in range(repeats):
+        at_once.append(seconds(lambda: run(seeds=10).metrics)[:2])
+        in_turn.append(seconds(lambda: [run(seeds=[seed]).metrics for seed in SEEDS])[:2])
     print(
-        f"{name:16} {settings.precision:9} at once {_median(at_once)}  in turn "
-        f"{_median(in_turn)}  ratio wall {_ratio(in_turn, at_once, 0):.1f} cpu "
-        f"{_ratio(in_turn, at_once, 1):.1f}  {_difference(data, together, alone)}",
+        f"train_probe({name!r}): one call {_median(at_once)}, ten calls {_median(in_turn)}, ratio "
+        f"wall {_ratio(in_turn, at_once, 0):.1f} cpu {_ratio(in_turn, at_once, 1):.1f}",
         flush=True,
     )
 
@@ -144,11 +223,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--encoder", default="mini-l40")
+    parser.add_argument(
+        "--tasks", nargs="+", default=["air_temperature", "elevation", "biome", "ecoregion"]
+    )
+    parser.add_argument("--seeds-only", action="store_true", help="leave out the whole runs")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     settings = MLPSettings(precision=chosen.precision)
-    for name in ("air_temperature", "elevation", "biome", "ecoregion"):
+    for name in chosen.tasks:
         together_and_alone(name, chosen.encoder, settings, chosen.repeats)
+    if chosen.seeds_only:
+        return
+    calls("biome", chosen.repeats)
     clicks()
     whole_runs(chosen.repeats)
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import threading
 
@@ -8,6 +9,7 @@ import torch
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.geo import equal_area_sample, unit_vectors
+from training import probe
 from training.mlp import MLPSettings
 from training.predictions import Scale
 from training.probe import Losses, ProbeCancelledError, train_probe
@@ -107,6 +109,45 @@ def test_a_leak_planted_in_the_test_set_is_never_found(model):
         task, split=split, model=model, encoder=Leaky(task, np.ones(1200, bool)), baselines=False
     )
     assert 0.9 < full.metrics.loc["leaky", "r2"] <= 1.0
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_test_rows_that_leak_into_training_and_validation_are_detected(model, monkeypatch):
+    rng = np.random.default_rng(3)
+    lonlat = equal_area_sample(1200, seed=3)
+    task = Task("leak", "regression", lonlat, rng.normal(size=1200))
+    split = random_split(task)
+    honest = probe.training_data
+
+    def leaking(task, rows, features, valid, scale, device):
+        mixed = dataclasses.replace(rows, train=np.concatenate([rows.train, rows.test]))
+        leaked = np.arange(len(rows.test)) % 5 == 0
+        return honest(task, mixed, features, np.concatenate([valid, leaked]), scale, device)
+
+    encoder = Leaky(task, np.isin(np.arange(1200), split.test))
+    settings = {"split": split, "model": model, "encoder": encoder, "baselines": False, "seeds": 2}
+    clean = train_probe(task, **settings)
+    monkeypatch.setattr(probe, "training_data", leaking)
+    tainted = train_probe(task, **settings)
+    # Half of the rows then say the answer: far more than noise allows.
+    assert clean.metrics.loc["leaky", "r2"] < 0.1
+    assert tainted.metrics.loc["leaky", "r2"] > 0.3
+
+
+def test_tuned_settings_are_used_and_written_down(heights):
+    result = train_probe(
+        heights, encoder="xyz", baselines=False, seeds=2, tune=True,
+        settings=MLPSettings(hidden_dim=8, steps=40, learning_rate=1e-5),
+    )  # fmt: skip
+    assert result.facts["tuned"] == "true"
+    chosen = result.model.head.settings
+    assert chosen["learning_rate"] > 1e-5
+    assert str(chosen["learning_rate"]) in result.facts["settings"]
+    plain = train_probe(
+        heights, encoder="xyz", baselines=False, seeds=2,
+        settings=MLPSettings(hidden_dim=8, steps=40, learning_rate=1e-5),
+    )  # fmt: skip
+    assert plain.metrics.loc["xyz", "mse"] > result.metrics.loc["xyz", "mse"]
 
 
 @pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
