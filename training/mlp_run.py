@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch.optim.adamw import adamw
 
 from training.mlp_step import Stepper, Weights, first_weights
 
@@ -72,47 +73,50 @@ class Run:
         sizes = (x.shape[1], settings.hidden_dim, n_classes or 1)
         # In blocks of seeds' own draws: a seed sees the same numbers whatever company it is in.
         flat = first_weights(generators, sizes).to(x.device)
-        self._begin(Weights(flat, len(seeds), sizes))
+        empty = [Weights(torch.zeros_like(flat), len(seeds), sizes) for _ in range(2)]
+        self._begin(Weights(flat, len(seeds), sizes), (empty[0], empty[1]))
         self.batches = Batches(len(x), self.step_of.batch_size, generators)
 
-    def _begin(self, weights: Weights, state: dict[str, torch.Tensor] | None = None) -> None:
-        self.weights = weights
+    def _begin(self, weights: Weights, means: tuple[Weights, Weights], count: float = 0.0) -> None:
+        """Make the buffers for some weights, the running means of their gradients and squares."""
+        self.weights, self.means = weights, means
+        self.count = torch.tensor(count, device=weights.flat.device)
         n_seeds, sizes = weights.n_seeds, weights.sizes
-        master = torch.nn.Parameter(weights.flat)
-        same = self.x.dtype == master.dtype
-        self.low = weights if same else Weights(master.data.to(self.x.dtype), n_seeds, sizes)
-        master.grad = torch.zeros_like(master.data)
-        self.gradient = Weights(
-            master.grad if same else torch.zeros_like(self.low.flat), n_seeds, sizes
-        )
+        same = self.x.dtype == weights.flat.dtype
+        self.low = weights if same else Weights(weights.flat.to(self.x.dtype), n_seeds, sizes)
+        self.gradient = Weights(torch.zeros_like(self.low.flat), n_seeds, sizes)
+        self.slope = self.gradient.flat if same else torch.zeros_like(weights.flat)
         self.step_of = Stepper(
             self.x, self.target, self.n_classes, self.low, self.gradient, self.settings.batch_size
         )
-        self.optimizer = torch.optim.AdamW(
-            [master],
-            lr=torch.tensor(0.0),
-            betas=(0.9, 0.99),
-            # Gradients are summed over the batch: this is 1e-8 for their mean.
-            eps=1e-8 * self.step_of.batch_size,
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
-        if state is not None:
-            self.optimizer.state[master] = state
-        self.master = master
 
     def step(self, step: int, *, with_loss: bool) -> None:
         """Take one step; `with_loss` fills `loss` on the way."""
         steps = self.settings.steps
         assert steps is not None
         self.step_of(self.batches.next().to(self.x.device), with_loss=with_loss)
-        if self.gradient.flat is not self.master.grad:
-            assert self.master.grad is not None
-            self.master.grad.copy_(self.gradient.flat)
-        self.optimizer.param_groups[0]["lr"] = self.settings.learning_rate * schedule(step, steps)
-        self.optimizer.step()
+        if self.slope is not self.gradient.flat:
+            self.slope.copy_(self.gradient.flat)
+        # The function, not the class: making an AdamW imports a compiler, for over a second.
+        adamw(
+            [self.weights.flat],
+            [self.slope],
+            [self.means[0].flat],
+            [self.means[1].flat],
+            [],
+            [self.count],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.99,
+            lr=self.settings.learning_rate * schedule(step, steps),
+            weight_decay=self.settings.weight_decay,
+            # Gradients are summed over the batch: this is 1e-8 for their mean.
+            eps=1e-8 * self.step_of.batch_size,
+            maximize=False,
+        )
         if self.low is not self.weights:
-            self.low.flat.copy_(self.master.data)
+            self.low.flat.copy_(self.weights.flat)
 
     @property
     def loss(self) -> torch.Tensor:
@@ -121,12 +125,8 @@ class Run:
 
     def keep(self, seeds: torch.Tensor) -> None:
         """Go on with some seeds, given as positions: those that have given up cost nothing more."""
-        state = dict(self.optimizer.state[self.master])
-        for name in ("exp_avg", "exp_avg_sq"):
-            if name in state:
-                whole = Weights(state[name], self.weights.n_seeds, self.weights.sizes)
-                state[name] = whole.of(seeds).flat
-        self._begin(self.weights.of(seeds), state)
+        means = (self.means[0].of(seeds), self.means[1].of(seeds))
+        self._begin(self.weights.of(seeds), means, float(self.count))
         self.batches.keep(seeds)
 
 
