@@ -1,6 +1,6 @@
 """Table 1 and Figure 2b: any encoders on any tasks, beside the figures of the paper.
 
-Run it from the repository:
+Run it from the repository::
 
     python -m training.benchmark table1 --encoders mini-l40 weights/*.pth.tar --seeds 3
     python -m training.benchmark figure2b --seeds 3 --out runs/figure2b
