@@ -44,7 +44,8 @@ def line_up(
     quick = [name for name in names if name in ("nearest", "lonlat", "xyz")]
     slow = [name for name in names if name not in quick]
     line: OrderedDict[str, LocationEncoder | None] = OrderedDict()
-    for name in quick:
+    # "nearest" has no curve to show: something that has comes before it.
+    for name in sorted(quick, key=lambda name: name == "nearest"):
         line[name] = None if name == "nearest" else load_encoder(name, device=device)
     for one in (main, *others, *(load_encoder(name, device=device) for name in slow)):
         if one.name in line and one is not main:

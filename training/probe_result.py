@@ -87,7 +87,7 @@ class ProbeResult:
         target = self.task.target[self.split.test]
         rows = {}
         mine = self._contributions(self.fitted[self.name])
-        for name in sorted(self.fitted, key=lambda one: one != self.name):
+        for name in sorted(self.fitted, key=lambda one: (one != self.name, one != "nearest")):
             one = self.fitted[name]
             scores = pd.DataFrame(
                 [
