@@ -232,8 +232,11 @@ class PretrainPane(Pane):
         raster = hv.DynamicMap(
             self.image, streams=[hv.streams.Params(self, ["_globe"], rename={"_globe": "colors"})]
         )
-        globe = plots.plot_pane(plots.on_globe(raster, self.selection))
-        globe.styles = globe.styles | {"flex": "2 1 480px", "min-width": "min(100%, 320px)"}
+        # In a frame of its own: an updated plot is as high as what holds it.
+        globe = pn.Column(
+            plots.plot_pane(plots.on_globe(raster, self.selection)),
+            margin=0, styles={"flex": "2 1 480px", "min-width": "min(100%, 320px)"},
+        )  # fmt: skip
         charts = pn.Column(
             *(pn.pane.HoloViews(hv.DynamicMap(chart), sizing_mode="stretch_width", margin=0)
               for chart in (self.loss, self.recall)),
@@ -242,6 +245,7 @@ class PretrainPane(Pane):
         return theme.card(
             "Train your own", controls, self.imagery, self.status(),
             theme.text(self.how_far, sizing_mode="stretch_width", margin=(2, 0, 6, 0)),
-            pn.FlexBox(globe, charts, gap="10px", sizing_mode="stretch_width", margin=0),
+            pn.FlexBox(globe, charts, gap="10px", align_items="flex-start",
+                       align_content="flex-start", sizing_mode="stretch_width", margin=0),
             hint="one run on this machine; every epoch leaves a checkpoint",
         )  # fmt: skip
