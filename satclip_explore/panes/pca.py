@@ -37,6 +37,7 @@ class PCAPane(Pane):
     def __init__(self, encoder: Any, **params: Any) -> None:
         super().__init__(encoder, **params)
         self._fine: tuple[Any, np.ndarray] | None = None
+        self._rough: tuple[Any, np.ndarray] | None = None
         self._background = Background()
         self._asked: Any = None
 
@@ -70,7 +71,10 @@ class PCAPane(Pane):
             colors = self._fine[1]
         else:
             try:
-                colors = self._coarse(grid)
+                # A plot asks twice while it is made.
+                if self._rough is None or self._rough[0] != key:
+                    self._rough = (key, self._coarse(grid))
+                colors = self._rough[1]
             except ValueError as error:
                 self.message = str(error)
                 colors = np.zeros((*grid.shape, 3), dtype=np.uint8)
