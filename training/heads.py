@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -118,6 +119,20 @@ def standardization(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     # A constant computed in float32 still wobbles in its last digits.
     scale = torch.where(scale > 1e-6 * (1.0 + mean.abs()), scale, 1.0)
     return mean.to(features), scale.to(features)
+
+
+def errors_per_seed(
+    scores: torch.Tensor, target: torch.Tensor, n_classes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean error of scores (S, N, C) and its standard error, shape (S,), float64.
+
+    The error of a place is 0 or 1 for classes, and the squared error of a value.
+    """
+    if n_classes:
+        errors = (scores.argmax(dim=-1) != target).double()
+    else:
+        errors = (scores[..., 0].double() - target).square()
+    return errors.mean(dim=1), errors.std(dim=1, correction=0) / math.sqrt(errors.shape[1])
 
 
 def loss_per_seed(scores: torch.Tensor, target: torch.Tensor, n_classes: int) -> torch.Tensor:

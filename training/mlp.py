@@ -12,7 +12,15 @@ import torch
 
 from satclip_explore.encoders.base import resolve_dtype
 from satclip_explore.projection import fast_precision
-from training.heads import Cancel, Head, Step, TrainingData, loss_per_seed, standardization
+from training.heads import (
+    Cancel,
+    Head,
+    Step,
+    TrainingData,
+    errors_per_seed,
+    loss_per_seed,
+    standardization,
+)
 from training.mlp_run import Run
 from training.mlp_step import forward
 
@@ -34,7 +42,8 @@ class MLPSettings:
     weight_decay : float
         Of AdamW, decoupled.
     patience : int
-        Validations (ten in a run, at least) without a better loss in any seed, before it ends.
+        Validations (ten in a run, at least) of clearly more errors than the fewest, before a seed
+        ends: more by the standard error of these.
     precision : {"auto", "float32", "bfloat16"}
         Arithmetic of the products; weights, sums and losses stay float32. "auto" measures.
     """
@@ -98,7 +107,8 @@ def fit_mlp(
     Parameters
     ----------
     data : TrainingData
-        The rows marked valid stop the training and choose each seed's best weights.
+        The rows marked valid stop the training and choose each seed's weights: the last ones whose
+        error is within a standard error of the least.
     seeds : sequence of int
         One probe each: its first weights and the order of its rows come from its own generator,
         so that a seed gives the same probe alone or among others.
@@ -128,8 +138,9 @@ def fit_mlp(
 
     run = Run(fit_x, fitting.target, data.n_classes, seeds, settings)
     best = run.weights.of(torch.arange(len(seeds)))
-    best_loss = torch.full((len(seeds),), math.inf, device=device)
-    train, valid_loss = torch.full_like(best_loss, math.nan), best_loss.clone()
+    least = torch.full((len(seeds),), math.inf, dtype=torch.float64, device=device)
+    margin = torch.zeros_like(least)
+    train, valid_loss = least.float() * math.nan, least.float()
     going = torch.arange(len(seeds), device=device)
     stale = torch.zeros_like(going)
     tenth = max(1, steps // 10)
@@ -139,10 +150,14 @@ def fit_mlp(
     with suppress(KeyboardInterrupt), torch.no_grad():
         for step in range(steps + 1):
             if step % every == 0 or step == steps:
-                loss = loss_per_seed(forward(run.low, valid_x), valid.target, data.n_classes)
-                better = loss < best_loss[going]
+                scores = forward(run.low, valid_x)
+                loss = loss_per_seed(scores, valid.target, data.n_classes)
+                error, deviation = errors_per_seed(scores, valid.target, data.n_classes)
+                # Later weights, of a lower rate, are taken unless they are clearly worse.
+                better = error <= least[going] + margin[going]
                 best.put(going[better].tolist(), run.weights, better.nonzero()[:, 0].tolist())
-                best_loss[going] = torch.minimum(loss, best_loss[going])
+                margin[going] = torch.where(error < least[going], deviation, margin[going])
+                least[going] = torch.minimum(error, least[going])
                 stale[going] = torch.where(better, 0, stale[going] + 1)
                 # Seeds that have given up keep their last figures.
                 valid_loss[going], train[going] = loss, run.loss
