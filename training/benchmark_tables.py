@@ -32,7 +32,8 @@ NOTES = {
         "ceiling is the share of test places whose class has at least one training place: no probe "
         "can score above it, so for ecoregions the curves mostly show how many of the continent's "
         "classes have been seen. An encoder shows knowledge of its own only where it is above "
-        "`nearest`."
+        "`nearest`; `+ place` is a Gaussian process on the sum of an embedding and a place kernel, "
+        "the others are MLPs on the embedding alone."
     ),
 }
 """What the figures do and do not say."""
@@ -131,6 +132,8 @@ def _curves(axis: Any, part: pd.DataFrame) -> None:
     metric = part["metric"].iloc[0]
     for name, curve in part.groupby("encoder", sort=False):
         style = {"ls": "--", "lw": 1.2, "ms": 3} if name in BASELINES else {"lw": 2.0, "ms": 5}
+        if str(name).endswith("+ place"):
+            style = {"ls": "-.", "lw": 2.0, "ms": 4}
         if name == "nearest":
             style = {"ls": "--", "lw": 2.0, "ms": 5, "color": "k"}
         axis.errorbar(

@@ -133,5 +133,14 @@ def test_the_command_line_refuses_in_one_sentence(tmp_path, capsys):
 def test_the_experiments_list_their_cells():
     assert len(table1(["a", "b"], ["t", "u"], "mlp", 3)) == 4
     cells = figure2b(["a"], ["t"], "mlp", 3, "Asia")
-    assert [cell.shots for cell in cells] == [0.01, 0.05, 0.1, 0.25]
+    assert [cell.shots for cell in cells if cell.model == "mlp"] == [0.01, 0.05, 0.1, 0.25]
+    assert [cell.seeds for cell in cells if cell.model == "kernel"] == [1, 1, 1, 1]
     assert {cell.region for cell in cells} == {"Asia"}
+    assert len(figure2b(["nearest"], ["t"], "mlp", 3, "Asia")) == 4
+    assert len(figure2b(["a"], ["t"], "kernel", 3, "Asia")) == 4
+
+
+def test_the_probe_that_knows_the_place_has_a_row_of_its_own(small, tmp_path):
+    some = [Cell("xyz", "biome", "Africa", 0.1, model, 1) for model in ("linear", "kernel")]
+    scores, _ = run(some, tmp_path, say=lambda line: None)
+    assert list(scores["encoder"]) == ["xyz", "xyz + place"]
