@@ -28,7 +28,7 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import EmbeddedGrid
 from satclip_explore.geo import unit_vectors
 from training import contenders
-from training.heads import TrainingData, standardization
+from training.heads import TrainingData, errors_per_seed, standardization
 from training.labels import predict_labels
 from training.mlp import MLPHead, MLPSettings, default_steps, fit_mlp
 from training.mlp_run import Batches, schedule
@@ -86,21 +86,24 @@ def plain_run(data: TrainingData, seed: int, settings: MLPSettings) -> torch.nn.
         net.parameters(), betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
     loss_of = torch.nn.CrossEntropyLoss() if data.n_classes else torch.nn.MSELoss()
-    target, valid_target = (
-        one if data.n_classes else one[:, None] for one in (fitting.target, valid.target)
-    )
+    target = fitting.target if data.n_classes else fitting.target[:, None]
     steps = settings.steps or default_steps(data.n_outputs)
     batches = Batches(len(x), min(settings.batch_size, len(x)), [generator])
     tenth = max(1, steps // 10)
     every = max(min(10, tenth), min(tenth, math.ceil(len(x) / batches.size)))
-    best, kept, stale = math.inf, copy.deepcopy(net.state_dict()), 0
+    least, margin, stale, kept = math.inf, 0.0, 0, copy.deepcopy(net.state_dict())
     for step in range(steps + 1):
         if step % every == 0 or step == steps:
             with torch.no_grad():
-                loss = float(loss_of(net(valid_x), valid_target))
-            stale = 0 if loss < best else stale + 1
-            if loss < best:
-                best, kept = loss, copy.deepcopy(net.state_dict())
+                scores = net(valid_x)[None]
+            error, deviation = map(float, errors_per_seed(scores, valid.target, data.n_classes))
+            better = error <= least + margin
+            if better:
+                kept, stale = copy.deepcopy(net.state_dict()), 0
+            else:
+                stale += 1
+            margin = deviation if error < least else margin
+            least = min(least, error)
             if stale >= settings.patience:
                 break
         if step < steps:
