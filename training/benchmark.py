@@ -2,7 +2,7 @@
 
 Run it from the repository::
 
-    python -m training.benchmark table1 --encoders mini-l40 weights/*.pth.tar --seeds 3
+    python -m training.benchmark table1 --encoders mini-l40 sphere2vec=FILE --seeds 3
     python -m training.benchmark figure2b --seeds 3 --out runs/figure2b
 
 Every finished cell is a line in `results.jsonl`; a run that is stopped goes on where it was. Cells
@@ -55,7 +55,7 @@ class Cell:
     Parameters
     ----------
     encoder : str
-        Name or path, or "nearest".
+        Name or path, or "nearest"; "shown=path" is shown under the first.
     task : str
         A name in `list_tasks`.
     region : str or None
@@ -106,13 +106,13 @@ def run(
             continue
         if cell.encoder not in loaded and cell.encoder != "nearest":
             try:
-                loaded[cell.encoder] = load_encoder(cell.encoder)
+                loaded[cell.encoder] = load_encoder(cell.encoder.rpartition("=")[2])
             except (FileNotFoundError, ValueError, ImportError) as error:
                 missing[cell.encoder] = without_folders(f"{cell.encoder}: {error}")
                 say(f"cannot run {missing[cell.encoder]}")
                 continue
         one = loaded.get(cell.encoder)
-        name = one.name if one else cell.encoder
+        name = cell.encoder.rpartition("=")[0] or (one.name if one else cell.encoder)
         shots = cell.shots if cell.region else None
         weights = one.weights_hash if one else ""
         if cell.task not in tasks:
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="python -m training.benchmark", description=__doc__)
     parser.add_argument("what", choices=("table1", "figure2b"))
-    parser.add_argument("--encoders", nargs="+", default=None, help="names or files")
+    parser.add_argument("--encoders", nargs="+", default=None, help="names, files, or SHOWN=FILE")
     parser.add_argument("--tasks", nargs="+", default=None, help="names from list_tasks()")
     parser.add_argument("--region", default="Africa", help="held out in figure2b")
     parser.add_argument("--model", default="mlp", choices=("mlp", "linear", "knn", "kernel"))

@@ -118,7 +118,7 @@ def _bars(axis: Any, part: pd.DataFrame) -> None:
     """Draw one task of Table 1: encoders in color, baselines in gray."""
     metric = part["metric"].iloc[0]
     colors = ["0.65" if name in BASELINES else "#3b6ea5" for name in part["encoder"]]
-    names = [safe_text(name) for name in part["encoder"]]
+    names = [_short(name) for name in part["encoder"]]
     axis.barh(names, part["mean"], xerr=part["sd"], color=colors, height=0.7)
     axis.invert_yaxis()
     arrow = "higher is better" if HIGHER_IS_BETTER[metric] else "lower is better"
@@ -137,7 +137,7 @@ def _curves(axis: Any, part: pd.DataFrame) -> None:
         if name == "nearest":
             style = {"ls": "--", "lw": 2.0, "ms": 5, "color": "k"}
         axis.errorbar(
-            curve["shots"], curve["mean"], curve["sd"], marker="o", label=safe_text(name), **style
+            curve["shots"], curve["mean"], curve["sd"], marker="o", label=_short(name), **style
         )
     ceiling = part.groupby("shots")["ceiling"].first()
     if ceiling.min() < 0.999:
@@ -147,3 +147,8 @@ def _curves(axis: Any, part: pd.DataFrame) -> None:
     axis.minorticks_off()
     axis.set_title(f"{part['task'].iloc[0]}, {part['region'].iloc[0]} held out", fontsize=10)
     axis.set(xlabel="part of the held-out places that trains", ylabel=metric)
+
+
+def _short(name: object) -> str:
+    text = str(name)
+    return safe_text(text if len(text) <= 32 else f"{text[:14]}…{text[-17:]}")

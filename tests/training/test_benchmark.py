@@ -140,6 +140,12 @@ def test_the_experiments_list_their_cells():
     assert len(figure2b(["a"], ["t"], "kernel", 3, "Asia")) == 4
 
 
+def test_an_encoder_may_be_shown_under_another_name(small, tmp_path):
+    scores, missing = run(cells("plain=xyz", "gone=no/such.ckpt"), tmp_path, say=lambda line: None)
+    assert list(scores["encoder"]) == ["plain"]
+    assert missing[0].startswith("gone=")
+
+
 def test_the_probe_that_knows_the_place_has_a_row_of_its_own(small, tmp_path):
     some = [Cell("xyz", "biome", "Africa", 0.1, model, 1) for model in ("linear", "kernel")]
     scores, _ = run(some, tmp_path, say=lambda line: None)
