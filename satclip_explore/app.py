@@ -127,10 +127,14 @@ class Explorer(pn.viewable.Viewer):
         self.message = " ".join(url_state.follow(location, self.links))
 
     @param.depends("message")
-    def status(self) -> Any:
-        """Show what went wrong."""
+    def sentence(self) -> str:
+        """Write what went wrong as markup."""
         line = f"<div class='sentence' role='alert'>{html.escape(self.message)}</div>"
-        return theme.text(line if self.message else "", visible=bool(self.message))
+        return line if self.message else ""
+
+    def status(self) -> Any:
+        """Show what went wrong; takes no room where nothing did."""
+        return theme.text(self.sentence, visible=self.param.message.rx.bool())
 
     def header(self) -> list[Any]:
         """Return what belongs beside the title: the pages and the encoder."""
@@ -194,8 +198,8 @@ class Explorer(pn.viewable.Viewer):
 
     def body(self) -> Any:
         """Return the pages with the credits under them."""
-        return pn.Column(theme.header_room(), self.status, self.pages(), credits_line(), margin=8,
-                         sizing_mode="stretch_width", styles=TALL)  # fmt: skip
+        return pn.Column(theme.header_room(), self.status(), self.pages(), credits_line(),
+                         margin=8, sizing_mode="stretch_width", styles=TALL)  # fmt: skip
 
     def page(self) -> pmui.Page:
         """Return the page that is served."""

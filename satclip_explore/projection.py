@@ -174,14 +174,32 @@ def pca_raster(
     """
     projection = projection or fit_pca(encoder, n_components)
     grid = grid or Grid.from_resolution(resolution, bounds)
+    values = pca_colors(encoder, grid, projection, precision=precision, progress=progress)
+    field = as_field(values, grid, encoder, "band")
+    return field.assign_coords(band=[f"pc{i + 1}" for i in range(values.shape[-1])])
+
+
+def pca_colors(
+    encoder: LocationEncoder,
+    grid: Grid,
+    projection: Projection,
+    *,
+    precision: str | None = "auto",
+    progress: Progress | None = None,
+) -> NDArray[np.uint8]:
+    """Encode a grid in principal components, as bare numbers; see `pca_raster`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (H, W, n), uint8
+        Row 0 in the north.
+    """
     if precision == "auto":
         precision = fast_precision(str(encoder.device)) if encoder.dtype == torch.float32 else ""
     blocks = iter_rows(
         encoder, grid, projection.readout(), precision=precision or None, progress=progress
     )
-    values = collect(((rows, color_bytes(block)) for rows, block in blocks), grid)
-    field = as_field(values, grid, encoder, "band")
-    return field.assign_coords(band=[f"pc{i + 1}" for i in range(values.shape[-1])])
+    return collect(((rows, color_bytes(block)) for rows, block in blocks), grid)
 
 
 def color_bytes(values: torch.Tensor) -> torch.Tensor:

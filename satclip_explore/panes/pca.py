@@ -6,7 +6,6 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import panel as pn
 import param
 import xarray as xr
 
@@ -14,7 +13,7 @@ from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
-from satclip_explore.projection import pca_raster
+from satclip_explore.projection import pca_colors
 
 MAX_PIXELS = 700_000
 COARSE_PIXELS = 12_000
@@ -88,8 +87,8 @@ class PCAPane(Pane):
     def fine(self, grid: Grid, progress: Any = None) -> np.ndarray:
         """Encode every pixel of a view: colors, shape (H, W, 3), uint8."""
         projection = world.projection_of(self.encoder, self.components, self.stretch)
-        field = pca_raster(self.encoder, grid=grid, projection=projection, progress=progress)
-        return field.to_numpy()
+        # Bare numbers: the first DataArray of a process imports all of dask, where it is installed.
+        return pca_colors(self.encoder, grid, projection, progress=progress)
 
     def _coarse(self, grid: Grid) -> np.ndarray:
         key = world.world_key(self.encoder, self.components, self.stretch)
@@ -129,19 +128,19 @@ class PCAPane(Pane):
         self.param.update(busy="", message="", _tick=self._tick + 1)
 
     @param.depends("encoder", "components")
-    def legend(self) -> pn.pane.HTML:
-        """Say which component is which color, and how much of the variance it holds."""
+    def legend(self) -> str:
+        """Say, as markup, which component is which color, and how much of the variance it holds."""
         try:
             explained = world.projection_of(self.encoder, self.components).explained
         except ValueError:
-            return theme.text("")
+            return ""
         dots = "".join(
             f"<span style='color:{color}'>●</span> PC{component + 1} {100 * share:.0f} % &nbsp;"
             for component, share, color in zip(
                 self.components, explained, ("#ff6b6b", "#7ee787", "#5cc8ff"), strict=True
             )
         )
-        return theme.text(f"<span class='hint'>{dots}</span>")
+        return f"<span class='hint'>{dots}</span>"
 
     def view(self) -> Any:
         """Return the zoomable raster with coastlines and the selected place."""
@@ -161,9 +160,9 @@ class PCAPane(Pane):
             theme.select(self.param.land_only, "Show", 112, options=_SEA),
         )
         plot = plots.plot_pane(self.view())
-        foot = theme.split(
-            self.legend, theme.hint("drag and scroll to look closer, click to select")
-        )
+        # As text: for a method Panel asks every kind of pane it has, and imports matplotlib.
+        legend = theme.text(self.legend)
+        foot = theme.split(legend, theme.hint("drag and scroll to look closer, click to select"))
         return theme.card("The world in three colors", plot, foot, self.status(), actions=controls)
 
 

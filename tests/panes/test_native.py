@@ -1,6 +1,9 @@
 """Panes as Jupyter widgets: every part has its counterpart, and the two stay in step."""
 
+import subprocess
+import sys
 from datetime import datetime
+from pathlib import Path
 
 import ipywidgets
 import panel as pn
@@ -14,6 +17,8 @@ from satclip_explore.panes.embedding import EmbeddingPane
 from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.similarity import SimilarityPane
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def parts(widget, kind):
@@ -245,7 +250,6 @@ def test_scripts_are_sent_once_to_each_page(sent):
 
 
 def test_in_colab_every_cell_gets_the_scripts(sent, monkeypatch):
-    import sys
     import types
 
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
@@ -257,3 +261,19 @@ def test_outside_a_kernel_nothing_is_sent(monkeypatch):
     monkeypatch.setattr(front_end, "_send", lambda: pytest.fail("sent"))
     assert front_end.shell() is None
     front_end.load()
+
+
+@pytest.mark.slow
+def test_the_first_picture_does_without_what_is_slow_to_import():
+    code = (
+        "import sys, os, satclip_explore as sx, holoviews.util; "
+        "from satclip_explore.panes import native; from satclip_explore.panes.pca import PCAPane; "
+        "holoviews.util.extension('bokeh'); "
+        "native.show(PCAPane(sx.load_encoder('mini-l10')).__panel__()); "
+        "slow = ('datashader', 'numba', 'scipy.sparse', 'dask.array', 'matplotlib.figure'); "
+        "print([name for name in slow if name in sys.modules], flush=True); os._exit(0)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert out.stdout.strip() == "[]"
