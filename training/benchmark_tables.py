@@ -108,7 +108,15 @@ def figure_png(scores: pd.DataFrame, what: str) -> bytes:
         if what == "table1" and axis is not axes[0]:
             axis.set_yticklabels([])
     if what != "table1":
-        axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        found = {
+            label: handle
+            for axis in axes
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        axes[-1].legend(
+            list(found.values()), list(found), fontsize=8, loc="center left",
+            bbox_to_anchor=(1.0, 0.5), frameon=False,
+        )  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
