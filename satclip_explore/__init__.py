@@ -17,6 +17,7 @@ _HOME = {
     "similarity_raster": "satclip_explore.fields",
     "pca_raster": "satclip_explore.projection",
     "nearest_neighbors": "satclip_explore.neighbors",
+    "compare_encoders": "satclip_explore.likeness",
     "train_probe": "training.probe",
     "list_tasks": "training.tasks",
     "load_task": "training.tasks",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.file_map import file_map, in_readme
+
 ROOT = Path(__file__).resolve().parents[1]
 UI = {
     *("panel", "param", "holoviews", "datashader", "bokeh", "ipyleaflet", "ipywidgets"),
@@ -114,3 +116,10 @@ def test_unknown_public_names_fail_as_usual():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = satclip_explore.nonsense
     assert "train_probe" in dir(satclip_explore)
+
+
+def test_the_file_map_of_the_readme_is_true():
+    if not (ROOT / ".git").exists():
+        pytest.skip("a copy without git does not say which files belong to it")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert in_readme(readme) == file_map(), "run python -m scripts.file_map"
