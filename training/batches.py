@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.spherical_harmonics import harmonics_by_feature
+from satclip_explore.geo import unit_vectors
 from training.config import PretrainConfig
 from training.features import Features
 from training.imagery import displace
@@ -92,8 +93,6 @@ class PlacePairs:
         step = max(1, len(self.training) // FIT_PLACES)
         rows = self.training[::step]
         model.whitening.fit(np.asarray(self._table[0][rows]))
-        if self.config.training.position_weight:
-            model.position.fit(self.harmonics(self.lonlat[rows[:: max(1, len(rows) // CHUNK)]]))
 
     def load(self, model: ContrastiveModel) -> None:
         """Whiten all images once, and compute the harmonics where they fit in memory."""
@@ -151,18 +150,19 @@ class PlacePairs:
 
     def batch(
         self, rows: NDArray[np.int64], versions: NDArray[np.int64], rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return harmonics (B, L²) and whitened images (B, K) of some pairs."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return harmonics (B, L²), whitened images (B, K) and unit vectors (B, 3) of pairs."""
         assert self._whitened is not None
         places = torch.from_numpy(rows).to(self.device)
         index = torch.from_numpy(versions * len(self.lonlat) + rows).to(self.device)
+        lonlat = self.lonlat[rows]
         if self._harmonics is not None:
             harmonics = self._harmonics[places]
         else:
-            lonlat = self.lonlat[rows]
             lonlat = displace(lonlat, self.jitter_m, rng) if self.jitter_m else lonlat
             harmonics = self.harmonics(lonlat)
-        return harmonics, self._whitened[index].float()
+        vectors = torch.from_numpy(unit_vectors(lonlat)).to(self.device, torch.float32)
+        return harmonics, self._whitened[index].float(), vectors
 
     def unseen(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float32 harmonics and whitened images of some validation places, undisturbed."""

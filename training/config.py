@@ -92,13 +92,17 @@ class TrainingConfig:
     """Width of the hidden layer of the "mlp" head."""
     contrastive_weight: float = 1.0
     regression_weight: float = 0.0
-    """Weight of a second loss: the image features, predicted linearly from the embedding."""
-    regression_power: float = 0.75
+    """Weight of a second loss: the image features, read off the embedding; see `target_space`."""
+    regression_power: float = 0.5
     """As `component_power`, for the features that are predicted."""
     position_weight: float = 0.0
-    """Weight of a third loss: the lowest harmonics, predicted linearly from the embedding."""
-    position_polys: int = 6
-    """Degrees of these harmonics; each weighs 1 / (1 + l)."""
+    """Weight of a third loss: random features of the position, read off the embedding."""
+    position_scales_km: tuple[float, ...] = (400.0, 900.0, 3000.0)
+    """Lengths of the Gaussian kernels that these features stand for, in km."""
+    position_features: tuple[int, ...] = (72, 72, 16)
+    """How many features each kernel has; all have the same variance."""
+    image_share: float = 0.4
+    """Share of the image features in the variance of an embedding; the position has the rest."""
     initial_scale: float = 14.3
     """Inverse temperature at the start (CLIP's 1/0.07); its log is learned."""
     maximum_scale: float = 100.0

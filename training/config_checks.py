@@ -22,10 +22,10 @@ LOWEST: dict[str, float] = {
     **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
     **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
     **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
-    **dict.fromkeys(("antarctica", "elsewhere"), 0),
+    **dict.fromkeys(("antarctica", "elsewhere", "image_share"), 0),
     **dict.fromkeys(("copies", "legendre_polys", "hidden_dim", "embed_dim", "num_layers"), 1),
     **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size"), 1),
-    **dict.fromkeys(("batch_size", "validation_places", "position_polys"), 2),
+    **dict.fromkeys(("batch_size", "validation_places"), 2),
     **dict.fromkeys(("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial"), 1e-12),
 }
 
@@ -44,6 +44,7 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
         ("warmup", config.training.warmup),
         ("antarctica", config.imagery.antarctica),
         ("elsewhere", config.imagery.elsewhere),
+        ("image_share", config.training.image_share),
     ):
         if value >= 1.0:
             raise ValueError(f"{name} is a share, below 1; got {value}.")
@@ -62,12 +63,17 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
             f"got {config.training.maximum_scale}."
         )
     if config.training.contrastive_weight + config.training.regression_weight <= 0:
-        raise ValueError("contrastive_weight and regression_weight are both 0: nothing to learn.")
-    degrees = config.location.legendre_polys
-    if config.training.position_weight and config.training.position_polys > degrees:
         raise ValueError(
-            f"position_polys must not exceed legendre_polys ({degrees}); got "
-            f"{config.training.position_polys}."
+            "contrastive_weight and regression_weight are both 0: nothing to learn from images."
+        )
+    lengths = config.training.position_scales_km
+    if not lengths or not all(length > 0 for length in lengths):
+        raise ValueError(f"position_scales_km must be positive; got {lengths}.")
+    counts = config.training.position_features
+    if len(counts) != len(lengths) or not all(count >= 1 for count in counts):
+        raise ValueError(
+            f"position_features must be {len(lengths)} whole numbers, one for each of "
+            f"position_scales_km; got {counts}."
         )
 
 
@@ -79,7 +85,7 @@ def converted(name: str, value: Any, default: Any) -> Any:
             value = tomllib.loads(f"value = {value.strip()}")["value"]
         if kind is tuple:
             items = value if isinstance(value, (list, tuple)) else [value]
-            return tuple(float(item) for item in items)
+            return tuple(converted(name, item, default[0] if default else 0.0) for item in items)
         if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
         if kind is int and isinstance(value, float) and value.is_integer():

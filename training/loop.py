@@ -121,14 +121,16 @@ class Loop:
                 on_step(self._progress(step, loss))
         return float(np.mean(losses))
 
-    def _step(self, step: int, harmonics: torch.Tensor, whitened: torch.Tensor) -> float:
+    def _step(
+        self, step: int, harmonics: torch.Tensor, whitened: torch.Tensor, vectors: torch.Tensor
+    ) -> float:
         training = self.config.training
         rate = rate_at(step, self.steps, training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["relative_rate"]
         with torch.autocast(harmonics.device.type, torch.bfloat16, enabled=self.low_precision):
             on_land = self.pairs.batch_on_land // self.processes.count
-            losses = self.parallel(harmonics, whitened, on_land)
+            losses = self.parallel(harmonics, whitened, vectors, on_land)
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         if training.gradient_clip:

@@ -14,6 +14,7 @@ from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
 from training.config import PretrainConfig
 from training.loss import contrastive_loss
+from training.target_space import TargetSpace
 from training.whitening import Whitening
 
 
@@ -65,12 +66,16 @@ class ContrastiveModel(nn.Module):
             self.whitening.dim, training.head, training.head_dim, location.embed_dim, generator
         )
         self.logit_scale = nn.Parameter(torch.tensor(math.log(training.initial_scale)))
-        self.decoder = seeded_linear(location.embed_dim, self.whitening.dim, generator)
-        self.position = PositionLoss(location.embed_dim, training.position_polys, generator)
+        self.targets = TargetSpace(
+            location.embed_dim,
+            self.whitening.dim if training.regression_weight else 0,
+            training.position_features if training.position_weight else (),
+            training.position_scales_km,
+            training.image_share,
+            generator,
+        )
         self.logit_scale.requires_grad_(training.contrastive_weight > 0)
         self.head.requires_grad_(training.contrastive_weight > 0)
-        self.decoder.requires_grad_(training.regression_weight > 0)
-        self.position.requires_grad_(training.position_weight > 0)
 
     def image_features(self, whitened: torch.Tensor) -> torch.Tensor:
         """Normalized features of images from whitened components, (n, embed_dim), float32."""
@@ -93,14 +98,17 @@ class ContrastiveModel(nn.Module):
         if self.settings.contrastive_weight:
             return self.image_features(whitened), nn.functional.normalize(embeddings, dim=1)
         relevance = self.regression_relevance()
-        predicted = self.decoder(embeddings) * relevance
         return (
             nn.functional.normalize(whitened * relevance, dim=1),
-            nn.functional.normalize(predicted, dim=1),
+            nn.functional.normalize(self.targets.image_of(embeddings), dim=1),
         )
 
     def forward(
-        self, harmonics: torch.Tensor, whitened: torch.Tensor, on_land: int | None = None
+        self,
+        harmonics: torch.Tensor,
+        whitened: torch.Tensor,
+        vectors: torch.Tensor,
+        on_land: int | None = None,
     ) -> Losses:
         """Compute the losses of a batch of pairs.
 
@@ -110,6 +118,8 @@ class ContrastiveModel(nn.Module):
             Of the locations, damped.
         whitened : torch.Tensor, shape (B, K)
             Components of the images.
+        vectors : torch.Tensor, shape (B, 3)
+            The locations as unit vectors.
         on_land : int, optional
             The first so many pairs enter the contrastive loss; default all.
         """
@@ -124,11 +134,14 @@ class ContrastiveModel(nn.Module):
                 chunk_size=settings.loss_chunk,
                 matmul_dtype=self.matmul_dtype,
             )
-        if settings.regression_weight:
-            error = self.decoder(embeddings).float() - whitened
-            regression = (error * self.regression_relevance()).square().mean()
-        if settings.position_weight:
-            position = self.position(embeddings, harmonics)
+        # bfloat16 cannot tell the phases of places apart.
+        with torch.autocast(embeddings.device.type, enabled=False):
+            if settings.regression_weight:
+                error = self.targets.image_of(embeddings) - whitened * self.regression_relevance()
+                regression = error.square().mean()
+            if settings.position_weight:
+                error = self.targets.position_of(embeddings) - self.targets.position(vectors)
+                position = error.square().sum(dim=1).mean()
         total = (
             settings.contrastive_weight * contrastive
             + settings.regression_weight * regression
@@ -140,46 +153,6 @@ class ContrastiveModel(nn.Module):
     def clamp_scale(self) -> None:
         """Keep the learned inverse temperature between 1 and its maximum."""
         self.logit_scale.clamp_(0.0, math.log(self.settings.maximum_scale))
-
-
-class PositionLoss(nn.Module):
-    """How badly the lowest harmonics of a place follow, linearly, from its embedding.
-
-    Parameters
-    ----------
-    embed_dim : int
-        Length of an embedding.
-    polys : int
-        Degrees 1 … polys-1 are predicted, standardized over the training places; degree l weighs
-        1 / (1 + l).
-    generator : torch.Generator
-        Of the initial weights.
-    """
-
-    mean: torch.Tensor
-    spread: torch.Tensor
-    relevance: torch.Tensor
-
-    def __init__(self, embed_dim: int, polys: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.decoder = seeded_linear(embed_dim, polys**2, generator)
-        relevance = degree_factors(polys, 1.0)
-        relevance[0] = 0.0
-        self.register_buffer("mean", torch.zeros(polys**2))
-        self.register_buffer("spread", torch.ones(polys**2))
-        self.register_buffer("relevance", relevance / relevance.norm())
-
-    def fit(self, harmonics: torch.Tensor) -> None:
-        """Take mean and spread from the harmonics of training places, shape (n, ≥ polys²)."""
-        lowest = harmonics[:, : len(self.mean)].double()
-        self.mean.copy_(lowest.mean(dim=0))
-        self.spread.copy_(lowest.std(dim=0).clamp_min(1e-6))
-
-    def forward(self, embeddings: torch.Tensor, harmonics: torch.Tensor) -> torch.Tensor:
-        """Return the weighted squared error; about 1 when nothing is known."""
-        wanted = (harmonics[:, : len(self.mean)].float() - self.mean) / self.spread
-        error = (self.decoder(embeddings).float() - wanted) * self.relevance
-        return error.square().sum(dim=1).mean()
 
 
 def degree_factors(legendre_polys: int, damping: float) -> torch.Tensor:

@@ -10,18 +10,20 @@ from satclip_explore.encoders.spherical_harmonics import real_spherical_harmonic
 from training.config import PretrainConfig
 from training.model import (
     ContrastiveModel,
-    PositionLoss,
     degree_factors,
     image_head,
     location_encoder,
 )
+from training.target_space import TargetSpace
 from training.validation import retrieval
 from training.whitening import Whitening
 
 
 def tiny_config(**settings):
     small = {"legendre_polys": 4, "hidden_dim": 16, "embed_dim": 8, "components": 3}
-    return PretrainConfig().replace(**{**small, "position_polys": 3, **settings})
+    return PretrainConfig().replace(
+        **{**small, "position_features": (2, 2), "position_scales_km": (500.0, 1500.0), **settings}
+    )
 
 
 def test_whitened_components_are_uncorrelated_with_unit_variance():
@@ -68,29 +70,54 @@ def test_every_group_weighs_the_same_and_the_mean_square_is_one(power):
         assert float(square.std()) == pytest.approx(0.0, abs=1e-5)
 
 
-def test_position_loss_is_one_for_nothing_and_zero_for_everything():
-    rng = np.random.default_rng(0)
-    lonlat = torch.from_numpy(
-        np.stack([rng.uniform(-180, 180, 3000), np.degrees(np.arcsin(rng.uniform(-1, 1, 3000)))], 1)
-    )
-    harmonics = real_spherical_harmonics(lonlat, 5).float()
-    loss = PositionLoss(9, 3, torch.Generator().manual_seed(0))
-    loss.fit(harmonics)
-    with torch.no_grad():
-        loss.decoder.weight.zero_()
-        loss.decoder.bias.zero_()
-        assert float(loss(torch.zeros(3000, 9), harmonics)) == pytest.approx(1.0, abs=0.01)
-        loss.decoder.weight.copy_(torch.diag(1.0 / loss.spread))
-        loss.decoder.bias.copy_(-loss.mean / loss.spread)
-        assert float(loss(harmonics[:, :9], harmonics)) == pytest.approx(0.0, abs=1e-6)
+def space(image_dim=92, features=(80, 80), embed_dim=256, share=0.25, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return TargetSpace(embed_dim, image_dim, features, (500.0, 1500.0), share, generator)
+
+
+def unit(n, seed=0):
+    drawn = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(drawn, dim=1)
+
+
+def test_position_features_give_the_mean_of_gaussian_kernels():
+    targets, places = space(features=(300, 100), embed_dim=400, image_dim=0), unit(40)
+    features = targets.position(places)
+    distances = torch.cdist(places, places) * 6371.0
+    near, far = (torch.exp(-((distances / scale) ** 2) / 2) for scale in (500.0, 1500.0))
+    # Means over 400 random sines have a standard deviation of 0.05 here.
+    torch.testing.assert_close(features @ features.T, 0.75 * near + 0.25 * far, rtol=0, atol=0.25)
+
+
+def test_what_is_put_into_an_embedding_is_read_off_it_at_its_share():
+    targets, places = space(), unit(4000)
+    position = targets.position(places)
+    image = torch.randn(4000, 92, generator=torch.Generator().manual_seed(1))
+    inverse = torch.linalg.pinv(torch.cat([targets.to_position, targets.to_image], dim=1))
+    embeddings = torch.cat([position, image], dim=1) @ inverse
+    torch.testing.assert_close(targets.position_of(embeddings), position, rtol=0, atol=1e-4)
+    torch.testing.assert_close(targets.image_of(embeddings), image, rtol=0, atol=1e-4)
+    total = float(embeddings.var(dim=0).sum())
+    # Of 256; the sample of places moves it by one in a hundred.
+    assert total == pytest.approx(256.0, rel=0.03)
+    only = torch.cat([torch.zeros_like(position), image], dim=1) @ inverse
+    assert float(only.var(dim=0).sum()) / total == pytest.approx(0.25, abs=0.01)
+
+
+def test_an_embedding_too_short_for_its_targets_is_refused():
+    with pytest.raises(ValueError, match="cannot hold 160 position features and 92 image"):
+        space(embed_dim=200)
 
 
 def test_parts_of_the_loss_that_are_off_train_nothing():
     torch.manual_seed(0)
-    batch = (torch.randn(12, 16), torch.randn(12, 3))
+    batch = (torch.randn(12, 16), torch.randn(12, 3), unit(12))
     for settings, still in (
-        ({"contrastive_weight": 0, "regression_weight": 1}, ("head.", "logit_scale", "position.")),
-        ({"contrastive_weight": 1}, ("decoder.", "position.")),
+        ({"contrastive_weight": 0, "regression_weight": 1}, ("head.", "logit_scale")),
+        (
+            {"contrastive_weight": 0, "regression_weight": 1, "position_weight": 1},
+            ("head.", "logit_scale"),
+        ),
         ({"contrastive_weight": 1, "position_weight": 1, "regression_weight": 1}, ()),
     ):
         model = ContrastiveModel(tiny_config(**settings), (5,))
@@ -103,9 +130,9 @@ def test_parts_of_the_loss_that_are_off_train_nothing():
 def test_places_at_sea_do_not_enter_the_contrastive_loss():
     torch.manual_seed(0)
     model = ContrastiveModel(tiny_config(regression_weight=1.0), (5,))
-    harmonics, whitened = torch.randn(12, 16), torch.randn(12, 3)
-    part = model(harmonics[:8], whitened[:8])
-    whole = model(harmonics, whitened, 8)
+    harmonics, whitened, vectors = torch.randn(12, 16), torch.randn(12, 3), unit(12)
+    part = model(harmonics[:8], whitened[:8], vectors[:8])
+    whole = model(harmonics, whitened, vectors, 8)
     torch.testing.assert_close(whole.contrastive, part.contrastive)
     assert whole.regression != part.regression
 

@@ -33,7 +33,7 @@ SMALL = {
     "legendre_polys": 5,
     "hidden_dim": 32,
     "embed_dim": 16,
-    "position_polys": 3,
+    "position_features": (2, 1, 1),
     "scales_km": (100.0, 1000.0),
     "components": 6,
     "precision": "float32",
@@ -101,9 +101,9 @@ def test_a_run_ends_in_a_folder_that_load_encoder_opens(run):
         {"contrastive_weight": 0.0, "regression_weight": 1.0, "copies": 2, "jitter_m": 9000.0},
         {"gradient_clip": 0.5, "degree_damping": 0.5, "first_layer_rate": 0.1},
         {"precision": "bfloat16"},
-        {"legendre_polys": 3, "position_polys": 6},
+        {"contrastive_weight": 0.0, "regression_weight": 1.0, "position_weight": 1.0},
     ],
-    ids=["all-losses", "regression", "clipped", "bfloat16", "fewer-degrees-than-position"],
+    ids=["all-losses", "regression", "clipped", "bfloat16", "image-and-position"],
 )
 def test_recipes_learn(run, changes):
     losses = []
@@ -227,7 +227,8 @@ def test_missing_imagery_says_what_to_do(tmp_path):
         ({"batch_size": 290}, ValueError, "usable images are too few"),
         ({"epoch": 2}, TypeError, "Did you mean 'epochs'"),
         ({"image_encoder": "resnet34"}, ValueError, "image_encoder must be one of .*resnet18"),
-        ({"position_polys": 6, "position_weight": 1}, ValueError, "must not exceed"),
+        ({"position_scales_km": (500.0, -1.0)}, ValueError, "must be positive"),
+        ({"position_features": (9, 9)}, ValueError, "3 whole numbers, one for each"),
         ({"learning_rate": 1e30}, ValueError, "the loss is .*lower learning_rate"),
     ],
 )
