@@ -24,7 +24,7 @@ SMALL = {
     "legendre_polys": 5,
     "hidden_dim": 32,
     "embed_dim": 16,
-    "position_polys": 3,
+    "position_features": (2, 1, 1),
     "scales_km": (100.0, 1000.0),
     "components": 6,
     "w0_initial": 12.0,
