@@ -212,6 +212,7 @@ class Explorer(pn.viewable.Viewer):
             theme_config=theme.MATERIAL,
             busy_indicator="linear",
             raw_css=[theme.PAGE],
+            stylesheets=[theme.NARROW],
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:

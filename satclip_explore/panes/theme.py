@@ -206,3 +206,6 @@ PAGE = f"""
 .leaflet-popup-content-wrapper, .leaflet-popup-tip {{ background: {RAISED}; color: {INK}; }}
 """
 """Style sheet of the page itself, for what lives outside Panel's own shadow roots."""
+
+NARROW = "@media (max-width: 700px) { h3.title { display: none; } }"
+"""Style sheet of the page's frame: on a phone the pages' names need the title's room."""
