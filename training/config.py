@@ -99,7 +99,7 @@ class TrainingConfig:
     """Weight of a third loss: random features of the position, read off the embedding."""
     position_scales_km: tuple[float, ...] = (400.0, 900.0, 3000.0)
     """Lengths of the Gaussian kernels that these features stand for, in km."""
-    position_features: tuple[int, ...] = (72, 72, 16)
+    position_features: tuple[int, ...] = (60, 60, 40)
     """How many features each kernel has; all have the same variance."""
     image_share: float = 0.4
     """Share of the image features in the variance of an embedding; the position has the rest."""
