@@ -26,7 +26,7 @@ class SimilarityPane(GlobePane):
     the lower end of the color scale, in the browser.
     """
 
-    threshold = param.Number(0.15, bounds=(-1.0, 0.99), step=0.01, doc="cosine shown as nothing")
+    threshold = param.Number(0.05, bounds=(-1.0, 0.99), step=0.01, doc="cosine shown as nothing")
     land_only = param.Boolean(True, doc="leave out the sea, which training hardly sampled")
 
     def __init__(self, encoder: Any, **params: Any) -> None:
