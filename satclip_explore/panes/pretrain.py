@@ -125,6 +125,10 @@ class PretrainPane(Pane):
             colors = SteadyColors(RASTER_DEGREES)
             last = 0.0
 
+            def show(progress: Progress) -> None:
+                shown = points[:: max(1, len(points) // 500)]
+                job.deliver(lambda: self._show(progress, shown))
+
             def on_step(progress: Progress) -> None:
                 nonlocal last
                 if job.stopped:
@@ -138,12 +142,13 @@ class PretrainPane(Pane):
                     points.append((progress.step, progress.loss))
                 if progress.stage != "training" or time.monotonic() - last >= BATCH_SECONDS:
                     last = time.monotonic()
-                    shown = points[:: max(1, len(points) // 500)]
-                    job.deliver(lambda: self._show(progress, shown))
+                    show(progress)
 
             def on_epoch(progress: Progress) -> None:
                 globe = colors.paint(progress.encoder)
                 job.deliver(lambda: self._show_epoch([progress], globe))
+                # A run may be over before its steps are due.
+                show(progress)
 
             try:
                 data = self.imagery.open()

@@ -72,8 +72,7 @@ def test_a_run_is_shown_while_it_goes_and_its_encoder_offered(pane):
     finish(pane)
     assert pane.message == ""
     assert words[0] == "starting …"
-    # A run of a second may end before its steps are due to be shown.
-    for stage in ("opening the imagery …", "whitening the features …"):
+    for stage in ("opening the imagery …", "whitening the features …", "training"):
         assert stage in words
     steps = pane.progress.steps
     assert pane.loss().range("step")[1] <= steps
