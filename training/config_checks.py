@@ -22,11 +22,14 @@ LOWEST: dict[str, float] = {
     **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
     **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
     **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
-    **dict.fromkeys(("antarctica", "elsewhere", "image_share"), 0),
+    **dict.fromkeys(("antarctica", "elsewhere"), 0),
     **dict.fromkeys(("copies", "legendre_polys", "hidden_dim", "embed_dim", "num_layers"), 1),
     **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size"), 1),
     **dict.fromkeys(("batch_size", "validation_places"), 2),
-    **dict.fromkeys(("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial"), 1e-12),
+    **dict.fromkeys(
+        ("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial", "image_share"),
+        1e-12,
+    ),
 }
 
 

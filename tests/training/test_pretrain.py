@@ -228,6 +228,8 @@ def test_missing_imagery_says_what_to_do(tmp_path):
         ({"epoch": 2}, TypeError, "Did you mean 'epochs'"),
         ({"image_encoder": "resnet34"}, ValueError, "image_encoder must be one of .*resnet18"),
         ({"position_scales_km": (500.0, -1.0)}, ValueError, "must be positive"),
+        ({"image_share": 0}, ValueError, "image_share must be at least"),
+        ({"image_share": 1.0}, ValueError, "image_share is a share, below 1"),
         ({"position_features": (9, 9)}, ValueError, "3 whole numbers, one for each"),
         ({"learning_rate": 1e30}, ValueError, "the loss is .*lower learning_rate"),
     ],
