@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.baselines import load_baseline
+from satclip_explore.encoders.checkpoint import build_encoder
 from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from satclip_explore.encoders.spherical_harmonics import legendre_rows
-from satclip_explore.encoders.torch_files import weights_hash
 from satclip_explore.geo import EARTH_RADIUS_KM, GLOBE, Grid
 
 MAX_DEGREES = 200
@@ -110,30 +110,21 @@ def truncate_encoder(encoder: LocationEncoder, legendre_polys: int) -> LocationE
     if legendre_polys == encoder.legendre_polys:
         return encoder
     whole = encoder.network
-    hidden = whole.hidden_layers[0].out_features
-    cut = Siren(
-        legendre_polys**2,
-        hidden,
-        encoder.embed_dim,
+    settings = SatCLIPConfig(
+        legendre_polys,
+        whole.hidden_layers[0].out_features,
         len(whole.layers),
-        w0_initial=whole.frequencies[0],
-        w0=whole.w0,
-        seed=None,
-    ).to(encoder.device, encoder.dtype)
+        encoder.embed_dim,
+        encoder.harmonics_calculation,
+        whole.frequencies[0],
+        whole.w0,
+        f"{encoder.name} cut at L = {legendre_polys}",
+    )
     state = dict(whole.state_dict())
     # Columns run over degrees: the first L² belong to those below L.
     state["layers.0.weight"] = state["layers.0.weight"][:, : legendre_polys**2].contiguous()
-    cut.load_state_dict(state)
-    short = SatCLIP(
-        cut,
-        legendre_polys,
-        harmonics_calculation=encoder.harmonics_calculation,
-        name=f"{encoder.name} cut at L = {legendre_polys}",
-        dtype=encoder.dtype,
-        device=encoder.device,
-    )
-    short.weights_hash = weights_hash(cut.state_dict())
-    return short
+    dtype = str(encoder.dtype).removeprefix("torch.")
+    return build_encoder(settings, state, dtype=dtype, device=str(encoder.device))
 
 
 def _check(legendre_polys: Any) -> None:
