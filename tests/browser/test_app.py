@@ -176,11 +176,9 @@ def test_the_threshold_moves_in_the_browser_alone(visit):
     low = """() => Bokeh.documents[0].all_models ? [...Bokeh.documents[0].all_models]
       .filter(m => m.type === 'LinearColorMapper').map(m => m.low) : null"""
     before = seen.page.evaluate(low)
-    box = slider.locator("xpath=../..").bounding_box()
+    box = steady_box(seen, slider.locator("xpath=../.."))
     seen.page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.5)
-    seen.page.wait_for_timeout(300)
-    after = seen.page.evaluate(low)
-    assert max(after) > max(before)
+    seen.page.wait_for_function(f"before => Math.max(...({low})()) > before", arg=max(before))
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(visit):
