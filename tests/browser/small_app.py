@@ -25,7 +25,7 @@ legendre_polys = 5
 hidden_dim = 32
 embed_dim = 16
 [training]
-epochs = 500
+epochs = 20000
 batch_size = 64
 device = "cpu"
 """

@@ -118,7 +118,11 @@ def server(tmp_path_factory):
         yield address
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for kernels that are busy
+            process.kill()
+            process.wait(30)
 
 
 @pytest.fixture
