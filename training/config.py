@@ -97,11 +97,13 @@ class TrainingConfig:
     """As `component_power`, for the features that are predicted."""
     position_weight: float = 0.0
     """Weight of a third loss: random features of the position, read off the embedding."""
-    position_scales_km: tuple[float, ...] = (400.0, 900.0, 3000.0)
-    """Lengths of the Gaussian kernels that these features stand for, in km."""
-    position_features: tuple[int, ...] = (60, 60, 40)
+    position_scales_km: tuple[float, ...] = (600.0, 1300.0, 4500.0)
+    """Lengths of the Gaussian kernels that these features stand for, eastward, in km."""
+    position_anisotropy: float = 2.0
+    """How many times shorter they are northward: imagery changes twice as fast that way."""
+    position_features: tuple[int, ...] = (40, 60, 60)
     """How many features each kernel has; all have the same variance."""
-    image_share: float = 0.4
+    image_share: float = 0.5
     """Share of the image features in the variance of an embedding; the position has the rest."""
     initial_scale: float = 14.3
     """Inverse temperature at the start (CLIP's 1/0.07); its log is learned."""

@@ -24,7 +24,7 @@ LOWEST: dict[str, float] = {
     **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
     **dict.fromkeys(("antarctica", "elsewhere"), 0),
     **dict.fromkeys(("copies", "legendre_polys", "hidden_dim", "embed_dim", "num_layers"), 1),
-    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size"), 1),
+    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "position_anisotropy"), 1),
     **dict.fromkeys(("batch_size", "validation_places"), 2),
     **dict.fromkeys(
         ("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial", "image_share"),

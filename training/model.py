@@ -71,6 +71,7 @@ class ContrastiveModel(nn.Module):
             self.whitening.dim if training.regression_weight else 0,
             training.position_features if training.position_weight else (),
             training.position_scales_km,
+            training.position_anisotropy,
             training.image_share,
             generator,
         )

@@ -27,7 +27,9 @@ class TargetSpace(nn.Module):
         Random features of the position, by kernel; all have the same variance. Empty leaves the
         position out.
     scales_km : tuple of float
-        Lengths of the Gaussian kernels, over straight lines through the Earth.
+        Lengths of the Gaussian kernels eastward, over straight lines through the Earth.
+    anisotropy : float
+        How many times shorter the kernels are northward than eastward; at least 1.
     image_share : float
         Share of the images in the variance of an embedding, between 0 and 1.
     generator : torch.Generator
@@ -54,6 +56,7 @@ class TargetSpace(nn.Module):
         image_dim: int,
         position_features: tuple[int, ...],
         scales_km: tuple[float, ...],
+        anisotropy: float,
         image_share: float,
         generator: torch.Generator,
     ) -> None:
@@ -66,7 +69,9 @@ class TargetSpace(nn.Module):
                 f"an embedding of {embed_dim} numbers cannot hold {n_features} position features "
                 f"and {image_dim} image components; lower position_features or components."
             )
-        frequencies = torch.randn(3, n_features, generator=generator)
+        # Latitude is a fourth coordinate: a step north moves by 1 on the sphere and by this in it.
+        self.stretch = math.sqrt(anisotropy**2 - 1.0)
+        frequencies = torch.randn(4, n_features, generator=generator)
         phases = 2.0 * math.pi * torch.rand(n_features, generator=generator)
         self.register_buffer("frequencies", frequencies * EARTH_RADIUS_KM / scale)
         self.register_buffer("phases", phases)
@@ -83,7 +88,9 @@ class TargetSpace(nn.Module):
 
     def position(self, vectors: torch.Tensor) -> torch.Tensor:
         """Compute the position features of places, given as unit vectors (B, 3): (B, P)."""
-        return torch.sin(vectors @ self.frequencies + self.phases) * self.amplitude
+        latitude = torch.atan2(vectors[:, 2], vectors[:, :2].norm(dim=1))
+        places = torch.cat([vectors, self.stretch * latitude[:, None]], dim=1)
+        return torch.sin(places @ self.frequencies + self.phases) * self.amplitude
 
     def position_of(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Read the position features off embeddings (B, D): (B, P)."""
