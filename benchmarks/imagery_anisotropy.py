@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def variograms(
     found = [
         [
             squared[(along > low) & (along <= high) & (across < low / 2.0)].mean()
-            for low, high in zip(EDGES_KM, EDGES_KM[1:], strict=False)
+            for low, high in pairwise(EDGES_KM)
         ]
         for along, across in ((east, north), (north, east))
     ]
