@@ -23,6 +23,7 @@ def card_text(config: PretrainConfig, card: Mapping[str, Any]) -> str:
     recalls = " / ".join(f"{found[f'recall_at_{n}']:.3f}" for n in (1, 5, 10))
     medians = f"{found['image_median_rank']:g}, {found['location_median_rank']:g}"
     name = config.name
+    probes = ", ".join(f"{task} {score:.3f}" for task, score in found.get("probes", {}).items())
     facts = {
         "imagery": f"{data['source']}; {data.get('licence', 'see its source')}",
         "labels": "none of any task",
@@ -34,6 +35,7 @@ def card_text(config: PretrainConfig, card: Mapping[str, Any]) -> str:
         "training time": f"{card['training_minutes']} minutes",
         "recall@1 / @5 / @10 of unseen pairs": f"{recalls} of {found['candidates']:,}",
         "median rank by image, by location": medians,
+        "nearest neighbors in the embedding, accuracy or R²": probes or "not scored",
         "code": f"{card['revision']}, torch {card['torch']}",
         "made by": f"`python -m training.pretrain {name} --data FOLDER`, then "
         f"`python -m training.export runs/{name} {name}`",

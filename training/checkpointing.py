@@ -16,7 +16,15 @@ from satclip_explore.encoders.torch_files import read_torch_file
 STATE_FILE = "training.pt"
 FORMAT_VERSION = 1
 
-FREE_SETTINGS = {"root", "device", "tensorboard", "allow_missing", "loss_chunk", "description"}
+FREE_SETTINGS = {
+    "root",
+    "device",
+    "tensorboard",
+    "allow_missing",
+    "loss_chunk",
+    "description",
+    "probes",
+}
 """Settings that may differ when a run goes on: they do not decide its result."""
 
 

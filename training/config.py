@@ -117,6 +117,8 @@ class TrainingConfig:
     device: str = "auto"
     seed: int = 0
     tensorboard: bool = False
+    probes: tuple[str, ...] = ("biome", "elevation")
+    """Tasks that the encoder of every epoch is scored on; see `epoch_probes`. Nothing is chosen."""
 
 
 @dataclass(frozen=True)

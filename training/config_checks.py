@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from training.tasks import ATLAS_TASKS
+
 if TYPE_CHECKING:
     from training.config import PretrainConfig
 
@@ -60,6 +62,9 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
             f"scale_weights must be {len(scales)} positive numbers, one for each scale; got "
             f"{weights}."
         )
+    unknown = [name for name in config.training.probes if name not in ATLAS_TASKS]
+    if unknown:
+        raise ValueError(f"probes are tasks among {', '.join(ATLAS_TASKS)}; got {unknown[0]!r}.")
     if config.training.maximum_scale < config.training.initial_scale:
         raise ValueError(
             f"maximum_scale must not be below initial_scale ({config.training.initial_scale}); "

@@ -72,6 +72,7 @@ class Console:
             f"epoch {progress.epoch}/{progress.epochs} · loss {progress.loss:.3f} · validation "
             f"{found.loss:.3f} · recall@1 {found.recall_at_1:.3f} of {found.candidates:,} · "
             f"inverse temperature {progress.logit_scale:.1f}"
+            + "".join(f" · {task} {score:.3f}" for task, score in progress.probes.items())
         )
 
     def end(self, folder: Path, epochs: int) -> None:

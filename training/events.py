@@ -59,6 +59,8 @@ def with_events(
                 writer.add_scalar("loss/validation", found.loss, progress.step)
                 writer.add_scalar("recall_at_1", found.recall_at_1, progress.step)
                 writer.add_scalar("recall_at_10", found.recall_at_10, progress.step)
+            for task, score in progress.probes.items():
+                writer.add_scalar(f"probes/{task}", score, progress.step)
             if on_epoch is not None:
                 on_epoch(progress)
 

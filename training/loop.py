@@ -17,6 +17,7 @@ from satclip_explore.encoders.satclip import SatCLIP
 from training.batches import PlacePairs
 from training.checkpointing import check_settings, read_state, revision, write_state
 from training.config import PretrainConfig
+from training.epoch_probes import probe_scores
 from training.features import Cancelled
 from training.interrupt import Flag
 from training.model import ContrastiveModel, location_encoder
@@ -99,9 +100,12 @@ class Loop:
             self.history.append({"epoch": self.epoch, "training_loss": loss, **asdict(found)})
             encoder = location_encoder(self.model, self.config)
             if self.processes.is_first:
+                probes = probe_scores(encoder, self.config.training.probes)
+                self.history[-1]["probes"] = probes
                 self.save(encoder)
                 if on_epoch is not None:
-                    on_epoch(self._progress(self._steps_done, loss, found, encoder))
+                    progress = self._progress(self._steps_done, loss, found, encoder)
+                    on_epoch(replace(progress, probes=probes))
             self.processes.wait()
 
     def _train_epoch(self, on_step: Callback | None, cancel: Flag | None) -> float:

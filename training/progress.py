@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from satclip_explore.encoders.satclip import SatCLIP
@@ -36,6 +36,8 @@ class Progress:
         Estimate; NaN before the first step.
     validation : Retrieval or None
         At the end of an epoch.
+    probes : mapping of str to float
+        At the end of an epoch: accuracy or R² of the tasks in the setting `probes`.
     encoder : SatCLIP or None
         The location encoder as it is at the end of an epoch.
     past : tuple of Progress
@@ -53,6 +55,7 @@ class Progress:
     places_per_second: float = 0.0
     seconds_left: float = math.nan
     validation: Retrieval | None = None
+    probes: Mapping[str, float] = field(default_factory=dict)
     encoder: SatCLIP | None = None
     past: tuple[Progress, ...] = ()
 
@@ -64,7 +67,7 @@ def past_epochs(
     history: Sequence[Mapping[str, Any]], steps_per_epoch: int, epochs: int
 ) -> tuple[Progress, ...]:
     """Turn the history in a checkpoint into what `on_epoch` was called with, encoders apart."""
-    names = [field.name for field in fields(Retrieval)]
+    names = [each.name for each in fields(Retrieval)]
     return tuple(
         Progress(
             stage="training",
@@ -74,6 +77,7 @@ def past_epochs(
             epochs=epochs,
             loss=row.get("training_loss", math.nan),
             validation=Retrieval(**{name: row[name] for name in names}),
+            probes=row.get("probes", {}),
         )
         for row in history
     )

@@ -70,7 +70,7 @@ class PretrainPane(Pane):
     progress = param.Parameter(doc="the last Progress of the run")
     outcome = param.String("", doc="how the last run ended, as a sentence")
     _points = param.List([], doc="(step, loss) so far")
-    _epochs = param.List([], doc="(epoch, validation recall at 1, 5, 10) so far")
+    _epochs = param.List([], doc="(epoch, validation recall at 1, 5, 10, scores by task) so far")
     _globe = param.Array(default=None, allow_None=True, doc="colors of the current epoch")
 
     _not_settings = (*Pane._not_settings, "progress", "running", "outcome")
@@ -191,7 +191,7 @@ class PretrainPane(Pane):
 
     def _show_epoch(self, epochs: Sequence[Progress], globe: np.ndarray) -> None:
         rows = [
-            (epoch.epoch, found.recall_at_1, found.recall_at_5, found.recall_at_10)
+            (epoch.epoch, found.recall_at_1, found.recall_at_5, found.recall_at_10, epoch.probes)
             for epoch in epochs
             if (found := epoch.validation) is not None
         ]
@@ -211,9 +211,17 @@ class PretrainPane(Pane):
     @param.depends("_epochs", "config", "epochs")
     def recall(self) -> hv.Overlay:
         """Return the share of unseen images found among the first 1, 5 and 10, per epoch."""
+        return views.recall_chart(self._epochs, self._last_epoch())
+
+    @param.depends("_epochs", "config", "epochs")
+    def probes(self) -> hv.Overlay:
+        """Return how well the nearest labels in the embedding predict a few tasks, per epoch."""
+        tasks = load_config(self.config).training.probes
+        return views.probe_chart(self._epochs, tasks, self._last_epoch())
+
+    def _last_epoch(self) -> int:
         configured = self.epochs or load_config(self.config).training.epochs
-        epochs = self.progress.epochs if self.progress is not None else configured
-        return views.recall_chart(self._epochs, epochs)
+        return self.progress.epochs if self.progress is not None else configured
 
     def image(self, **_: Any) -> hv.RGB:
         """Return the globe as the encoder of the last epoch sees it."""
@@ -244,7 +252,7 @@ class PretrainPane(Pane):
         )  # fmt: skip
         charts = pn.Column(
             *(pn.pane.HoloViews(hv.DynamicMap(chart), sizing_mode="stretch_width", margin=0)
-              for chart in (self.loss, self.recall)),
+              for chart in (self.loss, self.recall, self.probes)),
             margin=0, styles={"flex": "1 1 320px", "min-width": "min(100%, 320px)"},
         )  # fmt: skip
         return theme.card(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
@@ -12,7 +13,7 @@ from satclip_explore.panes.imagery_choice import progress_bar
 from training.console import duration
 from training.progress import Progress
 
-CHART_HEIGHT = 205
+CHART_HEIGHT = 150
 
 
 def how_far(progress: Progress | None, outcome: str) -> str:
@@ -66,17 +67,30 @@ def loss_chart(points: list[tuple[int, float]], steps: int) -> hv.Curve:
 
 
 def recall_chart(rows: list[tuple[Any, ...]], epochs: int) -> hv.Overlay:
-    """Draw (epoch, recall at 1, 5, 10)."""
-    rows = rows or [(0, math.nan, math.nan, math.nan)]
-    lines = []
-    for column, (n, color) in enumerate(zip((1, 5, 10), theme.SERIES[1:], strict=False), 1):
-        points = [(row[0], row[column]) for row in rows]
-        lines.append(hv.Curve(points, "epoch", "recall", label=f"at {n}").opts(color=color))
-        lines.append(hv.Scatter(points, "epoch", "recall").opts(color=color, size=5))
+    """Draw recall from (epoch, recall at 1, 5, 10, …)."""
+    lines = {f"at {n}": [row[column] for row in rows] for column, n in enumerate((1, 5, 10), 1)}
+    return _per_epoch([row[0] for row in rows], lines, epochs, "recall", "recall, unseen")
+
+
+def probe_chart(rows: list[tuple[Any, ...]], tasks: Sequence[str], epochs: int) -> hv.Overlay:
+    """Draw accuracy or R² of tasks from (epoch, …, scores by task)."""
+    tasks = tasks or ("no task",)
+    lines = {task: [row[-1].get(task, math.nan) for row in rows] for task in tasks}
+    return _per_epoch([row[0] for row in rows], lines, epochs, "score", "accuracy or R²")
+
+
+def _per_epoch(
+    at: list[int], lines: Mapping[str, list[float]], epochs: int, name: str, ylabel: str
+) -> hv.Overlay:
+    parts = []
+    for (label, values), color in zip(lines.items(), theme.SERIES[1:], strict=False):
+        points = list(zip(at, values, strict=True)) or [(0, math.nan)]
+        parts.append(hv.Curve(points, "epoch", name, label=label).opts(color=color))
+        parts.append(hv.Scatter(points, "epoch", name).opts(color=color, size=5))
     return _chart(
-        hv.Overlay(lines), xlim=(0, epochs), ylim=(0, 1), legend_position="bottom_right",
+        hv.Overlay(parts), xlim=(0, epochs), ylim=(0, 1), legend_position="bottom_right",
         legend_cols=3, legend_opts={"label_text_font_size": "11px", "padding": 3, "margin": 5},
-        ylabel="recall, unseen",
+        ylabel=ylabel,
     )  # fmt: skip
 
 

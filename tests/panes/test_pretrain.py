@@ -312,7 +312,12 @@ def test_how_far_a_run_is_in_words():
 
 
 def test_empty_charts_can_be_drawn():
-    for chart in (pretrain_views.loss_chart([], 100), pretrain_views.recall_chart([], 3)):
+    for chart in (
+        pretrain_views.loss_chart([], 100),
+        pretrain_views.recall_chart([], 3),
+        pretrain_views.probe_chart([], ["biome"], 3),
+        pretrain_views.probe_chart([], [], 3),
+    ):
         hv.render(chart)
 
 

@@ -45,7 +45,7 @@ def test_a_terminal_rewrites_its_line_and_keeps_epochs(monkeypatch):
     console.step(training(1, seconds_left=1000.0))
     console.step(training(2))
     found = Retrieval(40, 2.5, 0.25, 0.5, 0.75, 0.2, 0.3, 2.0, 3.0)
-    console.epoch(training(10, validation=found, logit_scale=14.3))
+    console.epoch(training(10, validation=found, logit_scale=14.3, probes={"biome": 0.81}))
     console.clear()
     lines = stream.getvalue().split("\n")
     assert lines[0].count("\r") == 2
@@ -53,7 +53,10 @@ def test_a_terminal_rewrites_its_line_and_keeps_epochs(monkeypatch):
     assert shown[1].startswith("training 2/20")
     # What was longer before is wiped out.
     assert len(shown[1]) >= len(shown[0])
-    assert "validation 2.500 · recall@1 0.250 of 40 · inverse temperature 14.3" in shown[2]
+    assert (
+        "validation 2.500 · recall@1 0.250 of 40 · inverse temperature 14.3 · biome 0.810"
+        in shown[2]
+    )
     assert lines[1:] == [""]
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from satclip_explore import load_encoder
 from training.config import PretrainConfig
+from training.epoch_probes import probe_scores
 from training.optimizer import rate_at
 from training.pretrain import Cancelled, main, native_precision, pretrain
 
@@ -92,6 +93,22 @@ def test_a_run_ends_in_a_folder_that_load_encoder_opens(run):
     assert card["settings"]["training"]["learning_rate"] == 3e-3
     assert card["data"]["source"] == "blue-marble"
     assert card["validation"]["recall_at_1"] == found.recall_at_1
+
+
+def test_every_epoch_is_scored_on_the_tasks_that_were_named(run):
+    epochs = []
+    folder = run(on_epoch=epochs.append, probes=("country",))
+    assert [list(p.probes) for p in epochs] == [["country"]] * 3
+    assert epochs[-1].probes == probe_scores(load_encoder(folder), ["country"])
+    assert 0.0 < epochs[-1].probes["country"] < 1.0
+    card = json.loads((folder / "config.json").read_text())["card"]
+    assert card["validation"]["probes"] == epochs[-1].probes
+    # What is scored decides nothing: a run goes on with other tasks, or without any.
+    steps = []
+    run(on_step=steps.append, probes=())
+    assert [p.probes for p in steps[-1].past] == [p.probes for p in epochs]
+    with pytest.raises(ValueError, match="probes are tasks among .*biome.*; got 'biom'"):
+        run(probes=("biom",))
 
 
 @pytest.mark.parametrize(
