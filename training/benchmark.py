@@ -26,7 +26,7 @@ from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.export import write_whole
 from training.benchmark_results import Results, revision, task_digest, without_folders
-from training.benchmark_tables import figure_png, markdown
+from training.benchmark_tables import PLACE_ALONE, figure_png, markdown
 from training.contenders import BASELINES
 from training.inaturalist import FILES, URL
 from training.probe import train_probe
@@ -149,8 +149,10 @@ def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -
         baselines=("nearest",) if nearest else (),
     )
     scores = result.metrics.loc["nearest" if nearest else result.name]
+    if cell.model == "kernel" and encoder:
+        name = PLACE_ALONE if encoder.name == "xyz" else f"{name} + place"
     return {
-        "encoder": f"{name} + place" if cell.model == "kernel" and encoder else name,
+        "encoder": name,
         "dim": encoder.embed_dim if encoder else 0,
         "task": cell.task,
         "region": cell.region,
@@ -176,11 +178,12 @@ def figure2b(
     """List the cells of Figure 2b: a continent held out but for a growing part of its places.
 
     Encoders also stand in the probe that joins embedding and place, of which one run is enough:
-    nothing in it is random.
+    nothing in it is random. Coordinates in that probe show what place alone does.
     """
     ways = [(one, model, seeds) for one in encoders]
     if model != "kernel":
         ways += [(one, "kernel", 1) for one in encoders if one not in BASELINES]
+        ways += [("xyz", "kernel", 1)]
     return [
         Cell(one, task, region, shots, probe, runs)
         for task in tasks

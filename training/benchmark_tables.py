@@ -13,6 +13,9 @@ from training.contenders import BASELINES
 from training.metrics import HIGHER_IS_BETTER
 from training.probe_figures import new_figure, safe_text
 
+PLACE_ALONE = "place alone"
+"""The Gaussian process of the rows that join embedding and place, on coordinates only."""
+
 PAPER = "Klemmer et al. 2023, arXiv:2311.17179"
 """Where the published figures stand. They are from other places, other splits and other tables, and
 could not be checked against the paper here, so they are not repeated."""
@@ -33,7 +36,7 @@ NOTES = {
         "can score above it, so for ecoregions the curves mostly show how many of the continent's "
         "classes have been seen. An encoder shows knowledge of its own only where it is above "
         "`nearest`; `+ place` is a Gaussian process on the sum of an embedding and a place kernel, "
-        "the others are MLPs on the embedding alone."
+        f"`{PLACE_ALONE}` the same process on coordinates, and the others are MLPs on the embedding."
     ),
 }
 """What the figures do and do not say."""
@@ -140,7 +143,7 @@ def _curves(axis: Any, part: pd.DataFrame) -> None:
     metric = part["metric"].iloc[0]
     for name, curve in part.groupby("encoder", sort=False):
         style = {"ls": "--", "lw": 1.2, "ms": 3} if name in BASELINES else {"lw": 2.0, "ms": 5}
-        if str(name).endswith("+ place"):
+        if str(name).endswith("+ place") or name == PLACE_ALONE:
             style = {"ls": "-.", "lw": 2.0, "ms": 4}
         if name == "nearest":
             style = {"ls": "--", "lw": 2.0, "ms": 5, "color": "k"}
