@@ -7,6 +7,7 @@ Run it from the repository, with a folder of published weights if there is one:
 Random halves, 500 labels in all, and Africa held out but for 1 % of its places. Every encoder gets
 the linear probe, the MLP and the nearest neighbors, over several splits; the table shows the probe
 with the best mean. Finished splits are lines of `results.jsonl` and are not computed again.
+`--write` puts the tables into docs/embedded-encoders.md and the model cards.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ OWN = ("mini-l40", "mini-l10")
 PEERS = ("lonlat", "xyz", "harmonics-l10", "harmonics-l40", "random-l40")
 MODELS = ("linear", "mlp", "knn")
 LABELS = 500
+ROOT = Path(__file__).resolve().parents[1]
+HEADING = "## What probes find"
+BEGIN, END = "<!-- tables -->", "<!-- /tables -->"
 SETTINGS = {"random halves": 3, "500 labels": 3, "Africa but 1 %": 10}
 """Ways to hold out, and over how many splits."""
 
@@ -76,35 +80,83 @@ def compute(
                         file.write("\n")
                     print(f"{setting} · {name} · {model} · split {seed} · "
                           f"{time.monotonic() - start:.1f} s", flush=True)  # fmt: skip
-    return pd.DataFrame(map(json.loads, path.read_text().splitlines()))
+    results = pd.DataFrame(map(json.loads, path.read_text().splitlines()))
+    results["setting"] = pd.Categorical(results["setting"], list(SETTINGS))
+    return results.sort_values("setting", kind="stable")
 
 
 def markdown(results: pd.DataFrame, names: Sequence[str]) -> str:
     """Write one table for each way to hold out: best probe, mean and deviation over splits."""
     parts = []
-    for setting, of_setting in results.groupby("setting", sort=False):
-        tasks = list(dict.fromkeys(of_setting["task"]))
-        columns = {}
-        for task in tasks:
-            part = of_setting[of_setting["task"] == task]
-            higher = HIGHER_IS_BETTER[part["metric"].iloc[0]]
-            columns[f"{task} {'↑' if higher else 'MSE ↓'}"] = {
-                name: _best(part, name, higher) for name in names
-            }
-        lines = [["encoder", *columns], ["---", *["---:"] * len(columns)]]
-        lines += [[name, *(cells[name] for cells in columns.values())] for name in names]
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        parts.append(f"**{setting}**, {SETTINGS[str(setting)]} splits\n\n{table}\n")
+    for setting, of_setting in results.groupby("setting", sort=False, observed=True):
+        lines = [["encoder"], ["---"], *([name] for name in names)]
+        for task, part in of_setting.groupby("task", sort=False):
+            columns = {name: best_probe(part, name) for name in names}
+            first = _first(columns, part["metric"].iloc[0])
+            lines[0].append(_title(str(task), part))
+            lines[1].append("---:")
+            for line, (name, (_, text)) in zip(lines[2:], columns.items(), strict=True):
+                line.append(f"**{text}**" if name == first else text)
+        parts.append(f"**{setting}**, {SETTINGS[str(setting)]} splits\n\n{_table(lines)}\n")
     return "\n".join(parts)
 
 
-def _best(part: pd.DataFrame, name: str, higher: bool) -> str:
+def card_section(results: pd.DataFrame, name: str) -> str:
+    """Write what probes find in one embedded encoder, beside the best of the others."""
+    lines = [
+        ["held out", "task", name, "best of the others", "nearest labelled place"],
+        ["---", "---", "---:", "---:", "---:"],
+    ]
+    for (setting, task), part in results.groupby(["setting", "task"], sort=False, observed=True):
+        others = [one for one in part["scores"].iloc[0] if one not in (*OWN, "nearest")]
+        found = {one: best_probe(part, one) for one in others}
+        first = _first(found, part["metric"].iloc[0])
+        cells = [best_probe(part, name)[1], f"{found[first][1]} on {first}"]
+        lines.append([setting, _title(task, part), *cells, best_probe(part, "nearest")[1]])
+    splits = ", ".join(f"{count} for {setting}" for setting, count in SETTINGS.items())
+    return f"""{HEADING}
+
+Mean ± sd over splits ({splits}) of the best of linear, MLP and kNN,
+for each encoder alike; MSE is of the standardized target. The others are coordinates, harmonics, a
+random network and TorchSpatial's published weights. `python -m benchmarks.embedded_encoders` makes
+this table; docs/embedded-encoders.md says what was aimed at, and what was tried.
+
+{_table(lines)}
+"""
+
+
+def write(results: pd.DataFrame, tables: str) -> None:
+    """Put the tables where readers find them."""
+    page = ROOT / "docs" / "embedded-encoders.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{tables}{END}{rest.partition(END)[2]}")
+    for name in OWN:
+        card = ROOT / "satclip_explore" / "data" / name / "README.md"
+        text = card.read_text().partition(HEADING)[0].rstrip()
+        card.write_text(f"{text}\n\n{card_section(results, name)}")
+
+
+def best_probe(part: pd.DataFrame, name: str) -> tuple[float, str]:
+    """Return the mean score of an encoder's best probe on one task, and how it is shown."""
+    higher = HIGHER_IS_BETTER[part["metric"].iloc[0]]
     found = part.assign(score=[scores[name] for scores in part["scores"]]).groupby("model")["score"]
     mean, deviation = found.mean(), found.std()
-    if name == "nearest":
-        return f"{mean.iloc[0]:.3f} ± {deviation.iloc[0]:.3f}"
     model = mean.idxmax() if higher else mean.idxmin()
-    return f"{mean[model]:.3f} ± {deviation[model]:.3f} {model}"
+    text = f"{mean[model]:.3f} ± {deviation[model]:.3f}"
+    return float(mean[model]), text if name == "nearest" else f"{text} {model}"
+
+
+def _first(found: dict[str, tuple[float, str]], metric: str) -> str:
+    return (max if HIGHER_IS_BETTER[metric] else min)(found, key=lambda name: found[name][0])
+
+
+def _title(task: str, part: pd.DataFrame) -> str:
+    higher = HIGHER_IS_BETTER[part["metric"].iloc[0]]
+    return f"{task.replace('_', ' ')} {'↑' if higher else 'MSE ↓'}"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=None, help="folder of published files")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--write", action="store_true", help="into the docs and the model cards")
     parser.add_argument("--out", type=Path, default=Path("runs/embedded-encoders"))
     chosen = parser.parse_args(arguments)
     published = [name for name in CARDS if name.startswith("torchspatial-")]
@@ -120,6 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = compute(encoders, chosen.tasks, chosen.settings, chosen.out)
     text = markdown(results, [*encoders, "nearest"])
     write_whole(chosen.out / "embedded-encoders.md", text.encode())
+    if chosen.write:
+        write(results, text)
     print(text)
     return 0
 

@@ -36,7 +36,7 @@ NOTES = {
         "can score above it, so for ecoregions the curves mostly show how many of the continent's "
         "classes have been seen. An encoder shows knowledge of its own only where it is above "
         "`nearest`; `+ place` is a Gaussian process on the sum of an embedding and a place kernel, "
-        f"`{PLACE_ALONE}` the same process on coordinates, and the others are MLPs on the embedding."
+        f"`{PLACE_ALONE}` the same on coordinates, and the others are MLPs on the embedding."
     ),
 }
 """What the figures do and do not say."""
