@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from training.tasks import ATLAS_TASKS
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 CHOICES = {
     "source": ("blue-marble", "s2-100k", "geotiffs"),
-    "harmonics_calculation": ("analytic", "closed-form"),
     "head": ("linear", "mlp"),
     "precision": ("auto", "float32", "bfloat16"),
 }
@@ -25,11 +25,11 @@ LOWEST: dict[str, float] = {
     **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
     **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
     **dict.fromkeys(("antarctica", "elsewhere"), 0),
-    **dict.fromkeys(("copies", "legendre_polys", "hidden_dim", "embed_dim", "num_layers"), 1),
-    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "position_anisotropy"), 1),
+    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "copies"), 1),
     **dict.fromkeys(("batch_size", "validation_places"), 2),
+    "position_anisotropy": 1,
     **dict.fromkeys(
-        ("learning_rate", "initial_scale", "maximum_scale", "w0", "w0_initial", "image_share"),
+        ("learning_rate", "initial_scale", "maximum_scale", "image_share"),
         1e-12,
     ),
 }
@@ -37,6 +37,9 @@ LOWEST: dict[str, float] = {
 
 def check(config: PretrainConfig, sections: Iterable[str]) -> None:
     """Refuse settings that cannot work, one sentence each."""
+    sizes = {key: value for key, value in vars(config.location).items() if key != "degree_damping"}
+    # What could not be opened afterwards is refused before it is trained.
+    SatCLIPConfig(**sizes, name=config.name)
     for section in sections:
         for name, value in vars(getattr(config, section)).items():
             if name in CHOICES and value not in CHOICES[name]:
