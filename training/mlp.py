@@ -175,6 +175,7 @@ def fit_mlp(
             run.step(step, with_loss=(step + 1) % every == 0 or step + 1 == steps)
     w1, b1, w2, b2 = best.all
     w1 = w1 / scale[:, None]
-    b1 = b1 - (mean @ w1)[:, None]
+    # Not a matrix product: that one rounds by how many seeds there are.
+    b1 = b1 - (mean[:, None] * w1).sum(1, keepdim=True)
     facts = asdict(settings) | {"stopped_at": done}
     return MLPHead([part.detach().clone() for part in (w1, b1, w2, b2)], facts)

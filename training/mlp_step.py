@@ -11,20 +11,30 @@ FEW_CLASSES = 32
 """Up to here softmax is done in passes over all rows: torch's own takes rows one by one."""
 
 
+ALIGNED = 1024
+"""Lengths of flat buffers are multiples of this. The optimizer rounds the last few numbers of a
+length that does not fill its vectors otherwise, and a seed would depend on the company it is in."""
+
+
 class Weights:
     """Views of one flat buffer, ordered by layer and then by seed: one update for everything."""
 
     def __init__(self, flat: torch.Tensor, n_seeds: int, sizes: tuple[int, int, int]) -> None:
         inputs, hidden, outputs = sizes
         shapes = [(inputs, hidden), (1, hidden), (hidden, outputs), (1, outputs)]
-        parts = flat.split([n_seeds * a * b for a, b in shapes])
+        lengths = [n_seeds * a * b for a, b in shapes]
+        parts = flat[: sum(lengths)].split(lengths)
         self.flat, self.n_seeds, self.sizes = flat, n_seeds, sizes
         self.all = [part.view(n_seeds, *s) for part, s in zip(parts, shapes, strict=True)]
 
     def of(self, seeds: torch.Tensor) -> Weights:
         """Copy the weights of some seeds, given as positions."""
-        flat = torch.cat([part[seeds].flatten() for part in self.all])
-        return Weights(flat, len(seeds), self.sizes)
+        chosen = Weights(
+            self.flat.new_zeros(buffer_length(len(seeds), self.sizes)), len(seeds), self.sizes
+        )
+        for part, mine in zip(chosen.all, self.all, strict=True):
+            torch.index_select(mine, 0, seeds.to(mine.device), out=part)
+        return chosen
 
     def put(self, seeds: Sequence[int], others: Weights, theirs: Sequence[int]) -> None:
         """Overwrite the weights of some seeds by those of others; both are given as positions."""
@@ -33,10 +43,11 @@ class Weights:
                 mine[k].copy_(given[j])
 
 
-def count_weights(n_seeds: int, sizes: tuple[int, int, int]) -> int:
+def buffer_length(n_seeds: int, sizes: tuple[int, int, int]) -> int:
     """Return the length of the flat buffer."""
     inputs, hidden, outputs = sizes
-    return n_seeds * (inputs * hidden + hidden + hidden * outputs + outputs)
+    used = n_seeds * (inputs * hidden + hidden + hidden * outputs + outputs)
+    return -(-used // ALIGNED) * ALIGNED
 
 
 def first_weights(
@@ -44,7 +55,7 @@ def first_weights(
 ) -> torch.Tensor:
     """Draw first weights (He et al. 2015) of every seed into one flat buffer."""
     inputs, hidden, _ = sizes
-    weights = Weights(torch.zeros(count_weights(len(generators), sizes)), len(generators), sizes)
+    weights = Weights(torch.zeros(buffer_length(len(generators), sizes)), len(generators), sizes)
     for k, generator in enumerate(generators):
         for part, deviation in (
             (weights.all[0], math.sqrt(2.0 / inputs)),
