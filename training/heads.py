@@ -129,7 +129,8 @@ def errors_per_seed(
     The error of a place is 0 or 1 for classes, and the squared error of a value.
     """
     if n_classes:
-        errors = (scores.argmax(dim=-1) != target).double()
+        # Several times as fast as argmax over many classes.
+        errors = (scores.max(dim=-1).indices != target).double()
     else:
         errors = (scores[..., 0].double() - target).square()
     return errors.mean(dim=1), errors.std(dim=1, correction=0) / math.sqrt(errors.shape[1])
