@@ -128,7 +128,7 @@ def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: in
     order = order[inside[order]]
     if not by_count:
         chosen = order[: max(1, round(float(shots) * len(order)))]
-        amount = f"{shots:.3g} of its places ({len(chosen):,})"
+        amount = f"{100.0 * shots:.3g} % of its places ({len(chosen):,})"
     elif task.is_classification:
         chosen = _first_of_each(order, task.target[order], int(shots))
         amount = f"{shots} of its places per class ({len(chosen):,})"
