@@ -6,9 +6,12 @@ import functools
 import signal
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_guarded: ContextVar[bool] = ContextVar("guarded", default=False)
 
 
 class Flag(Protocol):
@@ -37,7 +40,7 @@ def interruptible(function: Function) -> Function:
     """Let an interrupt set the `cancel` of a call in place of ending it.
 
     The second interrupt ends the call as usual. Outside of the main thread, which alone receives
-    interrupts, nothing changes.
+    interrupts, nothing changes; nor within another such call, whose interrupt it is.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ def interruptible(function: Function) -> Function:
 
     @functools.wraps(function)
     def guarded(*args: Any, cancel: Flag | None = None, **kwargs: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
+        if _guarded.get() or threading.current_thread() is not threading.main_thread():
             return function(*args, cancel=cancel, **kwargs)
         interrupt = _Interrupt(cancel)
         before = signal.getsignal(signal.SIGINT)
@@ -62,9 +65,11 @@ def interruptible(function: Function) -> Function:
             signal.signal(signal.SIGINT, before)
 
         signal.signal(signal.SIGINT, stop)
+        outer = _guarded.set(True)
         try:
             return function(*args, cancel=interrupt, **kwargs)
         finally:
+            _guarded.reset(outer)
             signal.signal(signal.SIGINT, before)
 
     return cast(Function, guarded)

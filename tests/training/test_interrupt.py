@@ -54,6 +54,15 @@ def test_other_threads_keep_their_flag_and_take_no_interrupts():
     assert seen == [False]
 
 
+def test_an_interrupt_within_a_call_inside_is_the_outer_ones():
+    # A run scores its encoder with a probe after every epoch, and callbacks may do so too.
+    @interruptible
+    def outer(*, cancel=None):
+        return run(interrupts=1), cancel.is_set()
+
+    assert outer() == (False, True)
+
+
 def test_an_interrupted_probe_keeps_what_it_learned():
     rng = np.random.default_rng(0)
     lonlat = equal_area_sample(400, seed=rng)
