@@ -47,6 +47,13 @@ def variograms(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Measure semivariance by distance among pairs that lie east-west, and north-south.
 
+    Parameters
+    ----------
+    lonlat : numpy.ndarray, shape (N, 2)
+        Degrees.
+    values : numpy.ndarray, shape (N, K)
+        What differs between places.
+
     Returns
     -------
     eastward, northward : numpy.ndarray, shape (5,)

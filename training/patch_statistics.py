@@ -1,7 +1,7 @@
 """Statistics of nested squares around each place, from integral images: the laptop's features.
 
 A square of any size costs four look-ups once the image is summed, so the surroundings of a hundred
-thousand places at six scales, over twelve months, take seconds and no network at all.
+thousand places at several scales, over twelve months, take seconds and no network at all.
 """
 
 from __future__ import annotations
