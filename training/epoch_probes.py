@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 from satclip_explore.encoders.base import LocationEncoder
 from training.probe import train_probe
@@ -29,6 +30,9 @@ def probe_scores(encoder: LocationEncoder, tasks: Sequence[str]) -> dict[str, fl
         Accuracy of classes, R² of values; 1 is perfect.
     """
     scores = {}
+    # Without a hash its embeddings are not kept: they would push out those of encoders in use.
+    encoder = copy(encoder)
+    encoder.weights_hash = ""
     for name in tasks:
         task = load_task(name)
         task = task.subset(shuffled(len(task), 0)[:PLACES])

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from satclip_explore import load_encoder
+from training import contenders
 from training.config import PretrainConfig
 from training.epoch_probes import probe_scores
 from training.optimizer import rate_at
@@ -99,7 +100,11 @@ def test_every_epoch_is_scored_on_the_tasks_that_were_named(run):
     epochs = []
     folder = run(on_epoch=epochs.append, probes=("country",))
     assert [list(p.probes) for p in epochs] == [["country"]] * 3
-    assert epochs[-1].probes == probe_scores(load_encoder(folder), ["country"])
+    kept = list(contenders._EMBEDDINGS)
+    encoder = load_encoder(folder)
+    assert epochs[-1].probes == probe_scores(encoder, ["country"])
+    assert list(contenders._EMBEDDINGS) == kept
+    assert encoder.weights_hash
     assert 0.0 < epochs[-1].probes["country"] < 1.0
     card = json.loads((folder / "config.json").read_text())["card"]
     assert card["validation"]["probes"] == epochs[-1].probes
