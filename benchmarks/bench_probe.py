@@ -30,7 +30,7 @@ from satclip_explore.geo import unit_vectors
 from training import contenders
 from training.heads import TrainingData, errors_per_seed, standardization
 from training.labels import predict_labels
-from training.mlp import MLPHead, MLPSettings, default_steps, fit_mlp
+from training.mlp import MLPHead, MLPSettings, fit_mlp
 from training.mlp_run import Batches, schedule
 from training.mlp_step import Weights, first_weights
 from training.probe import train_probe
@@ -70,6 +70,10 @@ def plain_run(data: TrainingData, seed: int, settings: MLPSettings) -> torch.nn.
 
     First weights, batches, schedule and early stopping are those of `fit_mlp`.
     """
+    settings = settings.completed(data.features.shape[1], data.n_outputs)
+    steps, decay = settings.steps, settings.weight_decay
+    assert steps is not None
+    assert decay is not None
     fitting, valid = data.part(~data.valid), data.part(data.valid)
     mean, scale = standardization(fitting.features)
     x, valid_x = (fitting.features - mean) / scale, (valid.features - mean) / scale
@@ -82,12 +86,9 @@ def plain_run(data: TrainingData, seed: int, settings: MLPSettings) -> torch.nn.
     with torch.no_grad():
         for parameter, start in zip(net.parameters(), first, strict=True):
             parameter.copy_(start[0].T.reshape(parameter.shape))
-    optimizer = torch.optim.AdamW(
-        net.parameters(), betas=(0.9, 0.99), weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.AdamW(net.parameters(), betas=(0.9, 0.99), weight_decay=decay)
     loss_of = torch.nn.CrossEntropyLoss() if data.n_classes else torch.nn.MSELoss()
     target = fitting.target if data.n_classes else fitting.target[:, None]
-    steps = settings.steps or default_steps(data.n_outputs)
     batches = Batches(len(x), min(settings.batch_size, len(x)), [generator])
     tenth = max(1, steps // 10)
     every = max(min(10, tenth), min(tenth, math.ceil(len(x) / batches.size)))

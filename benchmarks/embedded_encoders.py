@@ -37,7 +37,7 @@ LABELS = 500
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = "## What probes find"
 BEGIN, END = "<!-- tables -->", "<!-- /tables -->"
-SETTINGS = {"random halves": 3, "500 labels": 3, "Africa but 1 %": 10}
+SETTINGS = {"random halves": 3, "500 labels": 10, "Africa but 1 %": 10}
 """Ways to hold out, and over how many splits."""
 
 

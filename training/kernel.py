@@ -86,7 +86,7 @@ class KernelHead(RowsHead):
         """Score one chunk of places; see `Head.scores`."""
         query = (features.to(self.points) - self.mean) / self.scale
         vectors = vectors.to(self.vectors)
-        step = min(1024, rows_per_chunk(len(self.points)))
+        step = min(1024, rows_per_chunk(self.points, NEIGHBORS))
         parts = []
         for part, place in zip(query.split(step), vectors.split(step), strict=True):
             rows = self.neighbors(part, place)

@@ -10,9 +10,7 @@ from torch.nn import functional
 
 from satclip_explore.projection import fast_precision
 from training.heads import Cancel, Head, Step, TrainingData, loss_per_seed, standardization
-
-PENALTIES = tuple(10.0**k for k in range(-2, 6))
-"""Ridge penalties that are tried on the validation rows: every one costs almost nothing."""
+from training.ridge import PENALTIES, leave_one_out, ridge
 
 MANY_CLASSES = 64
 """Above this, logistic regression is refined for a few rounds only from its closed-form start."""
@@ -59,8 +57,8 @@ def fit_linear(
     Parameters
     ----------
     data : TrainingData
-        For ridge the valid rows choose the penalty, then train too. For logistic regression they
-        choose when to stop.
+        All rows train ridge, and choose its penalty by leaving one out. For logistic regression
+        the valid rows choose when to stop.
     seeds : sequence of int
         Not used: the optimum is unique.
     penalty : float, optional
@@ -74,66 +72,23 @@ def fit_linear(
     LinearHead
     """
     del seeds
-    mean, scale = standardization(data.features[~data.valid])
+    mean, scale = standardization(data.features[~data.valid] if data.n_classes else data.features)
     x = (data.features - mean) / scale
     if data.n_classes:
         weight, bias, facts = _logistic(
             data, x, 1.0 if penalty is None else penalty, on_step, cancel
         )
     else:
-        chosen = _choose_penalty(x, data) if penalty is None else penalty
-        weight, bias = ridge(x, data.target[:, None], chosen)
-        facts = {"solver": "ridge, closed form", "penalty": chosen}
+        penalties = PENALTIES if penalty is None else (penalty,)
+        errors = leave_one_out(x, data.target, penalties)
+        best = int(errors.argmin())
+        weight, bias = ridge(x, data.target[:, None], penalties[best])
+        facts = {"solver": "ridge, closed form", "penalty": penalties[best]}
         if on_step is not None:
-            residual = (x @ weight.T + bias)[:, 0] - data.target
-            train = residual[~data.valid].square().mean()[None].cpu()
-            on_step(0, train, residual[data.valid].square().mean()[None].cpu())
+            train = ((x @ weight.T + bias)[:, 0] - data.target).square().mean()
+            on_step(0, train[None].cpu(), errors[best : best + 1].float().cpu())
     weight = weight / scale
     return LinearHead(weight[None], (bias - weight @ mean)[None], facts)
-
-
-def ridge(x: torch.Tensor, y: torch.Tensor, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Solve ridge regression with an intercept that is not penalized.
-
-    Parameters
-    ----------
-    x : torch.Tensor, shape (N, D)
-        Features.
-    y : torch.Tensor, shape (N, C)
-        Targets.
-    penalty : float
-        Added to the diagonal of XᵀX, as scikit-learn's alpha.
-
-    Returns
-    -------
-    weight : torch.Tensor, shape (C, D)
-    bias : torch.Tensor, shape (C,)
-
-    References
-    ----------
-    Hoerl & Kennard (1970), "Ridge regression", Technometrics 12(1).
-    """
-    x64, y64 = x.double(), y.double()
-    x_mean, y_mean = x64.mean(0), y64.mean(0)
-    centered = x64 - x_mean
-    gram = centered.T @ centered
-    gram.diagonal().add_(penalty)
-    weight = torch.linalg.solve(gram, centered.T @ (y64 - y_mean)).T
-    return weight.to(x), (y_mean - weight @ x_mean).to(x)
-
-
-def _choose_penalty(x: torch.Tensor, data: TrainingData) -> float:
-    """Take the penalty with the least validation error, from one eigendecomposition."""
-    fit_x, y = x[~data.valid].double(), data.target[~data.valid].double()
-    x_mean, y_mean = fit_x.mean(0), y.mean()
-    centered = fit_x - x_mean
-    values, basis = torch.linalg.eigh(centered.T @ centered)
-    projected = basis.T @ (centered.T @ (y - y_mean))
-    valid_x = (x[data.valid].double() - x_mean) @ basis
-    penalties = torch.tensor(PENALTIES, dtype=torch.float64, device=x.device)
-    weights = projected[:, None] / (values.clamp(min=0)[:, None] + penalties)
-    error = valid_x @ weights + y_mean - data.target[data.valid].double()[:, None]
-    return PENALTIES[int(error.square().mean(0).argmin())]
 
 
 def discriminant(

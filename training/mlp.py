@@ -39,8 +39,8 @@ class MLPSettings:
         Rows per step and seed.
     learning_rate : float
         Peak of a warm-up and cosine schedule.
-    weight_decay : float
-        Of AdamW, decoupled.
+    weight_decay : float, optional
+        Of AdamW, decoupled; default a thousandth per feature, at most 0.3.
     patience : int
         Validations (ten in a run, at least) of clearly more errors than the fewest, before a seed
         ends: more by the standard error of these.
@@ -52,9 +52,19 @@ class MLPSettings:
     steps: int | None = None
     batch_size: int = 256
     learning_rate: float = 2e-2
-    weight_decay: float = 1e-2
+    weight_decay: float | None = None
     patience: int = 8
     precision: str = "auto"
+
+    def completed(self, n_features: int, n_outputs: int) -> MLPSettings:
+        """Return the same settings, with numbers for those that depend on the task."""
+        steps, decay = self.steps, self.weight_decay
+        return replace(
+            self,
+            steps=default_steps(n_outputs) if steps is None else steps,
+            # Embeddings have many ways to fit few labels; two coordinates have none to spare.
+            weight_decay=min(0.3, 1e-3 * n_features) if decay is None else decay,
+        )
 
 
 class MLPHead(Head):
@@ -128,8 +138,9 @@ def fit_mlp(
     device = data.features.device
     if settings.precision == "auto":
         settings = replace(settings, precision=fast_precision(str(device)))
-    steps = settings.steps or default_steps(data.n_outputs)
-    settings = replace(settings, steps=steps)
+    settings = settings.completed(data.features.shape[1], data.n_outputs)
+    steps = settings.steps
+    assert steps is not None
     dtype = resolve_dtype(settings.precision)
     fitting, valid = data.part(~data.valid), data.part(data.valid)
     mean, scale = standardization(fitting.features)

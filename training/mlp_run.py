@@ -57,7 +57,7 @@ class Run:
     seeds : sequence of int
         One probe each.
     settings : MLPSettings
-        Its `steps` is a number.
+        Completed: its `steps` and `weight_decay` are numbers.
     """
 
     def __init__(
@@ -92,8 +92,9 @@ class Run:
 
     def step(self, step: int, *, with_loss: bool) -> None:
         """Take one step; `with_loss` fills `loss` on the way."""
-        steps = self.settings.steps
+        steps, decay = self.settings.steps, self.settings.weight_decay
         assert steps is not None
+        assert decay is not None
         self.step_of(self.batches.next().to(self.x.device), with_loss=with_loss)
         if self.slope is not self.gradient.flat:
             self.slope.copy_(self.gradient.flat)
@@ -110,7 +111,7 @@ class Run:
             beta1=0.9,
             beta2=0.99,
             lr=self.settings.learning_rate * schedule(step, steps),
-            weight_decay=self.settings.weight_decay,
+            weight_decay=decay,
             # Gradients are summed over the batch: this is 1e-8 for their mean.
             eps=1e-8 * self.step_of.batch_size,
             maximize=False,

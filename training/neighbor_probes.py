@@ -9,16 +9,20 @@ from typing import Any, Self
 import torch
 
 from satclip_explore.geo import EARTH_RADIUS_KM
-from training.heads import Cancel, Head, Step, TrainingData, loss_per_seed, standardization
+from training.heads import Cancel, Head, Step, TrainingData, errors_per_seed, standardization
+from training.splits import shuffled
 
 NEIGHBOR_COUNTS = (1, 3, 5, 10, 20, 40)
-"""Counts that `fit_knn` tries on the valid rows."""
+"""Counts that `fit_knn` tries."""
+
+MAX_LEFT_OUT = 2000
+"""Rows that are left out in turn, at most, to choose the count."""
 
 INVERSE_DISTANCE_NEIGHBORS = 8
 """Places averaged by the `nearest` baseline in regression."""
 
 CHUNK_BYTES = 100_000_000
-"""Size of the table of distances that is held at once."""
+"""Size of the table of distances, or of differences, that is held at once."""
 
 
 class RowsHead(Head):
@@ -74,19 +78,17 @@ class NeighborHead(RowsHead):
         query = (query.to(self.points) - self.mean) / self.scale
         count = min(int(self.settings["n_neighbors"]), len(self.points))
         parts = []
-        for part in query.split(rows_per_chunk(len(self.points))):
+        for part in query.split(rows_per_chunk(self.points, count)):
             distance, rows = nearest_rows(part, self.points, count)
-            weight = (distance + 1e-6) ** -float(self.settings["power"])
-            parts.append(self._vote(rows, weight / weight.sum(1, keepdim=True)))
+            weight = _by_distance(distance, float(self.settings["power"]))
+            parts.append(weighted_labels(rows, weight, self.values, self.n_classes))
         return torch.cat(parts)[None]
 
-    def _vote(self, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return weighted_labels(rows, weight, self.values, self.n_classes)
 
-
-def rows_per_chunk(n_points: int) -> int:
-    """Return how many queries to compare with all points at once."""
-    return max(1, CHUNK_BYTES // (4 * max(1, n_points)))
+def rows_per_chunk(points: torch.Tensor, count: int) -> int:
+    """Return for how many queries at once to find `count` of the points (N, K)."""
+    numbers = max(len(points), count * points.shape[1], 1)
+    return max(1, CHUNK_BYTES // (4 * numbers))
 
 
 def nearest_rows(
@@ -163,7 +165,7 @@ def fit_knn(
     Parameters
     ----------
     data : TrainingData
-        The valid rows choose the number of neighbors, then join the others.
+        All rows are searched, and choose the number of neighbors by leaving one out.
     seeds : sequence of int
         Not used: nothing is random.
     n_neighbors : int, optional
@@ -172,29 +174,43 @@ def fit_knn(
         As for `fit_mlp`.
     """
     del seeds
-    fitting = data.part(~data.valid)
-    mean, scale = standardization(fitting.features)
-    points = (fitting.features - mean) / scale
-    if n_neighbors is None:
-        valid = data.part(data.valid)
-        best = torch.inf
-        for step, count in enumerate(NEIGHBOR_COUNTS):
-            settings = {"space": "embedding", "n_neighbors": count, "power": 1.0}
-            head = NeighborHead((points, fitting.target, mean, scale), data.n_classes, settings)
-            scores = head.scores(valid.features, valid.vectors)
-            if data.n_classes:
-                wrong = (scores[0].argmax(1) != valid.target).float().mean()[None]
-            else:
-                wrong = loss_per_seed(scores, valid.target, 0)
-            if on_step is not None:
-                on_step(step, torch.full((1,), torch.nan), wrong.cpu())
-            if float(wrong) < best:
-                best, n_neighbors = float(wrong), count
-            if cancel is not None and cancel.is_set():
-                break
-    settings = {"space": "embedding", "n_neighbors": n_neighbors or 1, "power": 1.0}
+    mean, scale = standardization(data.features)
     points = (data.features - mean) / scale
+    if n_neighbors is None:
+        n_neighbors = _choose_count(points, data, on_step, cancel)
+    settings = {"space": "embedding", "n_neighbors": n_neighbors, "power": 1.0}
     return NeighborHead((points, data.target, mean, scale), data.n_classes, settings)
+
+
+def _choose_count(
+    points: torch.Tensor, data: TrainingData, on_step: Step | None, cancel: Cancel | None
+) -> int:
+    """Return the count with the least error where each row is left out of its own neighbors."""
+    left_out = torch.from_numpy(shuffled(len(points), 0)[:MAX_LEFT_OUT]).to(points.device)
+    counts = [count for count in NEIGHBOR_COUNTS if count < len(points)]
+    found = []
+    for rows in left_out.split(rows_per_chunk(points, counts[-1])):
+        itself = torch.arange(len(points), device=points.device) == rows[:, None]
+        found.append(nearest_rows(points[rows], points, counts[-1], itself))
+    distance, neighbors = (torch.cat(part) for part in zip(*found, strict=True))
+    target, best, chosen = data.target[left_out], torch.inf, counts[0]
+    for step, count in enumerate(counts):
+        weight = _by_distance(distance[:, :count], 1.0)
+        scores = weighted_labels(neighbors[:, :count], weight, data.target, data.n_classes)
+        error, _ = errors_per_seed(scores[None], target, data.n_classes)
+        if on_step is not None:
+            on_step(step, torch.full((1,), torch.nan), error.float().cpu())
+        if float(error) < best:
+            best, chosen = float(error), count
+        if cancel is not None and cancel.is_set():
+            break
+    return chosen
+
+
+def _by_distance(distance: torch.Tensor, power: float) -> torch.Tensor:
+    """Weigh neighbors by a power of their inverse distance, shape (Q, K); a row sums to one."""
+    weight = (distance + 1e-6) ** -power
+    return weight / weight.sum(1, keepdim=True)
 
 
 def great_circle_as_chord(distance_km: float) -> float:

@@ -21,7 +21,7 @@ def trials(start: MLPSettings) -> Iterator[MLPSettings]:
         yield replace(start, learning_rate=start.learning_rate * factor)
     for width in (32, 64, 256):
         yield replace(start, hidden_dim=width)
-    for decay in (1e-3, 1e-1, 0.5):
+    for decay in (1e-2, 1e-1, 1.0):
         yield replace(start, weight_decay=decay)
 
 

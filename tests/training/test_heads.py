@@ -7,9 +7,10 @@ import torch
 from satclip_explore.geo import equal_area_sample, unit_vectors
 from training.heads import TrainingData, standardization
 from training.kernel import KernelSettings, fit_kernel
-from training.linear import discriminant, fit_linear, ridge
+from training.linear import discriminant, fit_linear
 from training.mlp import MLPSettings, fit_mlp
 from training.neighbor_probes import fit_knn, fit_nearest
+from training.ridge import leave_one_out, ridge
 from training.tuning import trials, tune_mlp
 
 
@@ -108,17 +109,30 @@ def test_the_ridge_probe_is_ridge_on_standardized_features():
     linear_model = pytest.importorskip("sklearn.linear_model")
     task = data()
     head = fit_linear(task, [0], 10.0)
-    mean, scale = standardization(task.features[~task.valid])
+    mean, scale = standardization(task.features)
     x = ((task.features - mean) / scale).double().numpy()
     expected = linear_model.Ridge(alpha=10.0).fit(x, task.target.double().numpy()).predict(x)
     scores = head.scores(task.features, task.vectors)[0, :, 0]
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_the_penalty_is_chosen_on_the_valid_rows():
-    noisy = data(n=60, width=50)
-    assert fit_linear(noisy, [0]).settings["penalty"] > 1.0
-    assert fit_linear(data(n=3000), [0]).settings["penalty"] <= 1000.0
+def test_leaving_one_out_in_closed_form_is_leaving_one_out():
+    task, penalties = data(n=40), (0.1, 10.0, 1000.0)
+    errors = torch.zeros(3, dtype=torch.float64)
+    for row in range(40):
+        rest = torch.arange(40) != row
+        for k, penalty in enumerate(penalties):
+            weight, bias = ridge(task.features[rest], task.target[rest][:, None], penalty)
+            error = task.features[row] @ weight[0] + bias[0] - task.target[row]
+            errors[k] += error.double().square() / 40
+    closed = leave_one_out(task.features, task.target, penalties)
+    # Each refit rounds to float32.
+    torch.testing.assert_close(closed, errors, rtol=1e-4, atol=0)
+
+
+def test_the_penalty_suits_the_noise():
+    assert fit_linear(noise(n=60, width=50), [0]).settings["penalty"] > 100.0
+    assert fit_linear(data(n=3000), [0]).settings["penalty"] < 100.0
 
 
 def test_logistic_regression_comes_near_scikit_learn():
@@ -177,7 +191,7 @@ def test_the_inverse_distance_mean_lies_among_its_neighbors():
 def test_knn_finds_the_rows_that_numpy_finds():
     task = data(n_classes=3)
     head = fit_knn(task, [0], 5)
-    mean, scale = standardization(task.features[~task.valid])
+    mean, scale = standardization(task.features)
     x = ((task.features - mean) / scale).numpy()
     query = torch.randn(40, 12) * 3 + 5
     q = ((query - mean) / scale).numpy()
@@ -187,6 +201,21 @@ def test_knn_finds_the_rows_that_numpy_finds():
         weight = 1 / (distance[row, near] + 1e-6)
         votes = np.bincount(task.target[near], weight / weight.sum(), minlength=3)
         np.testing.assert_allclose(scores, votes, atol=1e-5)
+
+
+def test_knn_counts_by_leaving_one_out():
+    # Labels take turns along a line: whoever finds itself is right, whoever does not is wrong.
+    x, target = torch.arange(60.0)[:, None], torch.arange(60) % 2
+    task = TrainingData(x, torch.zeros(60, 3), target, 2, torch.zeros(60, dtype=torch.bool))
+    seen = []
+    fit_knn(task, [0], on_step=lambda step, train, wrong: seen.append(float(wrong)))
+    assert seen[0] == 1.0
+    # Smooth values in noise: several neighbors tell more than one.
+    assert fit_knn(noise(n=300, width=2, signal=1.0), [0]).settings["n_neighbors"] > 5
+
+
+def test_few_labels_are_enough_to_count_neighbors():
+    assert fit_knn(data(n=3), [0]).settings["n_neighbors"] == 1
 
 
 def test_the_kernel_probe_solves_its_linear_system():
@@ -254,6 +283,14 @@ def test_constant_features_do_no_harm():
     )
     assert torch.isfinite(head.scores(flat, task.vectors)).all()
     assert standardization(flat)[1][3] == 1.0
+
+
+def test_more_features_are_held_back_more():
+    for width, decay in ((3, 0.003), (100, 0.1), (1600, 0.3)):
+        assert MLPSettings().completed(width, 1).weight_decay == pytest.approx(decay)
+    assert MLPSettings(weight_decay=0.0).completed(256, 1).weight_decay == 0.0
+    head = fit_mlp(data(width=20), [0], MLPSettings(steps=10))
+    assert head.settings["weight_decay"] == pytest.approx(0.02)
 
 
 def test_tuning_takes_the_best_of_each_setting():
