@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from itertools import zip_longest
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import resolve_device
-from training.image_encoder import BACKBONES, Frozen
+from training.image_encoder import Frozen
 from training.imagery import ImagerySource
 
 
@@ -32,6 +32,8 @@ class BackboneFeatures:
         Of the image encoder.
     dim : int
         Length of its features.
+    weights : mapping, optional
+        Plain values that tell its weights from others.
     bands : tuple of str
         What it expects; bands that the source lacks are zeros. Empty takes the source's own.
     image_size : int
@@ -49,6 +51,7 @@ class BackboneFeatures:
         name: str,
         dim: int,
         *,
+        weights: Mapping[str, Any] | None = None,
         bands: tuple[str, ...] = (),
         image_size: int = 0,
         block_size: int = 128,
@@ -62,7 +65,7 @@ class BackboneFeatures:
         self.device = resolve_device(device)
         self.network.to(self.device)
         self.lonlat, self.on_land = source.lonlat, source.on_land
-        self.copies, self.dim = source.copies, dim
+        self.copies, self.dim, self.weights = source.copies, dim, dict(weights or {})
         self.groups: tuple[int, ...] = (dim,)
         self.bands = bands or source.bands
         self.image_size, self.block_size, self.batch_size = image_size, block_size, batch_size
@@ -70,10 +73,9 @@ class BackboneFeatures:
 
     def describe(self) -> dict[str, Any]:
         """Say which network and weights."""
-        known = BACKBONES.get(self.name)
         return {
             "image_encoder": self.name,
-            "weights": asdict(known) if known else {},
+            "weights": self.weights,
             "image_size": self.image_size,
         }
 

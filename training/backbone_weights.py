@@ -27,7 +27,7 @@ def read_backbone_weights(
     backbone : Backbone
         Which one.
     weights : str, pathlib.Path or None
-        The file; None looks into the cache.
+        The file; None looks into the cache, and takes nothing but the published file.
     download : bool
         Fetch it when the cache lacks it.
 
@@ -41,7 +41,7 @@ def read_backbone_weights(
     FileNotFoundError
         If the file is not there.
     ValueError
-        If it is not the published file.
+        If the file in the cache is not the published one.
     """
     path = Path(weights) if weights is not None else CACHE.expanduser() / backbone.filename
     if not path.is_file() and weights is None and download:

@@ -17,7 +17,7 @@ HARMONICS_BYTES = 2_000_000_000
 """Harmonics of all places are kept up to this size; beyond it each batch computes its own."""
 
 FIT_PLACES = 60_000
-"""Images that the whitening is fitted on at most."""
+"""Images that the whitening is fitted on, about: every k-th, and fewer than twice as many."""
 
 CHUNK = 8192
 """Places whose harmonics are computed at once."""
@@ -65,6 +65,11 @@ class PlacePairs:
         share = len(self.at_sea) / max(1, len(self.at_sea) + len(self.training))
         self.batch_at_sea = ranks * round(share * config.training.batch_size / ranks)
         self.batch_on_land = config.training.batch_size - self.batch_at_sea
+        if not self.batch_on_land:
+            raise ValueError(
+                f"elsewhere={config.imagery.elsewhere:g} leaves no place on land in a batch of "
+                f"{config.training.batch_size:,}; set it lower."
+            )
         if len(order) < n_validation + self.batch_on_land:
             raise ValueError(
                 f"{len(order):,} usable images are too few for batches of "

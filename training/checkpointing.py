@@ -16,6 +16,18 @@ from satclip_explore.encoders.torch_files import read_torch_file
 STATE_FILE = "training.pt"
 FORMAT_VERSION = 1
 
+PARTS = (
+    "config",
+    "description",
+    "epoch",
+    "seconds",
+    "history",
+    "model",
+    "optimizer",
+    "random_state",
+)
+"""What the state of a run holds, beside figures for people."""
+
 FREE_SETTINGS = {
     "root",
     "device",
@@ -68,7 +80,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     Raises
     ------
     ValueError
-        If the file is damaged or of another format.
+        If the file is damaged, of another format, or lacks a part.
     """
     path = folder / STATE_FILE
     if not path.is_file():
@@ -78,6 +90,12 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         raise ValueError(
             f"{path} has format_version {state.get('format_version')!r:.60}; this version reads "
             f"{FORMAT_VERSION}. Pass fresh=True to start over."
+        )
+    missing = [part for part in PARTS if part not in state]
+    if missing:
+        raise ValueError(
+            f"{path} is not the state of a run: {missing[0]!r} is missing. Pass fresh=True to "
+            "start over."
         )
     return state
 
@@ -104,6 +122,30 @@ def check_settings(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
         raise ValueError(
             f"{folder} holds a run with {name}={before.get(name)!r:.60}; got "
             f"{now.get(name)!r:.60}. Pass fresh=True to start over, or another output folder."
+        )
+
+
+def check_description(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with images or features that are not those of the run.
+
+    Parameters
+    ----------
+    stored : dict
+        Description in the state of the run.
+    wanted : dict
+        What is known of it now, or a part of that.
+    folder : pathlib.Path
+        Of the run, for the message.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if any(stored.get(key) != value for key, value in wanted.items()):
+        raise ValueError(
+            f"{folder} holds a run on other images or features than these. Pass fresh=True to "
+            "start over, or another output folder."
         )
 
 

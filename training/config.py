@@ -32,6 +32,10 @@ class ImageryConfig:
     so they enter the regression and position losses only (Blue Marble)."""
     patch_size: int = 256
     """Pixels along an edge that a file must have; larger ones are cropped to their center."""
+    bands: tuple[str, ...] = ("auto",)
+    """Bands of one's own files, as in ["B02", "B03"]; "auto" takes the names in them."""
+    scale: float = 1.0
+    """What the numbers in one's own files are divided by: 10,000 for Sentinel-2."""
     allow_missing: bool = False
     """Go on when files that the index names are not there."""
     validation_places: int = 4096

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from training.tasks import ATLAS_TASKS
@@ -37,16 +41,21 @@ LOWEST: dict[str, float] = {
 
 def check(config: PretrainConfig, sections: Iterable[str]) -> None:
     """Refuse settings that cannot work, one sentence each."""
+    # It names a folder below runs/, and comes from a file.
+    if not re.fullmatch(r"\w[\w .+=-]*", config.name):
+        raise ValueError(f"name must be a plain name of a folder; got {config.name!r}.")
     sizes = {key: value for key, value in vars(config.location).items() if key != "degree_damping"}
     # What could not be opened afterwards is refused before it is trained.
     SatCLIPConfig(**sizes, name=config.name)
     for section in sections:
         for name, value in vars(getattr(config, section)).items():
+            numbers = [one for one in np.atleast_1d(value) if isinstance(one, float)]
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError(f"{name} must be finite; got {value}.")
             if name in CHOICES and value not in CHOICES[name]:
                 shown = ", ".join(map(repr, CHOICES[name]))
                 raise ValueError(f"{name} must be one of {shown}; got {value!r}.")
-            # The negated form refuses NaN too.
-            if name in LOWEST and not value >= LOWEST[name]:
+            if name in LOWEST and value < LOWEST[name]:
                 raise ValueError(f"{name} must be at least {LOWEST[name]:g}; got {value}.")
     for name, value in (
         ("warmup", config.training.warmup),
@@ -60,11 +69,17 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
     if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
         raise ValueError(f"scales_km must be positive and increasing; got {scales}.")
     weights = config.features.scale_weights
-    if weights and (len(weights) != len(scales) or not all(w > 0 for w in weights)):
+    groups = len(scales) if config.features.image_encoder == "patch-statistics" else 1
+    if weights and (len(weights) != groups or not all(w > 0 for w in weights)):
         raise ValueError(
-            f"scale_weights must be {len(scales)} positive numbers, one for each scale; got "
-            f"{weights}."
+            f"scale_weights must be {groups} positive numbers, one for each group of features; "
+            f"got {weights}."
         )
+    imagery = config.imagery
+    if imagery.scale <= 0:
+        raise ValueError(f"scale must be above 0; got {imagery.scale}.")
+    if imagery.source != "geotiffs" and (imagery.scale != 1.0 or imagery.bands != ("auto",)):
+        raise ValueError(f"bands and scale are known for {imagery.source!r}; leave them out.")
     unknown = [name for name in config.training.probes if name not in ATLAS_TASKS]
     if unknown:
         raise ValueError(f"probes are tasks among {', '.join(ATLAS_TASKS)}; got {unknown[0]!r}.")

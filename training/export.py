@@ -178,7 +178,13 @@ def _open_run(run: str | Path) -> tuple[PretrainConfig, ContrastiveModel, dict[s
         1 if config.features.image_encoder != "patch-statistics" else len(config.features.scales_km)
     )
     model = ContrastiveModel(config, (width // count,) * count)
-    model.load_state_dict(state["model"])
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"{run} was trained by another version of this program: its weights have other shapes "
+            "or names."
+        ) from error
     return config, model, state
 
 
@@ -189,11 +195,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", help="folder to write, or a .ckpt file of the published layout")
     parser.add_argument("--storage", default="float16", choices=("float16", "float32"))
     parser.add_argument("--backbone-weights", help="file of the image encoder's weights")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch these where they are missing"
+    )
     given = parser.parse_args(arguments)
     try:
         if given.target.endswith(".ckpt"):
             path = export_published(
-                given.run, given.target, backbone_weights=given.backbone_weights
+                given.run,
+                given.target,
+                backbone_weights=given.backbone_weights,
+                download=given.download,
             )
         else:
             path = export_run(given.run, given.target, storage=given.storage)

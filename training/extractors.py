@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from training.imagery import open_source
 from training.patch_statistics import PatchStatistics
 from training.random_convolutions import random_convolutions
 from training.sources.blue_marble import BlueMarble
+from training.sources.geotiffs import GeoTiffs
 
 
 def open_extractor(
@@ -65,13 +67,26 @@ def open_extractor(
         extractor = PatchStatistics(source, config.features.scales_km)
     elif name == "random-convolutions":
         network = random_convolutions(source, seed=config.training.seed)
-        extractor = BackboneFeatures(source, Frozen(network), name, network.dim, device=str(device))
+        extractor = BackboneFeatures(
+            source,
+            Frozen(network),
+            name,
+            network.dim,
+            weights={"seed": config.training.seed},
+            device=str(device),
+        )
     else:
+        if isinstance(source, GeoTiffs) and source.scale == 1.0 and source.whole_numbers:
+            raise ValueError(
+                f"the images hold whole numbers and {name} expects reflectance; set scale, "
+                "10000 for Sentinel-2."
+            )
         extractor = BackboneFeatures(
             source,
             load_backbone(name, download=download),
             name,
             BACKBONES[name].dim,
+            weights=asdict(BACKBONES[name]),
             bands=SSL4EO_BANDS,
             image_size=BACKBONES[name].image_size,
             device=str(device),

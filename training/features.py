@@ -149,7 +149,7 @@ def cached_features(
     """
     shape = (extractor.copies, len(extractor.lonlat), extractor.dim)
     full = {**description, "shape": list(shape), "version": FORMAT_VERSION}
-    full["places"] = hashlib.sha256(np.ascontiguousarray(extractor.lonlat).tobytes()).hexdigest()
+    full["lonlat"] = hashlib.sha256(np.ascontiguousarray(extractor.lonlat).tobytes()).hexdigest()
     key = hashlib.sha256(json.dumps(full, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(folder) / key
     folder.mkdir(parents=True, exist_ok=True)

@@ -132,5 +132,12 @@ def load_backbone(
         ) from error
     backbone = BACKBONES[name]
     network = timm.create_model(backbone.model, in_chans=len(SSL4EO_BANDS), num_classes=0)
-    network.load_state_dict(read_backbone_weights(backbone, weights, download=download))
+    found = read_backbone_weights(backbone, weights, download=download)
+    try:
+        network.load_state_dict(found)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{weights or backbone.filename} does not hold the weights of {name}: its keys or "
+            "shapes are others."
+        ) from error
     return Frozen(network)

@@ -136,12 +136,14 @@ def open_source(
             jitter_m=config.features.jitter_m,
             seed=config.training.seed,
         )
-    kind = S2100K if imagery.source == "s2-100k" else GeoTiffs
-    return kind(
-        root,
-        places=imagery.places,
-        patch_size=imagery.patch_size,
-        allow_missing=imagery.allow_missing,
-        copies=copies,
-        seed=config.training.seed,
-    )
+    settings: dict[str, Any] = {
+        "places": imagery.places,
+        "patch_size": imagery.patch_size,
+        "allow_missing": imagery.allow_missing,
+        "copies": copies,
+        "seed": config.training.seed,
+    }
+    if imagery.source == "s2-100k":
+        return S2100K(root, **settings)
+    named = imagery.bands if imagery.bands != ("auto",) else ()
+    return GeoTiffs(root, bands=named, scale=imagery.scale, **settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from torch import nn
 from satclip_explore.encoders.checkpoint import save_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from training.batches import PlacePairs
-from training.checkpointing import check_settings, read_state, revision, write_state
+from training.checkpointing import (
+    check_description,
+    check_settings,
+    read_state,
+    revision,
+    write_state,
+)
 from training.config import PretrainConfig
 from training.epoch_probes import probe_scores
 from training.features import Cancelled
@@ -66,6 +73,7 @@ class Loop:
             self.model.matmul_dtype = torch.bfloat16
         self.optimizer = make_optimizer(self.model, config.training)
         self._resumed = self._resume()
+        processes.agree(f"{self.epoch} {sorted(description.items())}")
         if not self._resumed:
             pairs.fit(self.model)
         pairs.load(self.model)
@@ -96,17 +104,21 @@ class Loop:
             loss = self._train_epoch(on_step, cancel)
             self.epoch += 1
             found = self.validate()
+            self._check_finite(found.loss)
             self.seconds += time.perf_counter() - before
             self.history.append({"epoch": self.epoch, "training_loss": loss, **asdict(found)})
             encoder = location_encoder(self.model, self.config)
-            if self.processes.is_first:
-                probes = probe_scores(encoder, self.config.training.probes)
-                self.history[-1]["probes"] = probes
-                self.save(encoder)
-                if on_epoch is not None:
-                    progress = self._progress(self._steps_done, loss, found, encoder)
-                    on_epoch(replace(progress, probes=probes))
-            self.processes.wait()
+            progress = self._progress(self._steps_done, loss, found, encoder)
+            self.processes.after_first(partial(self._close_epoch, progress, on_epoch))
+
+    def _close_epoch(self, progress: Progress, on_epoch: Callback | None) -> None:
+        """Score the encoder, write the checkpoint, report."""
+        assert progress.encoder is not None
+        probes = probe_scores(progress.encoder, self.config.training.probes)
+        self.history[-1]["probes"] = probes
+        self.save(progress.encoder)
+        if on_epoch is not None:
+            on_epoch(replace(progress, probes=probes))
 
     def _train_epoch(self, on_step: Callback | None, cancel: Flag | None) -> float:
         self.parallel.train()
@@ -142,12 +154,16 @@ class Loop:
         self.optimizer.step()
         self.model.clamp_scale()
         loss = self.processes.mean(losses.total.detach())
+        self._check_finite(loss, f" at step {step + 1}")
+        return loss
+
+    def _check_finite(self, loss: float, where: str = " on unseen images") -> None:
+        """Refuse to go on, or to write a checkpoint, with weights that are no numbers."""
         if not math.isfinite(loss):
             raise ValueError(
-                f"the loss is {loss} at step {step + 1}; lower learning_rate (now "
-                f"{training.learning_rate:g}) and start over with fresh=True."
+                f"the loss is {loss}{where}; lower learning_rate (now "
+                f"{self.config.training.learning_rate:g}) and start over with fresh=True."
             )
-        return loss
 
     @torch.no_grad()
     def validate(self) -> Retrieval:
@@ -201,11 +217,7 @@ class Loop:
         if state is None:
             return False
         check_settings(state["config"], self.config.to_dict(), self.folder)
-        if state["description"] != self.description:
-            raise ValueError(
-                f"{self.folder} holds a run on other images or features than these. Pass "
-                "fresh=True to start over, or another output folder."
-            )
+        check_description(state["description"], self.description, self.folder)
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -6,7 +6,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from training.batches import PlacePairs
-from training.checkpointing import STATE_FILE, check_settings, read_state
+from training.checkpointing import STATE_FILE, check_description, check_settings, read_state
 from training.config import PretrainConfig, load_config
 from training.console import Console, as_typed, reason
 from training.events import with_events
@@ -65,7 +65,7 @@ def pretrain(
     cancel : threading.Event, optional
         Set it to stop; the last checkpoint stays.
     fresh : bool
-        Start over, whatever the folder holds.
+        Start over, whatever the folder holds; it is kept until training begins.
     download : bool
         Whether Blue Marble (31 MB) and weights of the image encoder may be fetched.
     **settings
@@ -91,23 +91,28 @@ def pretrain(
     chosen = chosen.replace(**settings) if settings else chosen
     folder = Path(output) if output is not None else Path("runs") / chosen.name
     cache = Path(cache) if cache is not None else folder.parent / "features"
+    begun = not fresh
     with (
         processes(chosen.training.device, chosen.training.batch_size) as those,
-        only_one(folder) if those.is_first else nullcontext(),
+        ExitStack() as held,
     ):
-        if those.is_first and fresh:
-            (folder / STATE_FILE).unlink(missing_ok=True)
-        those.wait()
-        chosen = _with_precision(chosen, folder, those.device)
+        those.after_first(lambda: held.enter_context(only_one(folder)))
+        state = None if fresh else read_state(folder)
+        chosen = _with_precision(chosen, state, folder, those.device)
         try:
-            features = _features(chosen, data, cache, those, on_step, cancel, download)
+            features = _features(
+                chosen, data, folder, state, cache, those, on_step, cancel, download
+            )
             _tell(on_step if those.is_first else None, "preparing", chosen)
             pairs = PlacePairs(features, chosen, those.device, those.count)
+            if fresh:
+                those.after_first(lambda: (folder / STATE_FILE).unlink(missing_ok=True))
+            begun = True
             loop = Loop(chosen, pairs, features.groups, features.description, folder, those)
             with with_events(chosen, folder, those.is_first, on_step, on_epoch) as callbacks:
                 loop.run(*callbacks, cancel)
         except (Cancelled, KeyboardInterrupt):
-            if not (folder / STATE_FILE).is_file():
+            if not (begun and (folder / STATE_FILE).is_file()):
                 raise
     return RunFolder(folder)
 
@@ -115,6 +120,8 @@ def pretrain(
 def _features(
     config: PretrainConfig,
     data: str | Path | None,
+    folder: Path,
+    state: dict[str, Any] | None,
     cache: Path,
     those: Processes,
     on_step: Callback | None,
@@ -137,20 +144,24 @@ def _features(
                 )
             )
 
-    if not those.is_first:
-        those.wait()
-    _tell(on_step if those.is_first else None, "imagery", config)
-    extractor, description = open_extractor(config, data, device=those.device, download=download)
-    with only_one(cache) if those.is_first else nullcontext():
-        features = cached_features(
-            extractor,
-            description,
-            cache,
-            on_progress=report if those.is_first else None,
-            cancel=cancel,
+    def fill() -> Features:
+        _tell(on_step if those.is_first else None, "imagery", config)
+        extractor, description = open_extractor(
+            config, data, device=those.device, download=download and those.is_first
         )
+        if state is not None:
+            check_description(state["description"], description, folder)
+        with only_one(cache) if those.is_first else nullcontext():
+            return cached_features(
+                extractor,
+                description,
+                cache,
+                on_progress=report if those.is_first else None,
+                cancel=cancel,
+            )
+
+    features = those.after_first(fill) or fill()
     if those.is_first:
-        those.wait()
         unusable = int((~features.usable).sum())
         if unusable:
             warnings.warn(
@@ -167,12 +178,13 @@ def _tell(on_step: Callback | None, stage: str, config: PretrainConfig) -> None:
         on_step(Progress(stage, step=0, steps=0, epoch=0, epochs=config.training.epochs))
 
 
-def _with_precision(config: PretrainConfig, folder: Path, device: torch.device) -> PretrainConfig:
+def _with_precision(
+    config: PretrainConfig, state: dict[str, Any] | None, folder: Path, device: torch.device
+) -> PretrainConfig:
     """Decide "auto", the way a run that is going on decided it.
 
     Other settings than those of the run are refused here, before hours of features.
     """
-    state = read_state(folder)
     if config.training.precision == "auto":
         precision = state["config"]["training"]["precision"] if state else native_precision(device)
         config = replace(config, training=replace(config.training, precision=precision))

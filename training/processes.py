@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +17,12 @@ from satclip_explore.encoders.base import resolve_device
 
 LONGEST_WAIT = timedelta(hours=12)
 """Other processes wait for the first one to fill the feature cache."""
+
+
+LONGEST_SENTENCE = 1000
+"""Bytes of what the first process says to the others when it fails."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,10 +46,51 @@ class Processes:
         """Whether this process writes files and reports."""
         return self.rank == 0
 
-    def wait(self) -> None:
-        """Let all processes get here."""
-        if self.count > 1:
-            dist.barrier()
+    def after_first(self, work: Callable[[], T]) -> T | None:
+        """Let the first process do something while the others wait; where it fails, all do.
+
+        Returns
+        -------
+        object
+            What `work` returned; None in the others.
+        """
+        if self.count == 1:
+            return work()
+        result, error = None, None
+        if self.is_first:
+            try:
+                result = work()
+            except Exception as failed:
+                error = failed
+        said = f"{error or type(error).__name__}".encode()[:LONGEST_SENTENCE] if error else b""
+        words = torch.zeros(LONGEST_SENTENCE, dtype=torch.uint8, device=self.device)
+        words[: len(said)] = torch.tensor(list(said), dtype=torch.uint8)
+        dist.broadcast(words, src=0)
+        if error is not None:
+            raise error
+        if words.any():
+            heard = bytes(words.tolist()).rstrip(b"\0").decode(errors="replace")
+            raise ValueError(f"the first process stopped: {heard}")
+        return result
+
+    def agree(self, what: str) -> None:
+        """Make sure that all processes say the same.
+
+        Raises
+        ------
+        ValueError
+            If one sees other files than another.
+        """
+        if self.count == 1:
+            return
+        number = int.from_bytes(hashlib.blake2b(what.encode(), digest_size=7).digest())
+        both = torch.tensor([number, -number], device=self.device)
+        dist.all_reduce(both, op=dist.ReduceOp.MAX)
+        if both.sum().item():
+            raise ValueError(
+                "the processes do not see the same images and checkpoints; imagery, output and "
+                "cache must lie on a disk that all machines share."
+            )
 
     def mean(self, value: torch.Tensor) -> float:
         """Average a scalar over all processes."""
@@ -86,15 +135,15 @@ def processes(device: str, batch_size: int) -> Iterator[Processes]:
         dist.init_process_group("nccl", timeout=LONGEST_WAIT, device_id=resolved)
     else:
         dist.init_process_group("gloo", timeout=LONGEST_WAIT)
-    try:
-        count = dist.get_world_size()
-        if batch_size % count:
-            raise ValueError(
-                f"batch_size must divide evenly among {count} processes; got {batch_size}."
-            )
-        yield Processes(dist.get_rank(), count, resolved)
-    finally:
+    count = dist.get_world_size()
+    if batch_size % count:
         dist.destroy_process_group()
+        raise ValueError(
+            f"batch_size must divide evenly among {count} processes; got {batch_size}."
+        )
+    yield Processes(dist.get_rank(), count, resolved)
+    # Not where one has failed: it would wait here for others that wait for it.
+    dist.destroy_process_group()
 
 
 def _own_gpu(device: str) -> str:

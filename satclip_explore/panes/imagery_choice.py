@@ -123,7 +123,8 @@ class ImageryChoice(pn.viewable.Viewer):
             words = (
                 "The twelve months of Blue Marble, or S2-100K as it is distributed: index.csv with "
                 "data/*.tar or images/*.tif (78 GB: hf download torchgeo/s2-100k --repo-type "
-                "dataset)."
+                "dataset). For S2-100K, Start fetches the weights of the image encoder once, from "
+                "the Hugging Face hub."
             )
         elif self.fetching:
             done = sum(SIZES) - self.left

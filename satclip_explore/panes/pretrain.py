@@ -152,8 +152,10 @@ class PretrainPane(Pane):
 
             try:
                 data = self.imagery.open()
+                # Blue Marble has a button of its own; this fetches weights of image encoders.
                 return pretrain(config, data=data, output=output, on_step=on_step, fresh=fresh,
-                                on_epoch=on_epoch, cancel=cancel, **settings)  # fmt: skip
+                                on_epoch=on_epoch, cancel=cancel, download=True,
+                                **settings)  # fmt: skip
             except (Cancelled, OSError, ImportError) as error:
                 raise ValueError(reason(error)) from error
             except ValueError:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from satclip_explore import load_encoder
 from satclip_explore.encoders.torch_files import read_torch_file
-from training.checkpointing import write_state
+from training.checkpointing import PARTS, write_state
 from training.config import PretrainConfig
 from training.export import export_published, export_run, main, with_published_frequencies
 from training.model import ContrastiveModel, location_encoder
@@ -107,7 +109,8 @@ def test_a_run_on_a_backbone_is_exported_whole(tmp_path):
     model.whitening.fit(features.numpy())
     folder = tmp_path / "run"
     folder.mkdir()
-    write_state(folder, {"config": config.to_dict(), "model": model.state_dict()})
+    state = dict.fromkeys(PARTS) | {"config": config.to_dict(), "model": model.state_dict()}
+    write_state(folder, state)
     weights = tmp_path / "resnet18.pth"
     torch.save({"conv1.weight": torch.ones(2, 2)}, weights)
     path = export_published(folder, tmp_path / "whole.ckpt", backbone_weights=weights)
@@ -127,6 +130,16 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
         export_run(tmp_path, tmp_path / "mine")
     assert main([str(tmp_path), str(tmp_path / "mine")]) == 1
     assert "holds no run" in capsys.readouterr().err
+
+
+def test_a_run_of_another_version_is_refused(run, tmp_path, capsys):
+    folder = tmp_path / "old"
+    shutil.copytree(run, folder)
+    state = torch.load(folder / "training.pt", weights_only=True)
+    state["model"]["network.last_layer.weight"] = torch.zeros(2, 2)
+    torch.save(state, folder / "training.pt")
+    assert main([str(folder), str(tmp_path / "mine")]) == 1
+    assert "was trained by another version of this program" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("target", ["mine", "mine.ckpt"])

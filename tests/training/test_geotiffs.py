@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -13,11 +14,13 @@ import rasterio
 from affine import Affine
 
 from training.config import PretrainConfig
+from training.extractors import open_extractor
+from training.imagery import open_source
 from training.pretrain import pretrain
 from training.sources.geotiffs import S2_BANDS, S2100K, GeoTiffs
 
 
-def write_patch(path, values, crs="EPSG:32633", left=500_000.0, top=5_000_000.0):
+def write_patch(path, values, crs="EPSG:32633", left=500_000.0, top=5_000_000.0, nodata=None):
     with rasterio.open(
         path,
         "w",
@@ -27,6 +30,7 @@ def write_patch(path, values, crs="EPSG:32633", left=500_000.0, top=5_000_000.0)
         count=len(values),
         dtype=values.dtype,
         crs=crs,
+        nodata=nodata,
         transform=Affine(10.0, 0.0, left, 0.0, -10.0, top),
     ) as dataset:
         dataset.write(values)
@@ -118,6 +122,58 @@ def test_unusable_images_become_nan_and_spare_the_others(dataset):
     (images / "patch_4.tif").write_bytes(b"")
     read = S2100K(dataset, patch_size=16).read(np.arange(6))
     assert np.isnan(read).all(axis=(1, 2, 3)).tolist() == [True] * 5 + [False]
+
+
+def test_pixels_that_a_file_calls_empty_are_not_data(dataset):
+    values = np.full((12, 16, 16), 500, np.int16)
+    write_patch(dataset / "images" / "patch_0.tif", values, nodata=-9999)
+    values[3, 4, 4] = -9999
+    write_patch(dataset / "images" / "patch_1.tif", values, nodata=-9999)
+    read = S2100K(dataset, patch_size=16).read(np.arange(2))
+    assert np.isnan(read).all(axis=(1, 2, 3)).tolist() == [False, True]
+
+
+def test_replaced_files_and_shards_are_other_images(dataset):
+    before = S2100K(dataset, patch_size=16).describe()
+    assert S2100K(dataset, patch_size=16).describe() == before
+    path = dataset / "images" / "patch_3.tif"
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(0, 0))
+    assert S2100K(dataset, patch_size=16).describe() != before
+    into_shards(dataset)
+    before = S2100K(dataset, patch_size=16).describe()
+    os.utime(dataset / "data" / "shard-00001.tar", ns=(0, 0))
+    assert S2100K(dataset, patch_size=16).describe() != before
+
+
+def test_ones_own_files_may_be_named_and_scaled(dataset):
+    config = PretrainConfig().replace(
+        source="geotiffs", places=0, patch_size=16, bands=list(S2_BANDS), scale=10_000
+    )
+    own = open_source(config, dataset / "images")
+    assert own.bands == S2_BANDS
+    rows = np.arange(6)
+    np.testing.assert_array_equal(own.read(rows), S2100K(dataset, patch_size=16).read(rows))
+
+
+def test_whole_numbers_are_no_reflectance(dataset, monkeypatch):
+    monkeypatch.setattr("training.extractors.load_backbone", lambda *a, **b: None)
+    config = PretrainConfig().replace(
+        source="geotiffs", places=0, patch_size=16, image_encoder="resnet18", bands=list(S2_BANDS)
+    )
+    with pytest.raises(ValueError, match="whole numbers and resnet18 expects reflectance; set sca"):
+        open_extractor(config, dataset / "images")
+
+
+@pytest.mark.parametrize(
+    ("crs", "left", "top"),
+    [("EPSG:32633", 5e13, 9e13), ("EPSG:4326", 10.0, 420.0), ("EPSG:4326", np.inf, 10.0)],
+)
+def test_a_file_that_lies_nowhere_spares_the_others(dataset, crs, left, top):
+    path = dataset / "images" / "patch_2.tif"
+    write_patch(path, np.ones((12, 16, 16), np.uint16), crs=crs, left=left, top=top)
+    with pytest.warns(UserWarning, match="patch_2.tif has no readable map position"):
+        assert len(GeoTiffs(dataset / "images", patch_size=16).lonlat) == 5
 
 
 def test_a_file_of_another_format_cannot_point_elsewhere(dataset):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from benchmarks import pretraining
 from training.backbone_features import BackboneFeatures
 from training.backbone_weights import read_backbone_weights
+from training.config import PretrainConfig
+from training.extractors import open_extractor
 from training.image_encoder import BACKBONES, SSL4EO_BANDS, Frozen, load_backbone
 from training.random_convolutions import RandomConvolutions, random_convolutions
 from training.sources.geotiffs import S2_BANDS
@@ -141,6 +146,49 @@ def test_random_convolutions_are_seeded_and_tell_images_apart():
     assert a.dim == 16
     assert (values >= 0).all()
     assert values.std(dim=0).max() > 0
+
+
+def test_filters_of_another_seed_are_other_features(tmp_path, earth):
+    found = [
+        open_extractor(
+            PretrainConfig().replace(image_encoder="random-convolutions", places=70, seed=seed),
+            earth,
+        )
+        for seed in (0, 1)
+    ]
+    # The places change too, but not of files: there nothing else told one from the other.
+    assert [description["weights"] for _, description in found] == [{"seed": 0}, {"seed": 1}]
+
+
+def test_weights_of_another_network_are_one_sentence(tmp_path, monkeypatch):
+    stub = SimpleNamespace(create_model=lambda *_, **__: Tiny())
+    monkeypatch.setitem(sys.modules, "timm", stub)
+    path = tmp_path / "mine.pth"
+    torch.save({"conv1.weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="does not hold the weights of resnet18"):
+        load_backbone("resnet18", path)
+
+
+def test_the_cost_of_a_step_is_measured(monkeypatch, capsys):
+    class Stub(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(13, BACKBONES["resnet18"].dim, 1)
+
+        def forward(self, images):
+            return self.layer(images[:, :, :8, :8]).mean(dim=(2, 3))
+
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=lambda *_, **__: Stub()))
+    arguments = ["--backbone=resnet18", "--batch=16", "--images=2", "--places=60", "--device=cpu"]
+    pretraining.main(arguments)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == [
+        "resnet18",
+        "16 images through the backbone",
+    ]
+    assert lines[3].startswith("step of 16 pairs, cached features: ")
+    assert lines[5].startswith("500 epochs of 100,000 places: ")
+    assert re.search(r"matrix products, \w+: \d+% of the rate", lines[6])
 
 
 def test_random_convolutions_average_both_sides_of_the_threshold():

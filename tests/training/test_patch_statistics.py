@@ -179,6 +179,38 @@ def test_a_truncated_image_is_named(earth, tmp_path):
         _ = BlueMarble(tmp_path, places=10).lonlat
 
 
+def test_a_picture_damaged_in_the_middle_or_of_another_kind_is_one_sentence(earth, tmp_path):
+    for path in earth.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    broken = tmp_path / "world.200405.png"
+    content = broken.read_bytes()
+    # The header of the chunk after the first: what is read is no OSError.
+    broken.write_bytes(content[:33] + b"\xff" * 8 + content[41:])
+    with pytest.raises(ValueError, match=r"world.200405.png is damaged"):
+        BlueMarble(tmp_path, places=10).month(5)
+    broken.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 32\n%%EndComments\n")
+    with pytest.raises(ValueError, match=r"world.200405.png is damaged"):
+        BlueMarble(tmp_path, places=10).month(5)
+
+
+def test_a_larger_edition_is_not_called_damaged(earth, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match="too many pixels; take an edition of 8,192 x 4,096"):
+        BlueMarble(earth, places=10).month(5)
+
+
+def test_a_month_is_read_once_for_all_squares(earth, monkeypatch):
+    source, read = BlueMarble(earth, places=10), []
+    month = BlueMarble.month
+    monkeypatch.setattr(BlueMarble, "month", lambda s, m: read.append(m) or month(s, m))
+    _ = source.survey
+    read.clear()
+    first = source.read(np.arange(3))
+    assert source.read(np.arange(3, 10)).shape == (7, 36, 32, 32)
+    assert sorted(read) == list(range(1, 13))
+    assert 0.0 <= first.min() < first.max() <= 1.0
+
+
 @pytest.mark.parametrize(
     ("size", "message"),
     [((64, 64), "twice as wide as high"), ((128, 64), "must have one size")],

@@ -22,6 +22,7 @@ from satclip_explore import load_encoder
 from training import contenders
 from training.config import PretrainConfig
 from training.epoch_probes import probe_scores
+from training.loop import Loop
 from training.optimizer import rate_at
 from training.pretrain import Cancelled, main, native_precision, pretrain
 
@@ -143,6 +144,20 @@ def test_a_finished_run_is_returned_at_once_and_fresh_starts_over(run):
     assert not torch.equal(weights(folder)["last_layer.weight"], before["last_layer.weight"])
 
 
+def test_fresh_keeps_what_there_is_until_training_begins(run, tmp_path):
+    folder = run()
+    before, cancel = weights(folder), Event()
+    state = (folder / "training.pt").read_bytes()
+    with pytest.raises(FileNotFoundError, match="No imagery"):
+        pretrain(PretrainConfig(), data=tmp_path / "typo", output=folder, fresh=True, **SMALL)
+    cancel.set()
+    with pytest.raises(Cancelled):
+        # Other features than those in the cache: it stops before the first of them.
+        run(fresh=True, places=290, cancel=cancel)
+    assert (folder / "training.pt").read_bytes() == state
+    assert torch.equal(weights(folder)["last_layer.weight"], before["last_layer.weight"])
+
+
 def test_a_cancelled_run_goes_on_and_ends_in_the_same_weights(run):
     whole = run("whole", head="mlp", copies=2, jitter_m=1000.0)
     cancel = Event()
@@ -205,13 +220,46 @@ def test_a_checkpoint_of_other_shapes_is_refused(run):
         run()
 
 
-def test_a_checkpoint_on_other_images_is_refused(run):
-    folder = run()
+def test_a_checkpoint_on_other_images_is_refused_before_their_features(run):
+    folder, stages = run(), []
     state = torch.load(folder / "training.pt", weights_only=True)
     state["description"]["files"] = {}
     torch.save(state, folder / "training.pt")
     with pytest.raises(ValueError, match="a run on other images"):
+        run(on_step=lambda progress: stages.append(progress.stage))
+    assert stages == ["imagery"]
+
+
+def test_a_checkpoint_that_lacks_a_part_is_refused(run):
+    folder = run()
+    state = torch.load(folder / "training.pt", weights_only=True)
+    del state["config"]
+    torch.save(state, folder / "training.pt")
+    with pytest.raises(ValueError, match="'config' is missing"):
         run()
+
+
+def test_weights_that_are_no_numbers_do_not_replace_a_checkpoint(run, monkeypatch):
+    cancel = Event()
+
+    def stop_in_the_second_epoch(progress):
+        if progress.stage == "training" and progress.step == 6:
+            cancel.set()
+
+    folder = run(on_step=stop_in_the_second_epoch, cancel=cancel)
+    state = (folder / "training.pt").read_bytes()
+    validate = Loop.validate
+
+    def after_the_last_step_went_wrong(loop):
+        loop.model.network.last_layer.weight.data[:] = torch.nan
+        return validate(loop)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "validate", after_the_last_step_went_wrong)
+        with pytest.raises(ValueError, match="nan on unseen images; lower learning_rate"):
+            run()
+    assert (folder / "training.pt").read_bytes() == state
+    assert_same_weights(run(), run("whole"))
 
 
 def test_a_damaged_checkpoint_is_refused(run):
@@ -396,6 +444,26 @@ def test_two_processes_give_the_loss_curve_of_one(earth, cache, tmp_path):
     a, b = weights(one), weights(tmp_path / "two")
     for key in a:
         torch.testing.assert_close(a[key], b[key], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_where_one_of_two_processes_fails_both_end_with_the_sentence(tmp_path):
+    found = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node=2", "-m", "training.pretrain", "laptop", "--set=batch_size=64"),
+            *(f"--data={tmp_path / 'typo'}", f"--output={tmp_path / 'run'}"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 1
+    assert "error: No imagery at" in found.stderr
+    assert "the first process stopped: No imagery at" in found.stderr
+    assert found.stderr.count("Traceback") == 1  # torchrun's own
 
 
 def test_the_command_line_trains_and_reports(earth, cache, tmp_path, capsys):

@@ -60,6 +60,46 @@ def test_without_gpus_processes_meet_on_the_cpu(launched, monkeypatch, device, c
     assert launched[0][0] == "gloo"
 
 
+def test_a_process_that_fails_does_not_wait_for_those_that_wait_for_it(launched):
+    with pytest.raises(OSError, match="disk"), processes("cpu", 8):
+        raise OSError("the disk is full")
+    assert "left" not in launched
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_fails_in_the_first_process_fails_in_all(monkeypatch, rank):
+    said = []
+
+    def broadcast(words, src):
+        assert src == 0
+        if rank == 0:
+            said.append(bytes(words.tolist()))
+        else:
+            words[:12] = torch.tensor(list("größer 0".encode() + b" \xc3"))
+
+    monkeypatch.setattr(module.dist, "broadcast", broadcast)
+    those = module.Processes(rank, 2, torch.device("cpu"))
+
+    def fail():
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError if rank == 0 else ValueError, match="disk is full|größer 0"):
+        those.after_first(fail)
+    assert rank == 1 or said[0].startswith(b"the disk is full\0")
+
+
+def test_processes_that_see_other_files_are_told_so(monkeypatch):
+    others = torch.tensor([5, -5])
+    monkeypatch.setattr(
+        module.dist, "all_reduce", lambda both, op: both.copy_(torch.maximum(both, others))
+    )
+    those = module.Processes(0, 2, torch.device("cpu"))
+    with pytest.raises(ValueError, match="on a disk that all machines share"):
+        those.agree("epoch 3 of these images")
+    monkeypatch.setattr(module.dist, "all_reduce", lambda both, op: None)
+    those.agree("epoch 3 of these images")
+
+
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(launched):
     with pytest.raises(ValueError, match="evenly among 4 processes; got 6"), processes("cpu", 6):
         pass
@@ -72,4 +112,5 @@ def test_a_single_process_joins_nothing():
         assert those.any(True)
         assert not those.any(False)
         assert those.mean(torch.tensor(3.0)) == 3.0
-        those.wait()
+        assert those.after_first(lambda: 4) == 4
+        those.agree("anything")

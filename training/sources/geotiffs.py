@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,9 @@ S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09"
 
 REFLECTANCE = 10_000.0
 """Digital numbers of Sentinel-2 at reflectance 1."""
+
+READERS = 8
+"""Files that are decoded at once; decoding leaves the interpreter free."""
 
 
 class GeoTiffs:
@@ -38,11 +44,13 @@ class GeoTiffs:
         Versions: the image turned by quarter turns and mirrored, eight at most.
     seed : int
         Of the choice of files.
+    bands : tuple of str
+        What the bands are; empty takes the names in the first file.
+    scale : float
+        What the numbers in the files are divided by.
     """
 
     name = "geotiffs"
-    bands: tuple[str, ...] = ()
-    scale = 1.0
 
     def __init__(
         self,
@@ -53,6 +61,8 @@ class GeoTiffs:
         allow_missing: bool = False,
         copies: int = 1,
         seed: int = 0,
+        bands: tuple[str, ...] = (),
+        scale: float = 1.0,
     ) -> None:
         if copies > 8:
             raise ValueError(f"an image has eight turned and mirrored versions; got {copies}.")
@@ -66,8 +76,7 @@ class GeoTiffs:
         self.on_land = np.ones(len(rows), dtype=np.bool_)
         self.file_names = [names[row] for row in rows]
         self._last: tuple[bytes, list[NDArray[np.float32] | None]] = (b"", [])
-        if not self.bands:
-            self.bands = self._band_names()
+        self.bands, self.scale = bands or self._band_names(), scale
 
     def _index(self) -> tuple[list[str], NDArray[np.float64], dict[str, Location]]:
         paths = sorted(p for p in self.root.rglob("*") if p.suffix.lower() in (".tif", ".tiff"))
@@ -89,13 +98,20 @@ class GeoTiffs:
         with self.files[self.file_names[0]].open() as dataset:
             return tuple(text or f"band-{i + 1}" for i, text in enumerate(dataset.descriptions))
 
+    @cached_property
+    def whole_numbers(self) -> bool:
+        """Whether the first file holds integers."""
+        with self.files[self.file_names[0]].open() as dataset:
+            return np.issubdtype(dataset.dtypes[0], np.integer)
+
     def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
         """Read images, shape (n, C, patch_size, patch_size); NaN where one cannot be used."""
         size = self.patch_size
         images = np.full((len(rows), len(self.bands), size, size), np.nan, dtype=np.float32)
         if self._last[0] != rows.tobytes():
-            decoded = [self._decode(self.files[self.file_names[row]]) for row in rows]
-            self._last = (rows.tobytes(), decoded)
+            with ThreadPoolExecutor(READERS) as readers:
+                locations = [self.files[self.file_names[row]] for row in rows]
+                self._last = (rows.tobytes(), list(readers.map(self._decode, locations)))
         for image, values in zip(images, self._last[1], strict=True):
             if values is not None:
                 turned = np.rot90(values, copy % 4, axes=(1, 2))
@@ -103,7 +119,7 @@ class GeoTiffs:
         return images
 
     def _decode(self, location: Location) -> NDArray[np.float32] | None:
-        """Read one file; None when it is damaged, too small, or has NaN pixels or other bands."""
+        """Read one file; None if it is damaged, too small, or has empty pixels or other bands."""
         rasterio = import_rasterio()
         try:
             with location.open() as dataset:
@@ -113,15 +129,19 @@ class GeoTiffs:
                     return None
                 # Only the center: a file may be larger than memory.
                 window = rasterio.windows.Window(left, top, size, size)
-                values = dataset.read(window=window).astype(np.float32) / np.float32(self.scale)
+                read = dataset.read(window=window, masked=True)
         except (OSError, ValueError, rasterio.errors.RasterioError):
             return None
-        return values if np.isfinite(values).all() else None
+        values = read.data.astype(np.float32) / np.float32(self.scale)
+        return None if np.ma.is_masked(read) or not np.isfinite(values).all() else values
 
     def describe(self) -> dict[str, Any]:
-        """Say which files, by name and position."""
+        """Say which files, by name, and which content, by size and time of change."""
+        stamps = [f"{name}:{self.files[name].stamp}" for name in self.file_names]
         return {
             "source": self.name,
+            "content": hashlib.sha256("\n".join(stamps).encode()).hexdigest()[:16],
+            "scale": self.scale,
             "files": len(self.file_names),
             "first": self.file_names[0],
             "last": self.file_names[-1],
@@ -134,7 +154,8 @@ class GeoTiffs:
 class S2100K(GeoTiffs):
     """The 100,000 Sentinel-2 images of SatCLIP: index.csv and ``images/*.tif`` or ``data/*.tar``.
 
-    The shards are read where they are, without unpacking. Parameters are those of `GeoTiffs`.
+    The shards are read where they are, without unpacking. Parameters are those of `GeoTiffs`,
+    but for bands and scale, which are known.
 
     References
     ----------
@@ -143,8 +164,9 @@ class S2100K(GeoTiffs):
     """
 
     name = "s2-100k"
-    bands = S2_BANDS
-    scale = REFLECTANCE
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        super().__init__(root, bands=S2_BANDS, scale=REFLECTANCE, **settings)
 
     def _index(self) -> tuple[list[str], NDArray[np.float64], dict[str, Location]]:
         path = self.root / "index.csv"

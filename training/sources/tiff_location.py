@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ class Location:
     path: Path
     offset: int = 0
     size: int = -1
+
+    @property
+    def stamp(self) -> str:
+        """Tell this content from another under the same name, without reading it."""
+        found = self.path.stat()
+        return f"{self.offset}:{self.size}:{found.st_size}:{found.st_mtime_ns}"
 
     @contextmanager
     def open(self) -> Iterator[Any]:
@@ -34,7 +41,10 @@ class Location:
 
 
 def center(path: Path) -> tuple[float, float] | None:
-    """Return the (lon, lat) of a file's center from its own map projection; None without one."""
+    """Return the (lon, lat) of a file's center from its own map projection.
+
+    None where the file has no projection, cannot be read, or lies nowhere on Earth.
+    """
     rasterio = import_rasterio()
     from rasterio.warp import transform
 
@@ -46,9 +56,11 @@ def center(path: Path) -> tuple[float, float] | None:
                     return None
                 easting, northing = dataset.xy(dataset.height / 2 - 0.5, dataset.width / 2 - 0.5)
                 lon, lat = transform(dataset.crs, "EPSG:4326", [easting], [northing])
-    except (OSError, rasterio.errors.RasterioError):
+    # Decoders and projections raise many kinds of errors on odd files.
+    except Exception:
         return None
-    return float(lon[0]), float(lat[0])
+    on_earth = math.isfinite(lon[0]) and -90.0 <= lat[0] <= 90.0
+    return (float(lon[0]), float(lat[0])) if on_earth else None
 
 
 def import_rasterio() -> Any:
