@@ -21,8 +21,10 @@ def pinned():
 
 
 def declared():
+    """Everything but the backbones' packages: torchvision's wheels need a torch built for CUDA."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    extras = project["optional-dependencies"]
+    groups = [project["dependencies"], *(extras[name] for name in extras if name != "sentinel")]
     return {name_of(line): line for group in groups for line in group}
 
 
