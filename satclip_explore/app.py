@@ -262,11 +262,13 @@ def set_up_server() -> None:
     """Load what a served page needs; nothing of it comes from another machine."""
     import holoviews as hv
 
+    from satclip_explore.panes.early_refresh import wait_for_connection
     from satclip_explore.panes.leaflet import allow_ipywidgets
 
     pn.extension("filedropper", nthreads=4, notifications=False)
     hv.extension("bokeh")
     allow_ipywidgets()
+    wait_for_connection()
 
 
 if pn.state.served:
