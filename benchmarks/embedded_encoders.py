@@ -6,8 +6,8 @@ Run it from the repository, with a folder of published weights if there is one:
 
 Random halves, 500 labels in all, and Africa held out but for 1 % of its places. Every encoder gets
 the linear probe, the MLP and the nearest neighbors, over several splits; the table shows the probe
-with the best mean. Finished splits are lines of `results.jsonl` and are not computed again.
-`--write` puts the tables into docs/embedded-encoders.md and the model cards.
+with the best mean. What is finished is a line of `results.jsonl`, and is not computed again for the
+same weights. `--write` puts the tables into docs/embedded-encoders.md and the model cards.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.encoder_table import TASKS, available
+from benchmarks.encoder_table import NEAREST, TASKS, available
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.export import write_whole
 from training.metrics import HIGHER_IS_BETTER
@@ -33,6 +34,7 @@ from training.tasks import load_task
 OWN = ("mini-l40", "mini-l10")
 PEERS = ("lonlat", "xyz", "harmonics-l10", "harmonics-l40", "random-l40")
 MODELS = ("linear", "mlp", "knn")
+CELL = ["setting", "task", "model", "seed", "encoder"]
 LABELS = 500
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = "## What probes find"
@@ -53,34 +55,37 @@ def split_of(task: Task, setting: str, seed: int) -> Split:
 def compute(
     encoders: dict[str, Any], tasks: Sequence[str], settings: Sequence[str], out: Path
 ) -> pd.DataFrame:
-    """Score every probe on every split that is not finished; one row each."""
+    """Score every probe of every encoder on every split; one row each, finished ones are read."""
     path = out / "results.jsonl"
     out.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines() if path.is_file() else []
-    done = {
-        (row["task"], row["setting"], row["model"], row["seed"]) for row in map(json.loads, lines)
-    }
-    first, *rest = encoders.values()
-    for setting in settings:
-        for name in tasks:
-            task = load_task(name)
-            for model in MODELS:
-                for seed in range(SETTINGS[setting]):
-                    if (name, setting, model, seed) in done:
-                        continue
-                    start = time.monotonic()
-                    result = train_probe(
-                        task, encoder=first, encoders=rest, baselines=("nearest",), model=model,
-                        seeds=[seed], split=split_of(task, setting, seed),
-                    )  # fmt: skip
-                    row = {"task": name, "setting": setting, "model": model, "seed": seed}
-                    scores = result.metrics[result.primary].to_dict()
-                    with path.open("a") as file:
-                        file.write(json.dumps(row | {"metric": result.primary, "scores": scores}))
-                        file.write("\n")
-                    print(f"{setting} · {name} · {model} · split {seed} · "
-                          f"{time.monotonic() - start:.1f} s", flush=True)  # fmt: skip
-    results = pd.DataFrame(map(json.loads, path.read_text().splitlines()))
+    weights = {name: one.weights_hash for name, one in encoders.items()} | {NEAREST: ""}
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = [row for row in rows if weights.get(row["encoder"]) == row["weights"]]
+    done = {tuple(row[key] for key in CELL) for row in rows}
+    for setting, task_name, model in product(settings, tasks, MODELS):
+        task = load_task(task_name)
+        for seed in range(SETTINGS[setting]):
+            cell = {"setting": setting, "task": task_name, "model": model, "seed": seed}
+            missing = [one for name, one in encoders.items() if (*cell.values(), name) not in done]
+            if not missing:
+                continue
+            start = time.monotonic()
+            result = train_probe(
+                task, encoder=missing[0], encoders=missing[1:], baselines=(NEAREST,), model=model,
+                seeds=[seed], split=split_of(task, setting, seed),
+            )  # fmt: skip
+            found = [
+                cell
+                | {"encoder": name, "weights": weights[name]}
+                | {"metric": result.primary, "score": float(score)}
+                for name, score in result.metrics[result.primary].items()
+            ]
+            with path.open("a") as file:
+                file.writelines(json.dumps(row) + "\n" for row in found)
+            rows += found
+            print(f"{' · '.join(map(str, cell.values()))} · {time.monotonic() - start:.1f} s",
+                  flush=True)  # fmt: skip
+    results = pd.DataFrame(rows).drop_duplicates(CELL)
     results["setting"] = pd.Categorical(results["setting"], list(SETTINGS))
     return results.sort_values("setting", kind="stable")
 
@@ -108,11 +113,11 @@ def card_section(results: pd.DataFrame, name: str) -> str:
         ["---", "---", "---:", "---:", "---:"],
     ]
     for (setting, task), part in results.groupby(["setting", "task"], sort=False, observed=True):
-        others = [one for one in part["scores"].iloc[0] if one not in (*OWN, "nearest")]
+        others = [one for one in part["encoder"].unique() if one not in (*OWN, NEAREST)]
         found = {one: best_probe(part, one) for one in others}
         first = _first(found, part["metric"].iloc[0])
         cells = [best_probe(part, name)[1], f"{found[first][1]} on {first}"]
-        lines.append([setting, _title(task, part), *cells, best_probe(part, "nearest")[1]])
+        lines.append([setting, _title(task, part), *cells, best_probe(part, NEAREST)[1]])
     splits = ", ".join(f"{count} for {setting}" for setting, count in SETTINGS.items())
     return f"""{HEADING}
 
@@ -139,11 +144,11 @@ def write(results: pd.DataFrame, tables: str) -> None:
 def best_probe(part: pd.DataFrame, name: str) -> tuple[float, str]:
     """Return the mean score of an encoder's best probe on one task, and how it is shown."""
     higher = HIGHER_IS_BETTER[part["metric"].iloc[0]]
-    found = part.assign(score=[scores[name] for scores in part["scores"]]).groupby("model")["score"]
+    found = part[part["encoder"] == name].groupby("model")["score"]
     mean, deviation = found.mean(), found.std()
     model = mean.idxmax() if higher else mean.idxmin()
     text = f"{mean[model]:.3f} ± {deviation[model]:.3f}"
-    return float(mean[model]), text if name == "nearest" else f"{text} {model}"
+    return float(mean[model]), text if name == NEAREST else f"{text} {model}"
 
 
 def _first(found: dict[str, tuple[float, str]], metric: str) -> str:
@@ -163,15 +168,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=None, help="folder of published files")
+    parser.add_argument("--encoders", nargs="+", default=None, help="only these; default all")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--write", action="store_true", help="into the docs and the model cards")
     parser.add_argument("--out", type=Path, default=Path("runs/embedded-encoders"))
     chosen = parser.parse_args(arguments)
     published = [name for name in CARDS if name.startswith("torchspatial-")]
-    encoders = available([*OWN, *PEERS, *published], chosen.weights)
+    encoders = available(chosen.encoders or [*OWN, *PEERS, *published], chosen.weights)
     results = compute(encoders, chosen.tasks, chosen.settings, chosen.out)
-    text = markdown(results, [*encoders, "nearest"])
+    text = markdown(results, [*encoders, NEAREST])
     write_whole(chosen.out / "embedded-encoders.md", text.encode())
     if chosen.write:
         write(results, text)
