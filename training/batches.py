@@ -94,10 +94,13 @@ class PlacePairs:
         return len(self.training) // self.batch_on_land
 
     def fit(self, model: ContrastiveModel) -> None:
-        """Fit the model's whitening on undisturbed training images."""
+        """Fit whitening and position features on training places, their images undisturbed."""
         step = max(1, len(self.training) // FIT_PLACES)
         rows = self.training[::step]
         model.whitening.fit(np.asarray(self._table[0][rows]))
+        if model.targets.position is not None:
+            vectors = torch.from_numpy(unit_vectors(self.lonlat[rows])).float()
+            model.targets.position.fit(vectors)
 
     def load(self, model: ContrastiveModel) -> None:
         """Whiten all images once, and compute the harmonics where they fit in memory."""

@@ -100,14 +100,24 @@ class TrainingConfig:
     regression_power: float = 0.5
     """As `component_power`, for the features that are predicted."""
     position_weight: float = 0.0
-    """Weight of a third loss: random features of the position, read off the embedding."""
-    position_scales_km: tuple[float, ...] = (600.0, 1300.0, 4500.0)
-    """Lengths of the Gaussian kernels that these features stand for, eastward, in km."""
-    position_anisotropy: float = 2.0
-    """How many times shorter they are northward: imagery changes twice as fast that way."""
-    position_features: tuple[int, ...] = (40, 60, 60)
-    """How many features each kernel has; all have the same variance."""
-    image_share: float = 0.5
+    """Weight of a third loss: features of the position, read off the embedding."""
+    position_eigenfunctions: int = 110
+    """How many features say where a place is among far ones; see `position_features`."""
+    position_length_km: float = 4000.0
+    """Length of the exponential kernel whose leading eigenfunctions they are."""
+    position_zonal_share: float = 0.5
+    """Share of that kernel that falls with the distance in latitude alone, 0 to 1."""
+    position_zonal_km: float = 2000.0
+    """Length of this part."""
+    position_near_features: int = 50
+    """How many random features say where a place is among near ones."""
+    position_near_km: float = 500.0
+    """Length of the Gaussian kernel that they stand for, eastward."""
+    position_anisotropy: float = 1.6
+    """How many times shorter it is northward: imagery changes so much faster that way."""
+    position_near_share: float = 0.15
+    """Their share of the variance of the position."""
+    image_share: float = 0.35
     """Share of the image features in the variance of an embedding; the position has the rest."""
     initial_scale: float = 14.3
     """Inverse temperature at the start (CLIP's 1/0.07); its log is learned."""

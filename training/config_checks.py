@@ -32,10 +32,10 @@ LOWEST: dict[str, float] = {
     **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "copies"), 1),
     **dict.fromkeys(("batch_size", "validation_places"), 2),
     "position_anisotropy": 1,
-    **dict.fromkeys(
-        ("learning_rate", "initial_scale", "maximum_scale", "image_share"),
-        1e-12,
-    ),
+    **dict.fromkeys(("position_eigenfunctions", "position_near_features"), 1),
+    **dict.fromkeys(("position_zonal_share", "position_near_share"), 0),
+    **dict.fromkeys(("position_length_km", "position_zonal_km", "position_near_km"), 1),
+    **dict.fromkeys(("learning_rate", "initial_scale", "maximum_scale", "image_share"), 1e-12),
 }
 
 
@@ -62,6 +62,7 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
         ("antarctica", config.imagery.antarctica),
         ("elsewhere", config.imagery.elsewhere),
         ("image_share", config.training.image_share),
+        ("position_near_share", config.training.position_near_share),
     ):
         if value >= 1.0:
             raise ValueError(f"{name} is a share, below 1; got {value}.")
@@ -92,15 +93,9 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
         raise ValueError(
             "contrastive_weight and regression_weight are both 0: nothing to learn from images."
         )
-    lengths = config.training.position_scales_km
-    if not lengths or not all(length > 0 for length in lengths):
-        raise ValueError(f"position_scales_km must be positive; got {lengths}.")
-    counts = config.training.position_features
-    if len(counts) != len(lengths) or not all(count >= 1 for count in counts):
-        raise ValueError(
-            f"position_features must be {len(lengths)} whole numbers, one for each of "
-            f"position_scales_km; got {counts}."
-        )
+    zonal = config.training.position_zonal_share
+    if zonal > 1.0:
+        raise ValueError(f"position_zonal_share lies between 0 and 1; got {zonal}.")
 
 
 def converted(name: str, value: Any, default: Any) -> Any:

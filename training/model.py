@@ -14,6 +14,7 @@ from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
 from training.config import PretrainConfig
 from training.loss import contrastive_loss
+from training.position_features import PositionFeatures
 from training.target_space import TargetSpace
 from training.whitening import Whitening
 
@@ -69,9 +70,7 @@ class ContrastiveModel(nn.Module):
         self.targets = TargetSpace(
             location.embed_dim,
             self.whitening.dim if training.regression_weight else 0,
-            training.position_features if training.position_weight else (),
-            training.position_scales_km,
-            training.position_anisotropy,
+            PositionFeatures(training, generator) if training.position_weight else None,
             training.image_share,
             generator,
         )
@@ -140,7 +139,7 @@ class ContrastiveModel(nn.Module):
             if settings.regression_weight:
                 error = self.targets.image_of(embeddings) - whitened * self.regression_relevance()
                 regression = error.square().mean()
-            if settings.position_weight:
+            if self.targets.position is not None:
                 error = self.targets.position_of(embeddings) - self.targets.position(vectors)
                 position = error.square().sum(dim=1).mean()
         total = (

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from satclip_explore.encoders.spherical_harmonics import real_spherical_harmonics
-from satclip_explore.geo import unit_vectors
 from training.config import PretrainConfig
 from training.model import (
     ContrastiveModel,
@@ -15,6 +14,7 @@ from training.model import (
     image_head,
     location_encoder,
 )
+from training.position_features import PositionFeatures
 from training.target_space import TargetSpace
 from training.validation import retrieval
 from training.whitening import Whitening
@@ -23,7 +23,7 @@ from training.whitening import Whitening
 def tiny_config(**settings):
     small = {"legendre_polys": 4, "hidden_dim": 16, "embed_dim": 8, "components": 3}
     return PretrainConfig().replace(
-        **{**small, "position_features": (2, 2), "position_scales_km": (500.0, 1500.0), **settings}
+        **{**small, "position_eigenfunctions": 3, "position_near_features": 2, **settings}
     )
 
 
@@ -71,35 +71,16 @@ def test_every_group_weighs_the_same_and_the_mean_square_is_one(power):
         assert float(square.std()) == pytest.approx(0.0, abs=1e-5)
 
 
-def space(image_dim=92, features=(80, 80), embed_dim=256, anisotropy=1.0, share=0.25, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    scales = (500.0, 1500.0)
-    return TargetSpace(embed_dim, image_dim, features, scales, anisotropy, share, generator)
+def space(embed_dim=256):
+    generator = torch.Generator().manual_seed(0)
+    position = PositionFeatures(PretrainConfig().training, generator)
+    position.fit(unit(4000, seed=1))
+    return TargetSpace(embed_dim, 92, position, 0.25, generator)
 
 
 def unit(n, seed=0):
     drawn = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.normalize(drawn, dim=1)
-
-
-def test_position_features_give_the_mean_of_gaussian_kernels():
-    targets, places = space(features=(300, 100), embed_dim=400, image_dim=0), unit(40)
-    features = targets.position(places)
-    distances = torch.cdist(places, places) * 6371.0
-    near, far = (torch.exp(-((distances / scale) ** 2) / 2) for scale in (500.0, 1500.0))
-    # Means over 400 random sines have a standard deviation of 0.05 here.
-    torch.testing.assert_close(features @ features.T, 0.75 * near + 0.25 * far, rtol=0, atol=0.25)
-
-
-@pytest.mark.parametrize("lat", [0.0, 70.0])
-def test_position_features_change_twice_as_fast_northward(lat):
-    targets = space(features=(2000, 2000), embed_dim=4000, image_dim=0, anisotropy=2.0)
-    # A hundred kilometers north, and two hundred east: on the sphere, not in degrees.
-    north, east = np.degrees(100.0 / 6371.0), np.degrees(200.0 / 6371.0 / np.cos(np.radians(lat)))
-    places = torch.from_numpy(unit_vectors([(0.0, lat), (0.0, lat + north), (east, lat)])).float()
-    here, northward, eastward = targets.position(places)
-    moved = (here - northward).square().sum(), (here - eastward).square().sum()
-    assert float(moved[0]) == pytest.approx(float(moved[1]), rel=0.1)
 
 
 def test_what_is_put_into_an_embedding_is_read_off_it_at_its_share():
