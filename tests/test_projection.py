@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from satclip_explore.encoders.custom import from_callable
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.geo import Grid
@@ -75,12 +76,28 @@ def test_the_stretch_clips_the_stated_share(encoder):
     assert (wide.high > narrow.high).all()
 
 
+def test_detail_is_found_below_what_varies_smoothly():
+    def waves(lonlat):
+        lon, lat = np.radians(lonlat).T
+        return np.stack([9.0 * np.sin(lat), 3.0 * np.cos(lat) * np.cos(lon), np.cos(25 * lat)], 1)
+
+    mixed = from_callable(waves)
+    first, fine = fit_pca(mixed, 1), fit_pca(mixed, 1, smooth_degrees=4)
+    assert abs(first.components[0, 0]) > 0.99
+    assert abs(fine.components[0, 2]) > 0.99
+    # All that is left is the wave that harmonics of four degrees cannot follow.
+    assert fine.explained[0] > 0.98
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"n_components": 0}, "between 1 and 16; got 0"),
         ({"n_components": 17}, "between 1 and 16; got 17"),
         ({"stretch": 50.0}, "stretch must be a percentage"),
+        ({"smooth_degrees": -1}, "smooth_degrees must lie between 0 and 20; got -1"),
+        ({"smooth_degrees": 21}, "between 0 and 20; got 21"),
+        ({"n_samples": 39, "smooth_degrees": 6}, "too few for 3 components"),
         ({"stretch": -1.0}, "stretch must be a percentage"),
         ({"n_samples": 3}, "too few for 3 components"),
     ],

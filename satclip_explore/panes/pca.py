@@ -21,13 +21,18 @@ FINEST_UPSAMPLING = 4.0
 """Times that the kept raster may be enlarged before a coarse encoding looks better."""
 
 COMPONENTS = {"1 · 2 · 3": (0, 1, 2), "4 · 5 · 6": (3, 4, 5), "7 · 8 · 9": (6, 7, 8),
-              "1 only": (0, 0, 0), "2 only": (1, 1, 1), "3 only": (2, 2, 2)}  # fmt: skip
+              "1 only": (0, 0, 0), "2 only": (1, 1, 1), "3 only": (2, 2, 2),
+              "detail": world.DETAIL}  # fmt: skip
 
 
 class PCAPane(Pane):
     """Principal components as red, green and blue; pan and zoom re-encode what is visible."""
 
-    components = param.Selector(default=(0, 1, 2), objects=COMPONENTS, doc="shown as R, G, B")
+    components = param.Selector(
+        default=(0, 1, 2),
+        objects=COMPONENTS,
+        doc="shown as R, G, B; detail: what varies most below some 4,000 km",
+    )
     stretch = param.Number(1.0, bounds=(0.0, 20.0), step=0.5, doc="% clipped at each end")
     land_only = param.Boolean(True, doc="leave out the sea, which training hardly sampled")
 
@@ -135,7 +140,7 @@ class PCAPane(Pane):
         except ValueError:
             return ""
         dots = "".join(
-            f"<span style='color:{color}'>●</span> PC{component + 1} {100 * share:.0f} % &nbsp;"
+            f"<span style='color:{color}'>●</span> {_name(component)} {100 * share:.0f} % &nbsp;"
             for component, share, color in zip(
                 self.components, explained, ("#ff6b6b", "#7ee787", "#5cc8ff"), strict=True
             )
@@ -164,6 +169,12 @@ class PCAPane(Pane):
         legend = theme.text(self.legend)
         foot = theme.split(legend, theme.hint("drag and scroll to look closer, click to select"))
         return theme.card("The world in three colors", plot, foot, self.status(), actions=controls)
+
+
+def _name(component: int) -> str:
+    """Name a component as the legend does."""
+    detail = component - world.N_COMPONENTS
+    return f"PC{component + 1}" if detail < 0 else f"detail {detail + 1}"
 
 
 _SEA = {"land only": True, "land and sea": False}

@@ -21,14 +21,25 @@ WORLD_RESOLUTION = 0.25
 N_COMPONENTS = 9
 """Principal components that a reader can choose from."""
 
+DETAIL = (N_COMPONENTS, N_COMPONENTS + 1, N_COMPONENTS + 2)
+"""After them: the first three of what is finer than `SMOOTH_DEGREES` of harmonics."""
+
+SMOOTH_DEGREES = 6
+
 
 def projection_of(
     encoder: Any, components: tuple[int, ...] = (0, 1, 2), stretch: float = 1.0
 ) -> Projection:
-    """Return chosen principal components, counted from 0, with a stretch in percent."""
+    """Return chosen principal components, counted from 0, with a stretch in percent.
+
+    Those from `N_COMPONENTS` on are components of the detail; see `fit_pca`.
+    """
+    detail = min(components) >= N_COMPONENTS
     n_components = min(N_COMPONENTS, encoder.embed_dim)
-    fitted = fit_pca(encoder, n_components, stretch=stretch)
-    rows = [component % n_components for component in components]
+    fitted = fit_pca(
+        encoder, n_components, stretch=stretch, smooth_degrees=SMOOTH_DEGREES if detail else 0
+    )
+    rows = [component % N_COMPONENTS % n_components for component in components]
     return Projection(
         fitted.mean,
         fitted.components[rows],

@@ -197,3 +197,13 @@ def test_marks_carry_no_words_onto_the_map(tiny_encoder):
     (mark,) = pane._marks.data["features"]
     assert mark["geometry"]["coordinates"] == [10.0, 20.0]
     assert mark["properties"] == {}
+
+
+def test_detail_has_other_colors_and_says_so(tiny_encoder):
+    pane = PCAPane(tiny_encoder)
+    grid = Grid.from_resolution(30.0, GLOBE)
+    colors = pane.fine(grid)
+    pane.components = world.DETAIL
+    assert "detail 1" in pane.legend()
+    assert "PC1" not in pane.legend()
+    assert (pane.fine(grid) != colors).any()
