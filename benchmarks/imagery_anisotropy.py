@@ -4,7 +4,7 @@ Run it from the repository, with a folder of twelve monthly Blue Marble images:
 
     python -m benchmarks.imagery_anisotropy FOLDER
 
-The recipe of the embedded encoders makes its position kernels shorter northward by this factor.
+The embedded encoders' kernel of what is near is shorter northward by this factor.
 """
 
 from __future__ import annotations
