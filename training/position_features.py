@@ -44,7 +44,7 @@ class PositionFeatures(nn.Module):
         self.dim = training.position_eigenfunctions + training.position_near_features
 
     def fit(self, vectors: torch.Tensor) -> None:
-        """Fit the eigenfunctions to places, given as unit vectors (N, 3)."""
+        """Fit the eigenfunctions to places, given as unit vectors (N, 3); see `Eigenfunctions`."""
         self.far.fit(vectors)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -116,6 +116,7 @@ class Eigenfunctions(nn.Module):
         features = basis * values.sqrt()
         spread = features.var(0, correction=0).sum().sqrt()
         # Where there are fewer places than landmarks, the others weigh nothing.
+        self.weight.zero_()
         self.landmarks[:n] = chosen.to(self.landmarks)
         self.weight[:n] = (basis / values.sqrt() / spread).to(self.weight)
         self.mean.copy_(features.mean(0) / spread)

@@ -64,6 +64,14 @@ def test_fewer_places_than_landmarks_are_enough_but_not_fewer_than_eigenfunction
         far.fit(unit(19))
 
 
+def test_a_second_fit_keeps_nothing_of_the_first():
+    twice, once = (Eigenfunctions(5, 4000.0, 0.5, 2000.0) for _ in range(2))
+    twice.fit(unit(400, seed=1))
+    for far in (twice, once):
+        far.fit(unit(30))
+    assert torch.equal(twice(unit(7, seed=3)), once(unit(7, seed=3)))
+
+
 def test_random_features_give_a_gaussian_kernel():
     near = RandomFeatures(4000, 900.0, 1.0, torch.Generator().manual_seed(0))
     chosen = unit(40)
