@@ -115,7 +115,9 @@ def open_source(
     given = str(data if data is not None else imagery.root)
     root = Path(given)
     if not given and imagery.source == "blue-marble":
-        root = download_blue_marble() if download else blue_marble_folder()
+        root = (
+            download_blue_marble(with_lights=imagery.lights) if download else blue_marble_folder()
+        )
         given = str(root)
     if not given or not root.is_dir():
         shown = f"at {root}" if given else "was named"
@@ -135,6 +137,7 @@ def open_source(
             copies=copies,
             jitter_m=config.features.jitter_m,
             seed=config.training.seed,
+            with_lights=imagery.lights,
         )
     settings: dict[str, Any] = {
         "places": imagery.places,

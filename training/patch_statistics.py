@@ -20,6 +20,9 @@ TEXTURE_MONTHS = (1, 7)
 STATISTICS = len(MONTHS) * 3 + len(TEXTURE_MONTHS) + 4
 """Numbers per square: RGB by month, spread of two months, and four of the year."""
 
+YEAR, LIGHTS = len(MONTHS), len(MONTHS) + 1
+"""Blocks that follow those of the months."""
+
 LEAST_LAND = 0.01
 """Share of land in a square below which its colors are set to 0."""
 
@@ -30,7 +33,9 @@ class PatchStatistics:
     """Mean colors, spread, gradients and land share of squares of several sizes.
 
     Means run over land pixels only. Every scale but the largest is stored as its difference from
-    the next larger one, so that each group of columns says what its scale adds.
+    the next larger one, so that each group of columns says what its scale adds. Where the source
+    has the lights of the night, a last group holds the logarithm of their mean, by scale: it is
+    dark in most squares and bright by orders of magnitude in a few.
 
     Parameters
     ----------
@@ -45,9 +50,10 @@ class PatchStatistics:
         self.scales_km = scales_km
         self.lonlat, self.on_land = source.lonlat, source.on_land
         self.copies = source.copies
-        self.groups = (STATISTICS,) * len(scales_km)
+        self.with_lights = source.lights_file is not None
+        self.groups = (STATISTICS,) * len(scales_km) + (len(scales_km),) * self.with_lights
         self.dim = sum(self.groups)
-        self.blocks = len(MONTHS) + 1
+        self.blocks = len(MONTHS) + 1 + self.with_lights
         self._corners: list[list[_Box]] | None = None
         self._land: NDArray[np.float64] | None = None
 
@@ -62,17 +68,24 @@ class PatchStatistics:
 
     def columns(self, block: int) -> NDArray[np.int64]:
         """Return which columns of the feature table a block fills, scale by scale."""
+        scales = len(self.scales_km)
+        if block == LIGHTS:
+            return np.arange(self.dim - scales, self.dim)
         within = self._within(block)
-        return np.concatenate([scale * STATISTICS + within for scale in range(len(self.groups))])
+        return np.concatenate([scale * STATISTICS + within for scale in range(scales)])
 
     def index(self, block: int) -> tuple[slice, slice, NDArray[np.int64]]:
         """Return where a block goes in the (copies, N, D) table."""
         return slice(None), slice(None), self.columns(block)
 
     def compute(self, block: int) -> NDArray[np.float32]:
-        """Compute a block, shape (copies, N, columns): one month, or the year for the last."""
+        """Compute a block, shape (copies, N, columns): a month, then the year, then the night."""
         boxes = self._boxes()
-        is_year = block == len(MONTHS)
+        if block == LIGHTS:
+            lights = np.log1p(self._means(self.source.lights(), boxes))
+            lights[:, :, :-1] -= lights[:, :, 1:]
+            return lights.astype(np.float32)
+        is_year = block == YEAR
         layers = self._year_layers() if is_year else self._month_layers(block + 1)
         means = np.stack([self._means(layer, boxes) for layer in layers], axis=-1)
         if is_year:
@@ -89,7 +102,7 @@ class PatchStatistics:
     def _within(self, block: int) -> NDArray[np.int64]:
         """Columns of a block within the group of one scale."""
         colors = len(MONTHS) * 3
-        if block == len(MONTHS):
+        if block == YEAR:
             return np.arange(STATISTICS - 4, STATISTICS)
         own = [3 * block, 3 * block + 1, 3 * block + 2]
         if block + 1 in TEXTURE_MONTHS:

@@ -86,7 +86,10 @@ def _mini(legendre_polys: int) -> EncoderCard:
         authors="satclip-explore",
         year=2026,
         licence="MIT",
-        training_data="Blue Marble Next Generation, twelve months of 2004 (NASA, public domain)",
+        training_data=(
+            "Blue Marble Next Generation, twelve months of 2004, and Black Marble 2016 "
+            "(NASA, public domain)"
+        ),
         source="embedded in this package",
         embedded=True,
     )

@@ -107,6 +107,14 @@ def test_a_name_that_resembles_nothing_lists_what_is_known():
         ("[features]\nscales_km = [10, 10]", "scales_km must be positive and increasing"),
         ("[features]\nscales_km = [0, 10]", "scales_km must be positive and increasing"),
         ("[features]\nscale_weights = [1, 2]", "scale_weights must be 6 positive numbers"),
+        (
+            "[imagery]\nlights = true\n[features]\nscale_weights = [1, 2]",
+            "scale_weights must be 7 positive numbers",
+        ),
+        (
+            "[imagery]\nlights = true\n[features]\nimage_encoder = 'vit16'",
+            "lights enter patch-statistics of 'blue-marble' only",
+        ),
         ("name = 3", "name must be text"),
         ("[location]\nlegendre_polys = 201", "legendre_polys must be .* from 1 to 200; got 201"),
         ("[location]\nw0 = 0", "w0 must be a number above 0"),

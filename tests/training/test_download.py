@@ -23,20 +23,24 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Twelve small files; the addresses and checksums of the module point to them."""
+    """Thirteen small files; the addresses and checksums of the module point to them."""
     folder = tmp_path / "server"
     folder.mkdir()
     content = [f"month {month}".encode() for month in range(1, 13)]
     for month, data in enumerate(content, start=1):
         (folder / f"world.2004{month:02d}.jpg").write_bytes(data)
+    (folder / "BlackMarble_2016.png").write_bytes(b"night")
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
     thread = threading.Thread(target=httpd.serve_forever, daemon=True)
     thread.start()
-    address = f"http://127.0.0.1:{httpd.server_port}/world.2004{{month:02d}}.jpg"
-    monkeypatch.setattr(download, "COPY", address)
-    monkeypatch.setattr(download, "NASA", address)
+    address = f"http://127.0.0.1:{httpd.server_port}"
+    for name in ("COPY", "NASA"):
+        monkeypatch.setattr(download, name, f"{address}/world.2004{{month:02d}}.jpg")
+    for name in ("LIGHTS", "NASA_LIGHTS"):
+        monkeypatch.setattr(download, name, f"{address}/BlackMarble_2016.png")
     sums = tuple(hashlib.sha256(data).hexdigest() for data in content)
     monkeypatch.setattr(download, "SHA256", sums)
+    monkeypatch.setattr(download, "LIGHTS_SHA256", hashlib.sha256(b"night").hexdigest())
     yield folder
     httpd.shutdown()
     httpd.server_close()
@@ -51,6 +55,22 @@ def test_fetches_twelve_months_and_counts_them(server, tmp_path, origin):
     )
     assert seen == [(month, 12) for month in range(1, 13)]
     assert (folder / "world.200412.jpg").read_bytes() == b"month 12"
+    assert not (folder / "BlackMarble_2016.png").exists()
+
+
+@pytest.mark.parametrize("origin", ["copy", "nasa"])
+def test_fetches_the_lights_where_they_are_asked_for(server, tmp_path, origin):
+    seen = []
+    folder = download.download_blue_marble(
+        tmp_path, origin=origin, with_lights=True, on_file=lambda *a: seen.append(a)
+    )
+    assert seen[-1] == (13, 13)
+    assert (folder / "BlackMarble_2016.png").read_bytes() == b"night"
+    if origin == "copy":
+        (folder / "BlackMarble_2016.png").unlink()
+        (server / "BlackMarble_2016.png").write_bytes(b"day")
+        with pytest.raises(DownloadError, match="does not have the expected SHA-256"):
+            download.download_blue_marble(tmp_path, with_lights=True)
 
 
 def test_whole_files_are_kept_and_others_fetched_again(server, tmp_path):
@@ -109,6 +129,10 @@ def test_imagery_that_is_not_named_is_the_downloaded_one(server, tmp_path, monke
     source = open_source(config, download=True)
     assert source.files[12] == tmp_path / "kept" / "blue-marble" / "world.200412.jpg"
     assert open_source(config).files == source.files
+    with pytest.raises(FileNotFoundError, match=r"must also hold the lights.*with_lights=True"):
+        open_source(config.replace(lights=True))
+    source = open_source(config.replace(lights=True), download=True)
+    assert source.lights_file == tmp_path / "kept" / "blue-marble" / "BlackMarble_2016.png"
     with pytest.raises(FileNotFoundError, match="No imagery at"):
         open_source(config, tmp_path / "elsewhere", download=True)
 
@@ -124,6 +148,8 @@ def test_the_checksums_are_those_of_the_real_images(shared):
     assert tuple(found) == download.SHA256
     assert tuple(p.stat().st_size for p in sorted(folder.iterdir())) == download.SIZES
     assert download.missing_bytes(folder) == 0
+    lights = shared / "data/imagery/night_lights/black_marble_2016_gray_4096x2048.png"
+    assert hashlib.sha256(lights.read_bytes()).hexdigest() == download.LIGHTS_SHA256
 
 
 @pytest.mark.network
@@ -131,5 +157,7 @@ def test_the_checksums_are_those_of_the_real_images(shared):
 def test_the_public_addresses_answer(tmp_path, origin):
     from training.sources.blue_marble import BlueMarble
 
-    folder = download.download_blue_marble(tmp_path, origin=origin)
-    assert BlueMarble(folder, places=100).on_land.all()
+    folder = download.download_blue_marble(tmp_path, origin=origin, with_lights=True)
+    source = BlueMarble(folder, places=100, with_lights=True)
+    assert source.on_land.all()
+    assert source.lights().max() > 200

@@ -145,6 +145,49 @@ def test_blocks_fill_every_column_once(source):
         assert np.isfinite(values).all()
 
 
+@pytest.fixture
+def lit_earth(earth, tmp_path):
+    """The same Earth, with one city on its equator, in an image of another size."""
+    for path in earth.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    lights = np.zeros((64, 128), dtype=np.uint8)
+    lights[30:34, 62:66] = 200
+    Image.fromarray(lights).save(tmp_path / "BlackMarble_2016_gray.png")
+    return tmp_path
+
+
+def test_lights_are_a_last_group_with_one_column_for_each_scale(lit_earth, source):
+    lit = BlueMarble(lit_earth, places=500, copies=2, jitter_m=200_000.0, with_lights=True)
+    assert lit.lights().shape == lit.survey[0].shape
+    features = PatchStatistics(lit, (300.0, 3000.0))
+    assert features.groups == (STATISTICS, STATISTICS, 2)
+    columns = np.concatenate([features.columns(b) for b in range(features.blocks)])
+    np.testing.assert_array_equal(np.sort(columns), np.arange(features.dim))
+    assert features.dim - 2 in features.columns(features.blocks - 1)
+    values = features.compute(features.blocks - 1)
+    assert values.shape == (2, 500, 2)
+    away = great_circle_km(lit.lonlat, np.array([0.0, 0.0]))
+    assert np.argmin(away) == values[0].sum(axis=1).argmax()
+    # Its brightness, softened at the rim; far from it, nights are dark at both scales.
+    assert np.log(101) < values[0].sum(axis=1).max() < np.log(201)
+    assert (values[0][away > 5000] == 0).all()
+    # What is kept of others does not know of the night.
+    plain = PatchStatistics(source, (300.0, 3000.0))
+    np.testing.assert_array_equal(features.compute(3), plain.compute(3))
+    np.testing.assert_array_equal(features.columns(3), plain.columns(3))
+    assert "BlackMarble_2016_gray.png" in lit.describe()["files"]
+    assert "Black Marble" in lit.describe()["licence"]
+    assert "Black Marble" not in source.describe()["licence"]
+
+
+def test_lights_that_are_missing_or_damaged_are_named(earth, lit_earth):
+    with pytest.raises(FileNotFoundError, match="must also hold the lights of the night"):
+        BlueMarble(earth, places=10, with_lights=True)
+    (lit_earth / "BlackMarble_2016_gray.png").write_bytes(b"dark")
+    with pytest.raises(ValueError, match=r"BlackMarble_2016_gray.png is damaged"):
+        BlueMarble(lit_earth, places=10, with_lights=True).lights()
+
+
 def test_the_smaller_scale_holds_what_it_adds(source):
     features = PatchStatistics(source, (300.0, 300.1))
     values = features.compute(0)[0]

@@ -1,4 +1,4 @@
-"""NASA's Blue Marble: twelve monthly images of the whole Earth, and random places on its land."""
+"""NASA's Blue Marble: the whole Earth month by month, and at night; random places on its land."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ OFF_COAST_M = 200_000.0
 MONTHS = tuple(range(1, 13))
 
 LICENCE = "public domain; credit NASA Earth Observatory (Blue Marble Next Generation, R. Stöckli)"
+NIGHT_LICENCE = "public domain; credit NASA Earth Observatory (Black Marble 2016, M. Román)"
 
 
 class BlueMarble:
@@ -49,11 +50,15 @@ class BlueMarble:
         Of the places and displacements.
     patch_size : int
         Pixels along the edge of what `read` returns.
+    with_lights : bool
+        Whether the folder must also hold Black Marble 2016, the lights of the night.
 
     References
     ----------
     Stöckli et al. (2005), "The Blue Marble Next Generation - A true color Earth dataset including
     seasonal dynamics from MODIS", NASA Earth Observatory.
+    Román et al. (2018), "NASA's Black Marble nighttime lights product suite", Remote Sensing of
+    Environment 210.
     """
 
     name = "blue-marble"
@@ -70,8 +75,10 @@ class BlueMarble:
         jitter_m: float = 0.0,
         seed: int = 0,
         patch_size: int = 32,
+        with_lights: bool = False,
     ) -> None:
         self.files = _monthly_files(Path(root))
+        self.lights_file = _lights_file(Path(root)) if with_lights else None
         if places < 1:
             raise ValueError(f"Blue Marble needs a number of places to draw; got {places}.")
         self.copies, self.jitter_m, self.seed = copies, jitter_m, seed
@@ -81,6 +88,12 @@ class BlueMarble:
     def month(self, month: int) -> NDArray[np.uint8]:
         """Read the image of a month (1 … 12), shape (H, W, 3), north up, from 180° W."""
         return _read_image(self.files[month])
+
+    def lights(self) -> NDArray[np.uint8]:
+        """Read the lights of the night as grey levels, (H, W), the size of the months."""
+        assert self.lights_file is not None
+        height, width = self.survey[0].shape
+        return _read_image(self.lights_file, "L", (width, height))
 
     @cached_property
     def year(self) -> list[NDArray[np.uint8]]:
@@ -147,10 +160,11 @@ class BlueMarble:
 
     def describe(self) -> dict[str, Any]:
         """Name files by their size: enough to notice another edition."""
+        lights = [self.lights_file] if self.lights_file else []
         return {
             "source": self.name,
-            "licence": LICENCE,
-            "files": {path.name: path.stat().st_size for path in self.files.values()},
+            "licence": "; ".join([LICENCE, NIGHT_LICENCE][: 1 + len(lights)]),
+            "files": {p.name: p.stat().st_size for p in [*self.files.values(), *lights]},
             "places": self._places,
             "antarctica": self._antarctica,
             "elsewhere": self._elsewhere,
@@ -175,7 +189,20 @@ def _monthly_files(root: Path) -> dict[int, Path]:
     return found
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
+def _lights_file(root: Path) -> Path:
+    for path in sorted(root.iterdir()):
+        found = re.search(r"black_?marble_2016", path.name, re.IGNORECASE)
+        if found and path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+            return path
+    raise FileNotFoundError(
+        f"{root} must also hold the lights of the night, an image named BlackMarble_2016…. "
+        "training.sources.download.download_blue_marble(folder, with_lights=True) fetches it."
+    )
+
+
+def _read_image(
+    path: Path, mode: str = "RGB", size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     try:
         from PIL import Image
     except ImportError as error:
@@ -188,7 +215,8 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
                     f"{path.name} must cover the globe, twice as wide as high; got "
                     f"{width} x {height} pixels."
                 )
-            return np.asarray(image.convert("RGB"))
+            pixels = image.convert(mode)
+            return np.asarray(pixels.resize(size, Image.Resampling.BILINEAR) if size else pixels)
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path.name} has too many pixels; take an edition of 8,192 x 4,096 at most."

@@ -1,4 +1,4 @@
-"""Fetching Blue Marble: the edition that the embedded encoders saw, or NASA's own."""
+"""Fetching Blue Marble and the lights of the night: what embedded encoders saw, or NASA's own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ NASA = (
     "{name}/world.topo.2004{month:02d}.3x5400x2700.jpg"
 )
 """The producer's own, 5,400 x 2,700 pixels; NASA publishes no checksums."""
+
+LIGHTS = "https://raw.githubusercontent.com/mdoege/Earth/d0a4fff/BlackMarble_2016_3km_gray_geo.png"
+"""A copy of Black Marble 2016 at 4,096 x 2,048 pixels, grey levels, at a fixed commit."""
+
+LIGHTS_SHA256 = "862a6624b44768c90d10daeb6a0d2d90a072502cc98c0aafabe32a0f90319556"
+
+NASA_LIGHTS = (
+    "https://assets.science.nasa.gov/content/dam/science/esd/eo/images/imagerecords/144000/144897/"
+    "BlackMarble_2016_01deg_gray.jpg"
+)
+"""The producer's own, 3,600 x 1,800 pixels."""
 
 NAMES = (
     *("january", "february", "march", "april", "may", "june"),
@@ -57,7 +68,7 @@ def blue_marble_folder() -> Path:
 
 
 def missing_bytes(folder: str | Path) -> int:
-    """Count what is left to fetch of the copy; 0 when all twelve images are there."""
+    """Count what is left to fetch of the copy's months; 0 when all twelve images are there."""
     left = 0
     for month, size in enumerate(SIZES, start=1):
         path = Path(folder) / _name(month)
@@ -72,6 +83,7 @@ def download_blue_marble(
     folder: str | Path | None = None,
     *,
     origin: str = "copy",
+    with_lights: bool = False,
     on_file: Callable[[int, int], None] | None = None,
     on_bytes: Callable[[int], Any] | None = None,
     cancel: Flag | None = None,
@@ -84,8 +96,10 @@ def download_blue_marble(
         Where they go; default `blue_marble_folder()`.
     origin : {"copy", "nasa"}
         "copy": 8,192 x 4,096 pixels, checked against their SHA-256; "nasa": 5,400 x 2,700 pixels.
+    with_lights : bool
+        Whether to fetch Black Marble 2016 too, 1 MB.
     on_file : callable, optional
-        Called with (images there, 12) after each image.
+        Called with (images there, images in all) after each image.
     on_bytes : callable, optional
         Called with the bytes of the image that is arriving, as they arrive.
     cancel : threading.Event, optional
@@ -116,10 +130,9 @@ def download_blue_marble(
         if on_bytes is not None:
             on_bytes(done)
 
-    for month, (name, sha256) in enumerate(zip(NAMES, SHA256, strict=True), start=1):
-        url = COPY.format(month=month) if origin == "copy" else NASA.format(month=month, name=name)
+    files = _files(origin, with_lights)
+    for count, (url, expected) in enumerate(files, start=1):
         path = folder / url.rpartition("/")[2]
-        expected = sha256 if origin == "copy" else None
         report(0, None)
         if not path.is_file() or (expected is not None and file_sha256(path) != expected):
             try:
@@ -132,8 +145,19 @@ def download_blue_marble(
                     "what arrived is kept."
                 ) from error
         if on_file is not None:
-            on_file(month, len(NAMES))
+            on_file(count, len(files))
     return folder
+
+
+def _files(origin: str, with_lights: bool) -> list[tuple[str, str | None]]:
+    """List addresses, and checksums where there are any."""
+    months = range(1, len(NAMES) + 1)
+    found: list[tuple[str, str | None]]
+    if origin == "copy":
+        found = [(COPY.format(month=m), sha256) for m, sha256 in zip(months, SHA256, strict=True)]
+        return found + [(LIGHTS, LIGHTS_SHA256)] * with_lights
+    found = [(NASA.format(month=m, name=name), None) for m, name in zip(months, NAMES, strict=True)]
+    return found + [(NASA_LIGHTS, None)] * with_lights
 
 
 def _name(month: int) -> str:
