@@ -19,6 +19,7 @@ from training.checkpointing import read_state
 from training.config import PretrainConfig, from_dict
 from training.image_encoder import BACKBONES
 from training.model import ContrastiveModel, location_encoder
+from training.patch_statistics import column_groups
 
 CLASSIFIERS = {"resnet18": "fc", "resnet50": "fc", "vit16": "head"}
 """What timm calls the last layer, which holds the trained projection."""
@@ -173,11 +174,10 @@ def _open_run(run: str | Path) -> tuple[PretrainConfig, ContrastiveModel, dict[s
     if state is None:
         raise FileNotFoundError(f"{run} holds no run; pass the folder that pretrain returned.")
     config = from_dict(state["config"])
-    width = state["model"]["whitening.mean"].shape[0]
-    count = (
-        1 if config.features.image_encoder != "patch-statistics" else len(config.features.scales_km)
-    )
-    model = ContrastiveModel(config, (width // count,) * count)
+    groups: tuple[int, ...] = (state["model"]["whitening.mean"].shape[0],)
+    if config.features.image_encoder == "patch-statistics":
+        groups = column_groups(len(config.features.scales_km), config.imagery.lights)
+    model = ContrastiveModel(config, groups)
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:

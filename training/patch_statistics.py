@@ -29,6 +29,11 @@ LEAST_LAND = 0.01
 HALF_MERIDIAN_KM = np.pi * EARTH_RADIUS_KM
 
 
+def column_groups(scales: int, with_lights: bool) -> tuple[int, ...]:
+    """Return the widths of the groups of columns: one for each scale, and one for the lights."""
+    return (STATISTICS,) * scales + (scales,) * with_lights
+
+
 class PatchStatistics:
     """Mean colors, spread, gradients and land share of squares of several sizes.
 
@@ -51,7 +56,7 @@ class PatchStatistics:
         self.lonlat, self.on_land = source.lonlat, source.on_land
         self.copies = source.copies
         self.with_lights = source.lights_file is not None
-        self.groups = (STATISTICS,) * len(scales_km) + (len(scales_km),) * self.with_lights
+        self.groups = column_groups(len(scales_km), self.with_lights)
         self.dim = sum(self.groups)
         self.blocks = len(MONTHS) + 1 + self.with_lights
         self._corners: list[list[_Box]] | None = None

@@ -24,3 +24,16 @@ def earth(tmp_path_factory):
         image[:, 64:192, 1] += rng.integers(0, 30, (HEIGHT, 128), dtype=np.uint8)
         Image.fromarray(image).save(folder / f"world.2004{month:02d}.png")
     return folder
+
+
+@pytest.fixture
+def lit_earth(earth, tmp_path):
+    """The same Earth, with one city on its equator, in an image of another size."""
+    folder = tmp_path / "lit"
+    folder.mkdir()
+    for path in earth.iterdir():
+        (folder / path.name).symlink_to(path)
+    lights = np.zeros((64, 128), dtype=np.uint8)
+    lights[30:34, 62:66] = 200
+    Image.fromarray(lights).save(folder / "BlackMarble_2016_gray.png")
+    return folder

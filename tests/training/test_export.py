@@ -55,6 +55,17 @@ def test_an_exported_encoder_is_small_near_and_described(run, tmp_path):
     assert "| location.legendre_polys | 5 |" in text
 
 
+def test_a_run_that_saw_the_lights_is_exported_too(lit_earth, tmp_path):
+    run = pretrain(PretrainConfig(), data=lit_earth, output=tmp_path / "run", lights=True, **SMALL)
+    folder = export_run(run, tmp_path / "mine")
+    np.testing.assert_allclose(
+        load_encoder(folder).embed(PLACES), load_encoder(run).embed(PLACES), atol=2e-2
+    )
+    text = (folder / "README.md").read_text()
+    assert "Black Marble 2016" in text
+    assert "| imagery.lights | True |" in text
+
+
 def test_other_frequencies_move_into_the_weights():
     config = PretrainConfig().replace(**SMALL)
     encoder = location_encoder(ContrastiveModel(config, (9, 9)), config)

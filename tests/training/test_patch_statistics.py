@@ -145,17 +145,6 @@ def test_blocks_fill_every_column_once(source):
         assert np.isfinite(values).all()
 
 
-@pytest.fixture
-def lit_earth(earth, tmp_path):
-    """The same Earth, with one city on its equator, in an image of another size."""
-    for path in earth.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    lights = np.zeros((64, 128), dtype=np.uint8)
-    lights[30:34, 62:66] = 200
-    Image.fromarray(lights).save(tmp_path / "BlackMarble_2016_gray.png")
-    return tmp_path
-
-
 def test_lights_are_a_last_group_with_one_column_for_each_scale(lit_earth, source):
     lit = BlueMarble(lit_earth, places=500, copies=2, jitter_m=200_000.0, with_lights=True)
     assert lit.lights().shape == lit.survey[0].shape
