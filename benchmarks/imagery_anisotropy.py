@@ -29,8 +29,12 @@ EDGES_KM = np.array([100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0])
 
 
 def image_components(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Compute what the embedded encoders learn of images, at random land places."""
-    config = load_config("mini-l40").replace(places=PLACES, elsewhere=0.0, copies=1)
+    """Compute what the embedded encoders learn of images by day, at random land places."""
+    config = load_config("mini-l40")
+    by_day = config.features.scale_weights[: len(config.features.scales_km)]
+    config = config.replace(
+        places=PLACES, elsewhere=0.0, copies=1, lights=False, scale_weights=by_day
+    )
     extractor, _ = open_extractor(config, folder)
     assert isinstance(extractor, PatchStatistics)
     table = np.empty((PLACES, extractor.dim), dtype=np.float32)

@@ -12,6 +12,7 @@ import torch
 
 from satclip_explore import __version__
 from satclip_explore.encoders.torch_files import read_torch_file
+from training.config import PretrainConfig
 
 STATE_FILE = "training.pt"
 FORMAT_VERSION = 1
@@ -115,7 +116,8 @@ def check_settings(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
     ValueError
         If a setting differs that decides the result.
     """
-    before, now = _flat(stored), _flat(wanted)
+    # A setting that was not known then has its default.
+    before, now = _flat(PretrainConfig().to_dict()) | _flat(stored), _flat(wanted)
     for name in now.keys() | before.keys():
         if name in FREE_SETTINGS or before.get(name) == now.get(name):
             continue

@@ -24,9 +24,9 @@ class ImageryConfig:
     root: str = ""
     """Folder that holds the imagery; `pretrain(data=…)` replaces it."""
     places: int = 120_000
-    """Places to draw on land (Blue Marble), or at most this many of the files; 0 takes all."""
+    """Places to draw (Blue Marble), or at most this many of the files; 0 takes all."""
     antarctica: float = 0.03
-    """Share of the drawn places that lie south of 60° S, which is 8 % of all land."""
+    """Share of the places on land that lie south of 60° S, which is 8 % of all land."""
     elsewhere: float = 0.0
     """Share of the places at sea, half of them off a coast. They have no images to tell them apart,
     so they enter the regression and position losses only (Blue Marble)."""
@@ -173,7 +173,7 @@ class PretrainConfig:
             if name not in homes or (section and homes[name] != section):
                 raise TypeError(f"unknown setting {key!r}.{_close(key, homes)}")
             target = tree[homes[name]] if homes[name] else tree
-            target[name] = converted(name, value, target[name])
+            target[name] = value
         return from_dict(tree)
 
     def to_dict(self) -> dict[str, Any]:

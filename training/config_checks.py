@@ -44,6 +44,10 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
     # It names a folder below runs/, and comes from a file.
     if not re.fullmatch(r"\w[\w .+=-]*", config.name):
         raise ValueError(f"name must be a plain name of a folder; got {config.name!r}.")
+    # They import the settings.
+    from training.patch_statistics import column_groups
+    from training.whitening import Whitening
+
     sizes = {key: value for key, value in vars(config.location).items() if key != "degree_damping"}
     # What could not be opened afterwards is refused before it is trained.
     SatCLIPConfig(**sizes, name=config.name)
@@ -80,6 +84,11 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
             f"scale_weights must be {groups} positive numbers, one for each group of features; "
             f"got {weights}."
         )
+    if statistics and config.training.regression_weight:
+        training, widths = config.training, column_groups(len(scales), lights)
+        n_features = training.position_eigenfunctions + training.position_near_features
+        image_dim = Whitening(widths, config.features.components).dim
+        check_width(sizes["embed_dim"], n_features * (training.position_weight > 0), image_dim)
     imagery = config.imagery
     if imagery.scale <= 0:
         raise ValueError(f"scale must be above 0; got {imagery.scale}.")
@@ -102,6 +111,16 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
         raise ValueError(f"position_zonal_share lies between 0 and 1; got {zonal}.")
 
 
+def check_width(embed_dim: int, n_features: int, image_dim: int) -> None:
+    """Refuse an embedding that is too short for position features and image components."""
+    if n_features + image_dim > embed_dim:
+        raise ValueError(
+            f"an embedding of {embed_dim} numbers cannot hold {n_features} position features and "
+            f"{image_dim} image components; lower position_eigenfunctions, position_near_features "
+            "or components."
+        )
+
+
 def converted(name: str, value: Any, default: Any) -> Any:
     """Give `value` the type of `default`; text, as the command line has it, is read."""
     kind = type(default)
@@ -116,13 +135,15 @@ def converted(name: str, value: Any, default: Any) -> Any:
         if kind is int and isinstance(value, float) and value.is_integer():
             return int(value)
     except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
-        raise ValueError(_wrong_type(name, kind, value)) from error
+        raise ValueError(_wrong_type(name, default, value)) from error
     if type(value) is not kind:
-        raise ValueError(_wrong_type(name, kind, value))
+        raise ValueError(_wrong_type(name, default, value))
     return value
 
 
-def _wrong_type(name: str, kind: type, value: Any) -> str:
-    article = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    wanted = article.get(kind.__name__, "text" if kind is str else "a list of numbers")
+def _wrong_type(name: str, default: Any, value: Any) -> str:
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+    wanted = words.get(type(default).__name__, "a list of numbers")
+    if default and isinstance(default, tuple) and isinstance(default[0], str):
+        wanted = f'a list of words, as in ["{default[0]}"]'
     return f"{name} must be {wanted}; got {value!r}."

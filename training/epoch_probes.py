@@ -36,7 +36,9 @@ def probe_scores(encoder: LocationEncoder, tasks: Sequence[str]) -> dict[str, fl
     for name in tasks:
         task = load_task(name)
         task = task.subset(shuffled(len(task), 0)[:PLACES])
-        result = train_probe(task, encoder=encoder, model="knn", baselines=False, seeds=1)
+        result = train_probe(
+            task, encoder=encoder, model="knn", baselines=False, seeds=1, device="cpu"
+        )
         metric = "accuracy" if task.is_classification else "r2"
         scores[name] = float(result.metrics[metric][encoder.name])
     return scores

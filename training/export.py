@@ -92,9 +92,10 @@ def export_published(
     Returns
     -------
     pathlib.Path
-        The file, which opens in microsoft/satclip's `get_satclip`. Runs on a published backbone
-        with a linear head hold the whole model. The layout cannot hold other image encoders: in
-        their place is a network of that layout without layers, whose answer is always zero.
+        The file, which opens in microsoft/satclip's `get_satclip`. Contrastive runs with a linear
+        head on the features of a published backbone, not reduced to components, hold the whole
+        model. The layout cannot hold other image encoders: in their place is a network of that
+        layout without layers, whose answer is always zero.
     """
     config, model, _ = _open_run(run)
     encoder = with_published_frequencies(location_encoder(model, config))
@@ -103,7 +104,9 @@ def export_published(
         "weight_decay": config.training.weight_decay,
     }
     name = config.features.image_encoder
-    if name in BACKBONES and config.training.head == "linear":
+    # Components are clipped, which no linear layer does; without contrast the head is not trained.
+    is_linear = config.training.head == "linear" and not config.features.components
+    if name in BACKBONES and is_linear and config.training.contrastive_weight:
         backbone = read_backbone_weights(BACKBONES[name], backbone_weights, download=download)
         image_state: dict[str, torch.Tensor] = {**backbone, **_projection(model, CLASSIFIERS[name])}
         hyper["vision_layers"] = PUBLISHED_LAYERS[name]
@@ -174,7 +177,7 @@ def _open_run(run: str | Path) -> tuple[PretrainConfig, ContrastiveModel, dict[s
     if state is None:
         raise FileNotFoundError(f"{run} holds no run; pass the folder that pretrain returned.")
     config = from_dict(state["config"])
-    groups: tuple[int, ...] = (state["model"]["whitening.mean"].shape[0],)
+    groups: tuple[int, ...] = (len(state["model"].get("whitening.mean", ())),)
     if config.features.image_encoder == "patch-statistics":
         groups = column_groups(len(config.features.scales_km), config.imagery.lights)
     model = ContrastiveModel(config, groups)

@@ -81,6 +81,12 @@ def open_extractor(
                 f"the images hold whole numbers and {name} expects reflectance; set scale, "
                 "10000 for Sentinel-2."
             )
+        size = BACKBONES[name].image_size
+        if isinstance(source, GeoTiffs) and config.imagery.patch_size < size:
+            raise ValueError(
+                f"{name} looks at {size} x {size} pixels; patch_size must be at least {size}, got "
+                f"{config.imagery.patch_size}."
+            )
         extractor = BackboneFeatures(
             source,
             load_backbone(name, download=download),
@@ -88,7 +94,7 @@ def open_extractor(
             BACKBONES[name].dim,
             weights=asdict(BACKBONES[name]),
             bands=SSL4EO_BANDS,
-            image_size=BACKBONES[name].image_size,
+            image_size=size,
             device=str(device),
         )
     return extractor, {**source.describe(), **extractor.describe()}

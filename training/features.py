@@ -149,7 +149,9 @@ def cached_features(
     """
     shape = (extractor.copies, len(extractor.lonlat), extractor.dim)
     full = {**description, "shape": list(shape), "version": FORMAT_VERSION}
-    full["lonlat"] = hashlib.sha256(np.ascontiguousarray(extractor.lonlat).tobytes()).hexdigest()
+    # Processors differ in the last digits of an arcsine; 1e-6 degrees are 0.1 m.
+    places = np.ascontiguousarray(np.round(extractor.lonlat, 6) + 0.0)
+    full["lonlat"] = hashlib.sha256(places.tobytes()).hexdigest()
     key = hashlib.sha256(json.dumps(full, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(folder) / key
     folder.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ def open_source(
         Folder of the imagery; takes the place of `imagery.root`. Where neither is given, Blue
         Marble is looked for where downloads are kept.
     download : bool
-        Whether Blue Marble (31 MB) may be fetched there.
+        Whether Blue Marble (31.5 MB) may be fetched there.
 
     Raises
     ------
@@ -115,14 +115,12 @@ def open_source(
     given = str(data if data is not None else imagery.root)
     root = Path(given)
     if not given and imagery.source == "blue-marble":
-        root = (
-            download_blue_marble(with_lights=imagery.lights) if download else blue_marble_folder()
-        )
+        root = download_blue_marble() if download else blue_marble_folder()
         given = str(root)
     if not given or not root.is_dir():
         shown = f"at {root}" if given else "was named"
         hint = (
-            "or download=True to fetch Blue Marble (31 MB)"
+            "or download=True to fetch Blue Marble (31.5 MB)"
             if imagery.source == "blue-marble"
             else "or start with the laptop source: pretrain('laptop')"
         )

@@ -51,6 +51,8 @@ class Loop:
         Checkpoints go here.
     processes : Processes
         This one among all.
+    fresh : bool
+        Whether to begin anew where the folder holds a run.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Loop:
         description: dict[str, Any],
         folder: Path,
         processes: Processes,
+        *,
+        fresh: bool = False,
     ) -> None:
         self.config, self.pairs, self.folder, self.processes = config, pairs, folder, processes
         self.description = description
@@ -72,10 +76,12 @@ class Loop:
         if self.low_precision:
             self.model.matmul_dtype = torch.bfloat16
         self.optimizer = make_optimizer(self.model, config.training)
-        self._resumed = self._resume()
+        self._resumed = not fresh and self._resume()
         processes.agree(f"{self.epoch} {sorted(description.items())}")
         if not self._resumed:
             pairs.fit(self.model)
+        # Eigenvectors have no sign: another processor may have found them turned around.
+        processes.share(self.model.buffers())
         pairs.load(self.model)
         self.parallel: nn.Module = self.model
         if processes.count > 1:

@@ -67,7 +67,7 @@ def pretrain(
     fresh : bool
         Start over, whatever the folder holds; it is kept until training begins.
     download : bool
-        Whether Blue Marble (31 MB) and weights of the image encoder may be fetched.
+        Whether Blue Marble (31.5 MB) and weights of the image encoder may be fetched.
     **settings
         Single settings, as in `epochs=2`.
 
@@ -105,11 +105,13 @@ def pretrain(
             )
             _tell(on_step if those.is_first else None, "preparing", chosen)
             pairs = PlacePairs(features, chosen, those.device, those.count)
-            if fresh:
-                those.after_first(lambda: (folder / STATE_FILE).unlink(missing_ok=True))
-            begun = True
-            loop = Loop(chosen, pairs, features.groups, features.description, folder, those)
+            loop = Loop(
+                chosen, pairs, features.groups, features.description, folder, those, fresh=fresh
+            )
             with with_events(chosen, folder, those.is_first, on_step, on_epoch) as callbacks:
+                if fresh:
+                    those.after_first(lambda: (folder / STATE_FILE).unlink(missing_ok=True))
+                begun = True
                 loop.run(*callbacks, cancel)
         except (Cancelled, KeyboardInterrupt):
             if not (begun and (folder / STATE_FILE).is_file()):
@@ -234,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (Cancelled, KeyboardInterrupt) as stopped:
         console.clear()
-        print(f"{stopped or 'stopped.'} What was computed is kept.", file=sys.stderr)
+        print(f"{str(stopped) or 'stopped.'} What was computed is kept.", file=sys.stderr)
         return 130
     console.end(folder, chosen.training.epochs)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,6 +91,12 @@ class Processes:
                 "the processes do not see the same images and checkpoints; imagery, output and "
                 "cache must lie on a disk that all machines share."
             )
+
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process what the first one holds in these tensors."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def mean(self, value: torch.Tensor) -> float:
         """Average a scalar over all processes."""

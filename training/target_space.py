@@ -11,6 +11,7 @@ import math
 import torch
 from torch import nn
 
+from training.config_checks import check_width
 from training.position_features import PositionFeatures
 
 
@@ -50,12 +51,7 @@ class TargetSpace(nn.Module):
         super().__init__()
         self.position = position
         n_features = position.dim if position is not None else 0
-        if n_features + image_dim > embed_dim:
-            raise ValueError(
-                f"an embedding of {embed_dim} numbers cannot hold {n_features} position features "
-                f"and {image_dim} image components; lower position_eigenfunctions, "
-                "position_near_features or components."
-            )
+        check_width(embed_dim, n_features, image_dim)
         drawn = torch.randn(embed_dim, embed_dim, generator=generator, dtype=torch.float64)
         directions = torch.linalg.qr(drawn).Q[:, : n_features + image_dim].float()
         image_share = image_share if n_features and image_dim else float(image_dim > 0)

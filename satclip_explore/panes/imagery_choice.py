@@ -53,14 +53,24 @@ class ImageryChoice(pn.viewable.Viewer):
         self._background = Background()
         self._cancel = threading.Event()
 
-    def open(self) -> Path:
+    def open(self, with_lights: bool) -> Path:
         """Return the folder of the imagery; may take seconds.
+
+        Parameters
+        ----------
+        with_lights : bool
+            Whether the lights of the night must be among it.
 
         Raises
         ------
         ValueError
             If there is none, with what to do.
         """
+        if self.kind == PICTURE and with_lights:
+            raise ValueError(
+                "The picture in the package does not show the lights of the night, which these "
+                "settings look at: choose Blue Marble, or the settings laptop."
+            )
         if self.kind == PICTURE:
             return write_embedded_months(self._store.with_name("package-picture"))
         if self.kind == FOLDER:
@@ -135,11 +145,14 @@ class ImageryChoice(pn.viewable.Viewer):
             )
         elif self.left:
             words = (
-                f"Not on this machine yet: twelve pictures of the Earth by NASA, public domain, "
-                f"{_mb(self.left)} to fetch into {self._store}."
+                f"Not on this machine yet: pictures of the Earth by NASA, twelve months and one of "
+                f"the night, public domain, {_mb(self.left)} to fetch into {self._store}."
             )
         else:
-            words = f"NASA's twelve months of 2004, 5 km per pixel, in {self._store}."
+            words = (
+                f"NASA's twelve months of 2004, 5 km per pixel, and the lights of 2016, in "
+                f"{self._store}."
+            )
         return f"<div class='hint'>{theme.escape(words)}</div>"
 
     def __panel__(self) -> Any:

@@ -209,18 +209,20 @@ class SlowHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Twelve files of 4 MB, on this machine; setting the event lets them through."""
+    """Thirteen files of 4 MB, on this machine; setting the event lets them through."""
     folder = tmp_path / "server"
     folder.mkdir()
-    content = [bytes([month]) * 4_000_000 for month in range(1, 13)]
-    for month, data in enumerate(content, start=1):
-        (folder / f"world.2004{month:02d}.jpg").write_bytes(data)
+    content = [bytes([month]) * 4_000_000 for month in range(1, 14)]
+    names = [*(f"world.2004{month:02d}.jpg" for month in range(1, 13)), "BlackMarble_2016.png"]
+    for name, data in zip(names, content, strict=True):
+        (folder / name).write_bytes(data)
     SlowHandler.go_on = threading.Event()
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(SlowHandler, directory=folder))
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    address = f"http://127.0.0.1:{httpd.server_port}/world.2004{{month:02d}}.jpg"
-    monkeypatch.setattr(download, "COPY", address)
+    address = f"http://127.0.0.1:{httpd.server_port}"
+    monkeypatch.setattr(download, "COPY", f"{address}/world.2004{{month:02d}}.jpg")
+    monkeypatch.setattr(download, "COPY_LIGHTS", f"{address}/{names[-1]}")
     sums = tuple(hashlib.sha256(data).hexdigest() for data in content)
     monkeypatch.setattr(download, "SHA256", sums)
     sizes = tuple(map(len, content))
@@ -244,17 +246,26 @@ def test_a_missing_blue_marble_is_offered_with_its_size_and_fetched_only_when_as
     pane, server, tmp_path
 ):
     choice = pane.imagery = ImageryChoice(tmp_path / "store")
-    assert "48.0 MB to fetch" in choice.sentences()
+    assert "52.0 MB to fetch" in choice.sentences()
     pane.start()
     finish(pane)
-    assert "download it (48.0 MB), or train on the picture" in pane.message
+    assert "download it (52.0 MB), or train on the picture" in pane.message
     assert not (tmp_path / "store").exists()
     server.set()
     choice.fetch()
     choice._background.wait(20)
     assert (choice.left, choice.fetching, choice.message) == (0, False, "")
     assert "twelve months of 2004" in choice.sentences()
-    assert choice.open() == tmp_path / "store"
+    assert choice.open(with_lights=True) == tmp_path / "store"
+
+
+def test_settings_that_look_at_the_night_need_more_than_the_picture(pane, tmp_path):
+    config = tmp_path / "configs" / "laptop.toml"
+    config.write_text(SMALL.replace("places = 900", "places = 900\nlights = true"))
+    pane.start()
+    finish(pane)
+    assert "does not show the lights of the night" in pane.message
+    assert "choose Blue Marble, or the settings laptop" in pane.message
 
 
 def test_a_download_is_shown_cancelled_and_gone_on_with(server, tmp_path, monkeypatch):
@@ -264,14 +275,14 @@ def test_a_download_is_shown_cancelled_and_gone_on_with(server, tmp_path, monkey
     partial_file = tmp_path / "store" / "world.200401.jpg.partial"
     # A megabyte is read at a time, so two are there and the next is waited for.
     wait_for(lambda: partial_file.is_file() and partial_file.stat().st_size >= 1_000_000)
-    wait_for(lambda: choice.left < 48_000_000)
-    assert "of 48.0 MB fetched" in choice.sentences()
+    wait_for(lambda: choice.left < 52_000_000)
+    assert "of 52.0 MB fetched" in choice.sentences()
     assert choice.fetching
     choice.cancel()
     server.set()
     choice._background.wait(20)
     assert not choice.fetching
-    assert 40_000_000 < choice.left < 48_000_000
+    assert 44_000_000 < choice.left < 52_000_000
     assert "to fetch" in choice.sentences()
     choice.fetch()
     choice._background.wait(20)

@@ -112,6 +112,11 @@ def test_a_name_that_resembles_nothing_lists_what_is_known():
             "scale_weights must be 7 positive numbers",
         ),
         (
+            "[imagery]\nlights = true\n[training]\nregression_weight = 1\nposition_weight = 1",
+            "256 numbers cannot hold 160 position features and 102 image components; lower",
+        ),
+        ("[training]\nprobes = 'biome'", r"probes must be a list of words, as in \[\"biome\"\]"),
+        (
             "[imagery]\nlights = true\n[features]\nimage_encoder = 'vit16'",
             "lights enter patch-statistics of 'blue-marble' only",
         ),

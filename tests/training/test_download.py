@@ -36,11 +36,10 @@ def server(tmp_path, monkeypatch):
     address = f"http://127.0.0.1:{httpd.server_port}"
     for name in ("COPY", "NASA"):
         monkeypatch.setattr(download, name, f"{address}/world.2004{{month:02d}}.jpg")
-    for name in ("LIGHTS", "NASA_LIGHTS"):
+    for name in ("COPY_LIGHTS", "NASA_LIGHTS"):
         monkeypatch.setattr(download, name, f"{address}/BlackMarble_2016.png")
-    sums = tuple(hashlib.sha256(data).hexdigest() for data in content)
+    sums = tuple(hashlib.sha256(data).hexdigest() for data in [*content, b"night"])
     monkeypatch.setattr(download, "SHA256", sums)
-    monkeypatch.setattr(download, "LIGHTS_SHA256", hashlib.sha256(b"night").hexdigest())
     yield folder
     httpd.shutdown()
     httpd.server_close()
@@ -48,29 +47,14 @@ def server(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("origin", ["copy", "nasa"])
-def test_fetches_twelve_months_and_counts_them(server, tmp_path, origin):
+def test_fetches_months_and_night_and_counts_them(server, tmp_path, origin):
     seen = []
     folder = download.download_blue_marble(
         tmp_path / "mine", origin=origin, on_file=lambda *a: seen.append(a)
     )
-    assert seen == [(month, 12) for month in range(1, 13)]
+    assert seen == [(count, 13) for count in range(1, 14)]
     assert (folder / "world.200412.jpg").read_bytes() == b"month 12"
-    assert not (folder / "BlackMarble_2016.png").exists()
-
-
-@pytest.mark.parametrize("origin", ["copy", "nasa"])
-def test_fetches_the_lights_where_they_are_asked_for(server, tmp_path, origin):
-    seen = []
-    folder = download.download_blue_marble(
-        tmp_path, origin=origin, with_lights=True, on_file=lambda *a: seen.append(a)
-    )
-    assert seen[-1] == (13, 13)
     assert (folder / "BlackMarble_2016.png").read_bytes() == b"night"
-    if origin == "copy":
-        (folder / "BlackMarble_2016.png").unlink()
-        (server / "BlackMarble_2016.png").write_bytes(b"day")
-        with pytest.raises(DownloadError, match="does not have the expected SHA-256"):
-            download.download_blue_marble(tmp_path, with_lights=True)
 
 
 def test_whole_files_are_kept_and_others_fetched_again(server, tmp_path):
@@ -92,9 +76,9 @@ def test_a_file_with_another_checksum_is_refused(server, tmp_path):
 
 
 def test_a_download_is_counted_stopped_and_gone_on_with(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "SIZES", tuple(len(f"month {m}") for m in range(1, 13)))
+    monkeypatch.setattr(download, "SIZES", (*(len(f"month {m}") for m in range(1, 13)), 5))
     folder, cancel, seen = tmp_path / "mine", threading.Event(), []
-    assert download.missing_bytes(folder) == 9 * 7 + 3 * 8
+    assert download.missing_bytes(folder) == 9 * 7 + 3 * 8 + 5
 
     def on_bytes(done):
         seen.append(done)
@@ -103,7 +87,7 @@ def test_a_download_is_counted_stopped_and_gone_on_with(server, tmp_path, monkey
 
     with pytest.raises(Cancelled, match="what arrived is kept"):
         download.download_blue_marble(folder, on_bytes=on_bytes, cancel=cancel)
-    assert download.missing_bytes(folder) < 9 * 7 + 3 * 8 - 2 * 7
+    assert download.missing_bytes(folder) < 9 * 7 + 3 * 8 + 5 - 2 * 7
     (folder / "world.200412.jpg.partial").write_bytes(b"mon")
     left = download.missing_bytes(folder)
     (folder / "world.200412.jpg.partial").unlink()
@@ -124,15 +108,19 @@ def test_a_disk_that_takes_no_more_is_one_sentence(server, tmp_path, monkeypatch
 def test_imagery_that_is_not_named_is_the_downloaded_one(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "DEFAULT_CACHE", tmp_path / "kept")
     config = load_config("laptop")
-    with pytest.raises(FileNotFoundError, match=r"kept.blue-marble. .*download=True .*31 MB"):
+    with pytest.raises(FileNotFoundError, match=r"kept.blue-marble. .*download=True .*31.5 MB"):
         open_source(config)
     source = open_source(config, download=True)
     assert source.files[12] == tmp_path / "kept" / "blue-marble" / "world.200412.jpg"
     assert open_source(config).files == source.files
-    with pytest.raises(FileNotFoundError, match=r"must also hold the lights.*with_lights=True"):
-        open_source(config.replace(lights=True))
-    source = open_source(config.replace(lights=True), download=True)
-    assert source.lights_file == tmp_path / "kept" / "blue-marble" / "BlackMarble_2016.png"
+    assert source.lights_file is None
+    lights = tmp_path / "kept" / "blue-marble" / "BlackMarble_2016.png"
+    lit = config.replace(lights=True, components=15)
+    assert open_source(lit).lights_file == lights
+    lights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"must also hold the lights of the night"):
+        open_source(lit)
+    assert open_source(config).files == source.files
     with pytest.raises(FileNotFoundError, match="No imagery at"):
         open_source(config, tmp_path / "elsewhere", download=True)
 
@@ -142,14 +130,16 @@ def test_an_unknown_origin_is_refused(tmp_path):
         download.download_blue_marble(tmp_path, origin="mirror")
 
 
-def test_the_checksums_are_those_of_the_real_images(shared):
-    folder = shared / "data/imagery/blue_marble_monthly"
-    found = [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())]
-    assert tuple(found) == download.SHA256
-    assert tuple(p.stat().st_size for p in sorted(folder.iterdir())) == download.SIZES
-    assert download.missing_bytes(folder) == 0
-    lights = shared / "data/imagery/night_lights/black_marble_2016_gray_4096x2048.png"
-    assert hashlib.sha256(lights.read_bytes()).hexdigest() == download.LIGHTS_SHA256
+def test_the_checksums_are_those_of_the_real_images(shared, tmp_path):
+    imagery = shared / "data/imagery"
+    found = [*sorted((imagery / "blue_marble_monthly").iterdir())]
+    found += (imagery / "night_lights").glob("black_marble_2016*.png")
+    assert tuple(hashlib.sha256(p.read_bytes()).hexdigest() for p in found) == download.SHA256
+    assert tuple(p.stat().st_size for p in found) == download.SIZES
+    names = [url.rpartition("/")[2] for url, _ in download._files("copy")]
+    for path, name in zip(found, names, strict=True):
+        (tmp_path / name).symlink_to(path)
+    assert download.missing_bytes(tmp_path) == 0
 
 
 @pytest.mark.network
@@ -157,7 +147,7 @@ def test_the_checksums_are_those_of_the_real_images(shared):
 def test_the_public_addresses_answer(tmp_path, origin):
     from training.sources.blue_marble import BlueMarble
 
-    folder = download.download_blue_marble(tmp_path, origin=origin, with_lights=True)
+    folder = download.download_blue_marble(tmp_path, origin=origin)
     source = BlueMarble(folder, places=100, with_lights=True)
     assert source.on_land.all()
     assert source.lights().max() > 200

@@ -137,6 +137,17 @@ def test_a_run_on_a_backbone_is_exported_whole(tmp_path):
     )
 
 
+@pytest.mark.parametrize("changes", [{"components": 6}, {"contrastive_weight": 0.0}])
+def test_an_image_encoder_that_the_layout_cannot_hold_is_left_out(tmp_path, changes):
+    settings = {"image_encoder": "resnet18", "components": 0, "regression_weight": 1.0}
+    config = PretrainConfig().replace(**SMALL | settings | {"embed_dim": 520} | changes)
+    model = ContrastiveModel(config, (512,))
+    state = dict.fromkeys(PARTS) | {"config": config.to_dict(), "model": model.state_dict()}
+    write_state(tmp_path, state)
+    path = export_published(tmp_path, tmp_path / "mine.ckpt")
+    assert read_torch_file(path)["hyper_parameters"]["vision_layers"] == 0
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         export_run(tmp_path, tmp_path / "mine")

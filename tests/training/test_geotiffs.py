@@ -163,6 +163,8 @@ def test_whole_numbers_are_no_reflectance(dataset, monkeypatch):
     )
     with pytest.raises(ValueError, match="whole numbers and resnet18 expects reflectance; set sca"):
         open_extractor(config, dataset / "images")
+    with pytest.raises(ValueError, match="looks at 224 x 224 pixels; patch_size must be at least"):
+        open_extractor(config.replace(scale=10_000), dataset / "images")
 
 
 @pytest.mark.parametrize(

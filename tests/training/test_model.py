@@ -22,6 +22,7 @@ from training.whitening import Whitening
 
 def tiny_config(**settings):
     small = {"legendre_polys": 4, "hidden_dim": 16, "embed_dim": 8, "components": 3}
+    small["image_encoder"] = "random-convolutions"  # whose features may have any groups
     return PretrainConfig().replace(
         **{**small, "position_eigenfunctions": 3, "position_near_features": 2, **settings}
     )

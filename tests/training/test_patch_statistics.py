@@ -262,6 +262,17 @@ def test_an_earth_without_land_is_refused(tmp_path):
         _ = BlueMarble(tmp_path, places=10).lonlat
 
 
+def test_an_earth_with_a_sea_floor_or_without_sea_is_refused(earth, tmp_path):
+    rng = np.random.default_rng(0)
+    for month in range(1, 13):
+        floor = rng.integers(30, 90, (32, 64, 3), dtype=np.uint8)
+        Image.fromarray(floor).save(tmp_path / f"world.topo.bathy.2004{month:02d}.png")
+    with pytest.raises(ValueError, match="take the edition without sea floor"):
+        _ = BlueMarble(tmp_path, places=10).lonlat
+    with pytest.raises(ValueError, match="places on land; lower it"):
+        _ = BlueMarble(earth, places=10, elsewhere=0.999).lonlat
+
+
 def test_no_places_are_refused(earth):
     with pytest.raises(ValueError, match="needs a number of places"):
         BlueMarble(earth, places=0)

@@ -151,11 +151,23 @@ def test_fresh_keeps_what_there_is_until_training_begins(run, tmp_path):
     state = (folder / "training.pt").read_bytes()
     with pytest.raises(FileNotFoundError, match="No imagery"):
         pretrain(PretrainConfig(), data=tmp_path / "typo", output=folder, fresh=True, **SMALL)
+    with pytest.raises(ValueError, match="have no 299 eigenfunctions"):
+        run(fresh=True, position_weight=1.0, position_eigenfunctions=299, embed_dim=512)
     cancel.set()
     with pytest.raises(Cancelled):
         # Other features than those in the cache: it stops before the first of them.
         run(fresh=True, places=290, cancel=cancel)
     assert (folder / "training.pt").read_bytes() == state
+    assert torch.equal(weights(folder)["last_layer.weight"], before["last_layer.weight"])
+
+
+def test_a_run_from_before_a_setting_was_known_goes_on(run):
+    folder = run()
+    state = torch.load(folder / "training.pt", weights_only=True)
+    del state["config"]["imagery"]["lights"]
+    torch.save(state, folder / "training.pt")
+    before = weights(folder)
+    assert_same_weights(run(), folder)
     assert torch.equal(weights(folder)["last_layer.weight"], before["last_layer.weight"])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training import processes as module
-from training.processes import processes
+from training.processes import Processes, processes
 
 
 @pytest.fixture
@@ -98,6 +98,13 @@ def test_processes_that_see_other_files_are_told_so(monkeypatch):
         those.agree("epoch 3 of these images")
     monkeypatch.setattr(module.dist, "all_reduce", lambda both, op: None)
     those.agree("epoch 3 of these images")
+
+
+def test_every_process_gets_what_the_first_one_holds(monkeypatch):
+    monkeypatch.setattr(module.dist, "broadcast", lambda tensor, src: tensor.fill_(7.0 + src))
+    buffers = {"mean": torch.zeros(3), "weight": torch.zeros(2, 2)}
+    Processes(1, 2, torch.device("cpu")).share(buffers.values())
+    assert all((tensor == 7.0).all() for tensor in buffers.values())
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(launched):

@@ -19,6 +19,9 @@ OCEAN = (2, 5, 20)
 OCEAN_DISTANCE = 24
 """Summed color difference above which a pixel is land; JPEG noise stays below it."""
 
+MOST_LAND = 0.7
+"""Largest share of land pixels; a globe without sea floor has .35 of them."""
+
 OFF_COAST_M = 200_000.0
 """Half of the places at sea are land places displaced by this standard deviation, in meters."""
 
@@ -118,6 +121,11 @@ class BlueMarble:
                 distance += np.abs(image[..., color].astype(np.int16) - np.int16(OCEAN[color]))
                 brightness += image[..., color]
             land |= distance > OCEAN_DISTANCE
+        if land.mean() > MOST_LAND:
+            raise ValueError(
+                f"the images in {self.files[MONTHS[0]].parent} show no seas of one color; take the "
+                "edition without sea floor, whose names have no 'bathy' in them."
+            )
         return land, brightness / np.float32(3 * 255 * len(MONTHS))
 
     @cached_property
@@ -196,7 +204,7 @@ def _lights_file(root: Path) -> Path:
             return path
     raise FileNotFoundError(
         f"{root} must also hold the lights of the night, an image named BlackMarble_2016…. "
-        "training.sources.download.download_blue_marble(folder, with_lights=True) fetches it."
+        "training.sources.download.download_blue_marble(folder) fetches it."
     )
 
 
@@ -246,6 +254,8 @@ def _draw_sea(
     land: NDArray[np.bool_], n: int, on_land: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Draw n places at sea: half near land places, half anywhere by area."""
+    if n and (land.all() or not len(on_land)):
+        raise ValueError("elsewhere needs sea in the images and places on land; lower it.")
     near: list[NDArray[np.float64]] = [np.empty((0, 2))]
     far: list[NDArray[np.float64]] = [np.empty((0, 2))]
     for kept, wanted in ((near, n // 2), (far, n - n // 2)):

@@ -23,10 +23,10 @@ NASA = (
 )
 """The producer's own, 5,400 x 2,700 pixels; NASA publishes no checksums."""
 
-LIGHTS = "https://raw.githubusercontent.com/mdoege/Earth/d0a4fff/BlackMarble_2016_3km_gray_geo.png"
+COPY_LIGHTS = (
+    "https://raw.githubusercontent.com/mdoege/Earth/d0a4fff/BlackMarble_2016_3km_gray_geo.png"
+)
 """A copy of Black Marble 2016 at 4,096 x 2,048 pixels, grey levels, at a fixed commit."""
-
-LIGHTS_SHA256 = "862a6624b44768c90d10daeb6a0d2d90a072502cc98c0aafabe32a0f90319556"
 
 NASA_LIGHTS = (
     "https://assets.science.nasa.gov/content/dam/science/esd/eo/images/imagerecords/144000/144897/"
@@ -52,14 +52,16 @@ SHA256 = (
     "5be3914d616fe43779ec84aa6f8ad6df2ea57b745eb1e7a62f8660153f4ab9c9",
     "ed0bc1fa73ea8d29a8ce969064b5fa972f2f2fe05eec6eac88b99ece5f82af16",
     "b6ac36e557c4b90304ab75553f20a6e2f1744080c6a9e5b9e72407bc432d95a0",
+    "862a6624b44768c90d10daeb6a0d2d90a072502cc98c0aafabe32a0f90319556",
 )
-"""Of the copy, January to December."""
+"""Of the copy, January to December, then the lights."""
 
 SIZES = (
     *(2_728_683, 2_701_134, 2_644_029, 2_549_915, 2_486_735, 2_419_640),
     *(2_300_393, 2_295_127, 2_446_064, 2_536_731, 2_678_561, 2_723_645),
+    1_004_682,
 )
-"""Bytes of the copy's images, January to December."""
+"""Bytes of the copy's images, in the same order."""
 
 
 def blue_marble_folder() -> Path:
@@ -68,10 +70,10 @@ def blue_marble_folder() -> Path:
 
 
 def missing_bytes(folder: str | Path) -> int:
-    """Count what is left to fetch of the copy's months; 0 when all twelve images are there."""
+    """Count what is left to fetch of the copy; 0 when all thirteen images are there."""
     left = 0
-    for month, size in enumerate(SIZES, start=1):
-        path = Path(folder) / _name(month)
+    for (url, _), size in zip(_files("copy"), SIZES, strict=True):
+        path = Path(folder) / _name(url)
         partial = path.with_name(path.name + ".partial")
         if not path.is_file() or path.stat().st_size != size:
             begun = partial.stat().st_size if partial.is_file() else 0
@@ -83,12 +85,11 @@ def download_blue_marble(
     folder: str | Path | None = None,
     *,
     origin: str = "copy",
-    with_lights: bool = False,
     on_file: Callable[[int, int], None] | None = None,
     on_bytes: Callable[[int], Any] | None = None,
     cancel: Flag | None = None,
 ) -> Path:
-    """Fetch the twelve monthly images; what is there already and whole is kept.
+    """Fetch twelve monthly images and one of the night; what is there and whole is kept.
 
     Parameters
     ----------
@@ -96,10 +97,8 @@ def download_blue_marble(
         Where they go; default `blue_marble_folder()`.
     origin : {"copy", "nasa"}
         "copy": 8,192 x 4,096 pixels, checked against their SHA-256; "nasa": 5,400 x 2,700 pixels.
-    with_lights : bool
-        Whether to fetch Black Marble 2016 too, 1 MB.
     on_file : callable, optional
-        Called with (images there, images in all) after each image.
+        Called with (images there, 13) after each image.
     on_bytes : callable, optional
         Called with the bytes of the image that is arriving, as they arrive.
     cancel : threading.Event, optional
@@ -130,9 +129,9 @@ def download_blue_marble(
         if on_bytes is not None:
             on_bytes(done)
 
-    files = _files(origin, with_lights)
+    files = _files(origin)
     for count, (url, expected) in enumerate(files, start=1):
-        path = folder / url.rpartition("/")[2]
+        path = folder / _name(url)
         report(0, None)
         if not path.is_file() or (expected is not None and file_sha256(path) != expected):
             try:
@@ -149,17 +148,14 @@ def download_blue_marble(
     return folder
 
 
-def _files(origin: str, with_lights: bool) -> list[tuple[str, str | None]]:
-    """List addresses, and checksums where there are any."""
-    months = range(1, len(NAMES) + 1)
-    found: list[tuple[str, str | None]]
+def _files(origin: str) -> list[tuple[str, str | None]]:
+    """List addresses, and checksums where there are any: twelve months, then the night."""
     if origin == "copy":
-        found = [(COPY.format(month=m), sha256) for m, sha256 in zip(months, SHA256, strict=True)]
-        return found + [(LIGHTS, LIGHTS_SHA256)] * with_lights
-    found = [(NASA.format(month=m, name=name), None) for m, name in zip(months, NAMES, strict=True)]
-    return found + [(NASA_LIGHTS, None)] * with_lights
+        months = [COPY.format(month=month) for month in range(1, 13)]
+        return list(zip([*months, COPY_LIGHTS], SHA256, strict=True))
+    months = [NASA.format(month=month, name=name) for month, name in enumerate(NAMES, start=1)]
+    return [(url, None) for url in [*months, NASA_LIGHTS]]
 
 
-def _name(month: int) -> str:
-    """Name the copy's image of a month."""
-    return COPY.format(month=month).rpartition("/")[2]
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
