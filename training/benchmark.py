@@ -1,4 +1,4 @@
-"""Table 1 and Figure 2b: any encoders on any tasks, beside the figures of the paper.
+"""Table 1 and Figure 2b: any encoders on any tasks, made as in the paper.
 
 Run it from the repository::
 

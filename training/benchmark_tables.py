@@ -1,4 +1,4 @@
-"""The benchmark's results for people: markdown beside the figures of the paper, and pictures."""
+"""The benchmark's results for people: markdown and pictures."""
 
 from __future__ import annotations
 
