@@ -112,11 +112,15 @@ def card_section(results: pd.DataFrame, name: str) -> str:
         ["held out", "task", name, "best of the others", "nearest labelled place"],
         ["---", "---", "---:", "---:", "---:"],
     ]
+    below = []
     for (setting, task), part in results.groupby(["setting", "task"], sort=False, observed=True):
         others = [one for one in part["encoder"].unique() if one not in (*OWN, NEAREST)]
         found = {one: best_probe(part, one) for one in others}
         first = _first(found, part["metric"].iloc[0])
-        cells = [best_probe(part, name)[1], f"{found[first][1]} on {first}"]
+        own = best_probe(part, name)
+        if _first({name: own, first: found[first]}, part["metric"].iloc[0]) == first:
+            below.append(f"{str(task).replace('_', ' ')} ({setting})")
+        cells = [own[1], f"{found[first][1]} on {first}"]
         lines.append([setting, _title(task, part), *cells, best_probe(part, NEAREST)[1]])
     splits = ", ".join(f"{count} for {setting}" for setting, count in SETTINGS.items())
     return f"""{HEADING}
@@ -127,6 +131,8 @@ random network and TorchSpatial's published weights. `python -m benchmarks.embed
 this table; docs/embedded-encoders.md says what was aimed at, and what was tried.
 
 {_table(lines)}
+
+Below the best of the others: {"; ".join(below) or "nowhere"}.
 """
 
 

@@ -54,4 +54,12 @@ def test_tables_show_the_best_probe_of_each(small, tmp_path, monkeypatch):
     score, shown = best_probe(results, "wrap")
     assert f"| wrap | {shown} |".replace("**", "") in table.replace("**", "")
     assert shown.startswith(f"{score:.3f} ± ")
-    assert f"| {shown} on wrap |" in card_section(results, "xyz")
+    card = card_section(results, "xyz")
+    assert f"| {shown} on wrap |" in card
+    # Mean squared errors: the larger one is below.
+    behind = best_probe(results, "xyz")[0] > score
+    where = "air temperature (500 labels)" if behind else "nowhere"
+    assert f"Below the best of the others: {where}." in card
+    other = "nowhere" if behind else "air temperature (500 labels)"
+    monkeypatch.setattr(embedded_encoders, "OWN", ("wrap",))
+    assert f"Below the best of the others: {other}." in card_section(results, "wrap")
