@@ -30,7 +30,7 @@ class ImageryConfig:
     elsewhere: float = 0.0
     """Share of the places at sea, half of them off a coast. They have no images to tell them apart,
     so they enter the regression and position losses only (Blue Marble)."""
-    lights: bool = False
+    night_lights: bool = False
     """Whether the lights of the night (Black Marble 2016) join the year (patch-statistics)."""
     patch_size: int = 256
     """Pixels along an edge that a file must have; larger ones are cropped to their center."""

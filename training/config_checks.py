@@ -74,9 +74,11 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
     if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
         raise ValueError(f"scales_km must be positive and increasing; got {scales}.")
     statistics = config.features.image_encoder == "patch-statistics"
-    lights = config.imagery.lights
+    lights = config.imagery.night_lights
     if lights and not (statistics and config.imagery.source == "blue-marble"):
-        raise ValueError("lights enter patch-statistics of 'blue-marble' only; leave them out.")
+        raise ValueError(
+            "night_lights enter patch-statistics of 'blue-marble' only; leave them out."
+        )
     weights = config.features.scale_weights
     groups = len(scales) + lights if statistics else 1
     if weights and (len(weights) != groups or not all(w > 0 for w in weights)):

@@ -179,7 +179,7 @@ def _open_run(run: str | Path) -> tuple[PretrainConfig, ContrastiveModel, dict[s
     config = from_dict(state["config"])
     groups: tuple[int, ...] = (len(state["model"].get("whitening.mean", ())),)
     if config.features.image_encoder == "patch-statistics":
-        groups = column_groups(len(config.features.scales_km), config.imagery.lights)
+        groups = column_groups(len(config.features.scales_km), config.imagery.night_lights)
     model = ContrastiveModel(config, groups)
     try:
         model.load_state_dict(state["model"])

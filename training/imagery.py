@@ -135,7 +135,7 @@ def open_source(
             copies=copies,
             jitter_m=config.features.jitter_m,
             seed=config.training.seed,
-            with_lights=imagery.lights,
+            night_lights=imagery.night_lights,
         )
     settings: dict[str, Any] = {
         "places": imagery.places,

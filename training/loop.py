@@ -81,7 +81,7 @@ class Loop:
         if not self._resumed:
             pairs.fit(self.model)
         # Eigenvectors have no sign: another processor may have found them turned around.
-        processes.share(self.model.buffers())
+        processes.broadcast(self.model.buffers())
         pairs.load(self.model)
         self.parallel: nn.Module = self.model
         if processes.count > 1:

@@ -20,7 +20,7 @@ TEXTURE_MONTHS = (1, 7)
 STATISTICS = len(MONTHS) * 3 + len(TEXTURE_MONTHS) + 4
 """Numbers per square: RGB by month, spread of two months, and four of the year."""
 
-YEAR, LIGHTS = len(MONTHS), len(MONTHS) + 1
+YEAR, NIGHT = len(MONTHS), len(MONTHS) + 1
 """Blocks that follow those of the months."""
 
 LEAST_LAND = 0.01
@@ -29,9 +29,9 @@ LEAST_LAND = 0.01
 HALF_MERIDIAN_KM = np.pi * EARTH_RADIUS_KM
 
 
-def column_groups(scales: int, with_lights: bool) -> tuple[int, ...]:
-    """Return the widths of the groups of columns: one for each scale, and one for the lights."""
-    return (STATISTICS,) * scales + (scales,) * with_lights
+def column_groups(scales: int, night_lights: bool) -> tuple[int, ...]:
+    """Return the widths of the groups of columns: one for each scale, and one for night lights."""
+    return (STATISTICS,) * scales + (scales,) * night_lights
 
 
 class PatchStatistics:
@@ -55,10 +55,10 @@ class PatchStatistics:
         self.scales_km = scales_km
         self.lonlat, self.on_land = source.lonlat, source.on_land
         self.copies = source.copies
-        self.with_lights = source.lights_file is not None
-        self.groups = column_groups(len(scales_km), self.with_lights)
+        self.night_lights = source.night_lights_file is not None
+        self.groups = column_groups(len(scales_km), self.night_lights)
         self.dim = sum(self.groups)
-        self.blocks = len(MONTHS) + 1 + self.with_lights
+        self.blocks = len(MONTHS) + 1 + self.night_lights
         self._corners: list[list[_Box]] | None = None
         self._land: NDArray[np.float64] | None = None
 
@@ -74,7 +74,7 @@ class PatchStatistics:
     def columns(self, block: int) -> NDArray[np.int64]:
         """Return which columns of the feature table a block fills, scale by scale."""
         scales = len(self.scales_km)
-        if block == LIGHTS:
+        if block == NIGHT:
             return np.arange(self.dim - scales, self.dim)
         within = self._within(block)
         return np.concatenate([scale * STATISTICS + within for scale in range(scales)])
@@ -86,8 +86,8 @@ class PatchStatistics:
     def compute(self, block: int) -> NDArray[np.float32]:
         """Compute a block, shape (copies, N, columns): a month, then the year, then the night."""
         boxes = self._boxes()
-        if block == LIGHTS:
-            lights = np.log1p(self._means(self.source.lights(), boxes))
+        if block == NIGHT:
+            lights = np.log1p(self._means(self.source.night(), boxes))
             lights[:, :, :-1] -= lights[:, :, 1:]
             return lights.astype(np.float32)
         is_year = block == YEAR

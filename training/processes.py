@@ -92,7 +92,7 @@ class Processes:
                 "cache must lie on a disk that all machines share."
             )
 
-    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give every process what the first one holds in these tensors."""
         if self.count > 1:
             for tensor in tensors:

@@ -53,20 +53,20 @@ class ImageryChoice(pn.viewable.Viewer):
         self._background = Background()
         self._cancel = threading.Event()
 
-    def open(self, with_lights: bool) -> Path:
+    def open(self, night_lights: bool) -> Path:
         """Return the folder of the imagery; may take seconds.
 
         Parameters
         ----------
-        with_lights : bool
-            Whether the lights of the night must be among it.
+        night_lights : bool
+            Whether they must be among it.
 
         Raises
         ------
         ValueError
             If there is none, with what to do.
         """
-        if self.kind == PICTURE and with_lights:
+        if self.kind == PICTURE and night_lights:
             raise ValueError(
                 "The picture in the package does not show the lights of the night, which these "
                 "settings look at: choose Blue Marble, or the settings laptop."

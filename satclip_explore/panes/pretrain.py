@@ -151,7 +151,7 @@ class PretrainPane(Pane):
                 show(progress)
 
             try:
-                data = self.imagery.open(load_config(config).imagery.lights)
+                data = self.imagery.open(load_config(config).imagery.night_lights)
                 # Blue Marble has a button of its own; this fetches weights of image encoders.
                 return pretrain(config, data=data, output=output, on_step=on_step, fresh=fresh,
                                 on_epoch=on_epoch, cancel=cancel, download=True,

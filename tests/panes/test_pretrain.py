@@ -256,12 +256,12 @@ def test_a_missing_blue_marble_is_offered_with_its_size_and_fetched_only_when_as
     choice._background.wait(20)
     assert (choice.left, choice.fetching, choice.message) == (0, False, "")
     assert "twelve months of 2004" in choice.sentences()
-    assert choice.open(with_lights=True) == tmp_path / "store"
+    assert choice.open(night_lights=True) == tmp_path / "store"
 
 
 def test_settings_that_look_at_the_night_need_more_than_the_picture(pane, tmp_path):
     config = tmp_path / "configs" / "laptop.toml"
-    config.write_text(SMALL.replace("places = 900", "places = 900\nlights = true"))
+    config.write_text(SMALL.replace("places = 900", "places = 900\nnight_lights = true"))
     pane.start()
     finish(pane)
     assert "does not show the lights of the night" in pane.message

@@ -108,17 +108,18 @@ def test_a_name_that_resembles_nothing_lists_what_is_known():
         ("[features]\nscales_km = [0, 10]", "scales_km must be positive and increasing"),
         ("[features]\nscale_weights = [1, 2]", "scale_weights must be 6 positive numbers"),
         (
-            "[imagery]\nlights = true\n[features]\nscale_weights = [1, 2]",
+            "[imagery]\nnight_lights = true\n[features]\nscale_weights = [1, 2]",
             "scale_weights must be 7 positive numbers",
         ),
         (
-            "[imagery]\nlights = true\n[training]\nregression_weight = 1\nposition_weight = 1",
+            "[imagery]\nnight_lights = true\n"
+            "[training]\nregression_weight = 1\nposition_weight = 1",
             "256 numbers cannot hold 160 position features and 102 image components; lower",
         ),
         ("[training]\nprobes = 'biome'", r"probes must be a list of words, as in \[\"biome\"\]"),
         (
-            "[imagery]\nlights = true\n[features]\nimage_encoder = 'vit16'",
-            "lights enter patch-statistics of 'blue-marble' only",
+            "[imagery]\nnight_lights = true\n[features]\nimage_encoder = 'vit16'",
+            "night_lights enter patch-statistics of 'blue-marble' only",
         ),
         ("name = 3", "name must be text"),
         ("[location]\nlegendre_polys = 201", "legendre_polys must be .* from 1 to 200; got 201"),

@@ -113,10 +113,10 @@ def test_imagery_that_is_not_named_is_the_downloaded_one(server, tmp_path, monke
     source = open_source(config, download=True)
     assert source.files[12] == tmp_path / "kept" / "blue-marble" / "world.200412.jpg"
     assert open_source(config).files == source.files
-    assert source.lights_file is None
+    assert source.night_lights_file is None
     lights = tmp_path / "kept" / "blue-marble" / "BlackMarble_2016.png"
-    lit = config.replace(lights=True, components=15)
-    assert open_source(lit).lights_file == lights
+    lit = config.replace(night_lights=True, components=15)
+    assert open_source(lit).night_lights_file == lights
     lights.unlink()
     with pytest.raises(FileNotFoundError, match=r"must also hold the lights of the night"):
         open_source(lit)
@@ -148,6 +148,6 @@ def test_the_public_addresses_answer(tmp_path, origin):
     from training.sources.blue_marble import BlueMarble
 
     folder = download.download_blue_marble(tmp_path, origin=origin)
-    source = BlueMarble(folder, places=100, with_lights=True)
+    source = BlueMarble(folder, places=100, night_lights=True)
     assert source.on_land.all()
-    assert source.lights().max() > 200
+    assert source.night().max() > 200

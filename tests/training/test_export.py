@@ -56,14 +56,16 @@ def test_an_exported_encoder_is_small_near_and_described(run, tmp_path):
 
 
 def test_a_run_that_saw_the_lights_is_exported_too(lit_earth, tmp_path):
-    run = pretrain(PretrainConfig(), data=lit_earth, output=tmp_path / "run", lights=True, **SMALL)
+    run = pretrain(
+        PretrainConfig(), data=lit_earth, output=tmp_path / "run", night_lights=True, **SMALL
+    )
     folder = export_run(run, tmp_path / "mine")
     np.testing.assert_allclose(
         load_encoder(folder).embed(PLACES), load_encoder(run).embed(PLACES), atol=2e-2
     )
     text = (folder / "README.md").read_text()
     assert "Black Marble 2016" in text
-    assert "| imagery.lights | True |" in text
+    assert "| imagery.night_lights | True |" in text
 
 
 def test_other_frequencies_move_into_the_weights():

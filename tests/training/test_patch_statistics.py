@@ -146,8 +146,8 @@ def test_blocks_fill_every_column_once(source):
 
 
 def test_lights_are_a_last_group_with_one_column_for_each_scale(lit_earth, source):
-    lit = BlueMarble(lit_earth, places=500, copies=2, jitter_m=200_000.0, with_lights=True)
-    assert lit.lights().shape == lit.survey[0].shape
+    lit = BlueMarble(lit_earth, places=500, copies=2, jitter_m=200_000.0, night_lights=True)
+    assert lit.night().shape == lit.survey[0].shape
     features = PatchStatistics(lit, (300.0, 3000.0))
     assert features.groups == (STATISTICS, STATISTICS, 2)
     columns = np.concatenate([features.columns(b) for b in range(features.blocks)])
@@ -171,10 +171,10 @@ def test_lights_are_a_last_group_with_one_column_for_each_scale(lit_earth, sourc
 
 def test_lights_that_are_missing_or_damaged_are_named(earth, lit_earth):
     with pytest.raises(FileNotFoundError, match="must also hold the lights of the night"):
-        BlueMarble(earth, places=10, with_lights=True)
+        BlueMarble(earth, places=10, night_lights=True)
     (lit_earth / "BlackMarble_2016_gray.png").write_bytes(b"dark")
     with pytest.raises(ValueError, match=r"BlackMarble_2016_gray.png is damaged"):
-        BlueMarble(lit_earth, places=10, with_lights=True).lights()
+        BlueMarble(lit_earth, places=10, night_lights=True).night()
 
 
 def test_the_smaller_scale_holds_what_it_adds(source):

@@ -164,7 +164,7 @@ def test_fresh_keeps_what_there_is_until_training_begins(run, tmp_path):
 def test_a_run_from_before_a_setting_was_known_goes_on(run):
     folder = run()
     state = torch.load(folder / "training.pt", weights_only=True)
-    del state["config"]["imagery"]["lights"]
+    del state["config"]["imagery"]["night_lights"]
     torch.save(state, folder / "training.pt")
     before = weights(folder)
     assert_same_weights(run(), folder)

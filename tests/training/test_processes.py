@@ -103,7 +103,7 @@ def test_processes_that_see_other_files_are_told_so(monkeypatch):
 def test_every_process_gets_what_the_first_one_holds(monkeypatch):
     monkeypatch.setattr(module.dist, "broadcast", lambda tensor, src: tensor.fill_(7.0 + src))
     buffers = {"mean": torch.zeros(3), "weight": torch.zeros(2, 2)}
-    Processes(1, 2, torch.device("cpu")).share(buffers.values())
+    Processes(1, 2, torch.device("cpu")).broadcast(buffers.values())
     assert all((tensor == 7.0).all() for tensor in buffers.values())
 
 

@@ -53,7 +53,7 @@ class BlueMarble:
         Of the places and displacements.
     patch_size : int
         Pixels along the edge of what `read` returns.
-    with_lights : bool
+    night_lights : bool
         Whether the folder must also hold Black Marble 2016, the lights of the night.
 
     References
@@ -78,10 +78,10 @@ class BlueMarble:
         jitter_m: float = 0.0,
         seed: int = 0,
         patch_size: int = 32,
-        with_lights: bool = False,
+        night_lights: bool = False,
     ) -> None:
         self.files = _monthly_files(Path(root))
-        self.lights_file = _lights_file(Path(root)) if with_lights else None
+        self.night_lights_file = _night_lights_file(Path(root)) if night_lights else None
         if places < 1:
             raise ValueError(f"Blue Marble needs a number of places to draw; got {places}.")
         self.copies, self.jitter_m, self.seed = copies, jitter_m, seed
@@ -92,11 +92,11 @@ class BlueMarble:
         """Read the image of a month (1 … 12), shape (H, W, 3), north up, from 180° W."""
         return _read_image(self.files[month])
 
-    def lights(self) -> NDArray[np.uint8]:
-        """Read the lights of the night as grey levels, (H, W), the size of the months."""
-        assert self.lights_file is not None
+    def night(self) -> NDArray[np.uint8]:
+        """Read the night lights as grey levels, shape (H, W), at the size of the months."""
+        assert self.night_lights_file is not None
         height, width = self.survey[0].shape
-        return _read_image(self.lights_file, "L", (width, height))
+        return _read_image(self.night_lights_file, "L", (width, height))
 
     @cached_property
     def year(self) -> list[NDArray[np.uint8]]:
@@ -168,7 +168,7 @@ class BlueMarble:
 
     def describe(self) -> dict[str, Any]:
         """Name files by their size: enough to notice another edition."""
-        lights = [self.lights_file] if self.lights_file else []
+        lights = [self.night_lights_file] if self.night_lights_file else []
         return {
             "source": self.name,
             "licence": "; ".join([LICENCE, NIGHT_LICENCE][: 1 + len(lights)]),
@@ -197,7 +197,7 @@ def _monthly_files(root: Path) -> dict[int, Path]:
     return found
 
 
-def _lights_file(root: Path) -> Path:
+def _night_lights_file(root: Path) -> Path:
     for path in sorted(root.iterdir()):
         found = re.search(r"black_?marble_2016", path.name, re.IGNORECASE)
         if found and path.suffix.lower() in (".jpg", ".jpeg", ".png"):
