@@ -41,13 +41,13 @@ LOWEST: dict[str, float] = {
 
 def check(config: PretrainConfig, sections: Iterable[str]) -> None:
     """Refuse settings that cannot work, one sentence each."""
-    # It names a folder below runs/, and comes from a file.
-    if not re.fullmatch(r"\w[\w .+=-]*", config.name):
-        raise ValueError(f"name must be a plain name of a folder; got {config.name!r}.")
     # They import the settings.
     from training.patch_statistics import column_groups
     from training.whitening import Whitening
 
+    # It names a folder below runs/, and comes from a file.
+    if not re.fullmatch(r"\w[\w .+=-]*", config.name):
+        raise ValueError(f"name must be a plain name of a folder; got {config.name!r}.")
     sizes = {key: value for key, value in vars(config.location).items() if key != "degree_damping"}
     # What could not be opened afterwards is refused before it is trained.
     SatCLIPConfig(**sizes, name=config.name)
@@ -79,18 +79,18 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
         raise ValueError(
             "night_lights enter patch-statistics of 'blue-marble' only; leave them out."
         )
-    weights = config.features.scale_weights
-    groups = len(scales) + lights if statistics else 1
-    if weights and (len(weights) != groups or not all(w > 0 for w in weights)):
+    weights, training = config.features.scale_weights, config.training
+    # How wide the features of a network are is known when it is there.
+    widths = column_groups(len(scales), lights) if statistics else (0,)
+    if weights and (len(weights) != len(widths) or not all(w > 0 for w in weights)):
         raise ValueError(
-            f"scale_weights must be {groups} positive numbers, one for each group of features; "
-            f"got {weights}."
+            f"scale_weights must be {len(widths)} positive numbers, one for each group of "
+            f"features; got {weights}."
         )
-    if statistics and config.training.regression_weight:
-        training, widths = config.training, column_groups(len(scales), lights)
+    if statistics and training.regression_weight:
         n_features = training.position_eigenfunctions + training.position_near_features
         image_dim = Whitening(widths, config.features.components).dim
-        check_width(sizes["embed_dim"], n_features * (training.position_weight > 0), image_dim)
+        check_width(sizes["embed_dim"], n_features if training.position_weight else 0, image_dim)
     imagery = config.imagery
     if imagery.scale <= 0:
         raise ValueError(f"scale must be above 0; got {imagery.scale}.")

@@ -149,7 +149,7 @@ def cached_features(
     """
     shape = (extractor.copies, len(extractor.lonlat), extractor.dim)
     full = {**description, "shape": list(shape), "version": FORMAT_VERSION}
-    # Processors differ in the last digits of an arcsine; 1e-6 degrees are 0.1 m.
+    # Processors differ in the last digits of an arcsine; 1e-6 degrees are 0.1 m. -0 is 0.
     places = np.ascontiguousarray(np.round(extractor.lonlat, 6) + 0.0)
     full["lonlat"] = hashlib.sha256(places.tobytes()).hexdigest()
     key = hashlib.sha256(json.dumps(full, sort_keys=True).encode()).hexdigest()[:16]

@@ -86,14 +86,10 @@ class PatchStatistics:
     def compute(self, block: int) -> NDArray[np.float32]:
         """Compute a block, shape (copies, N, columns): a month, then the year, then the night."""
         boxes = self._boxes()
+        means = np.stack([self._means(layer, boxes) for layer in self._layers(block)], axis=-1)
         if block == NIGHT:
-            lights = np.log1p(self._means(self.source.night(), boxes))
-            lights[:, :, :-1] -= lights[:, :, 1:]
-            return lights.astype(np.float32)
-        is_year = block == YEAR
-        layers = self._year_layers() if is_year else self._month_layers(block + 1)
-        means = np.stack([self._means(layer, boxes) for layer in layers], axis=-1)
-        if is_year:
+            means = np.log1p(means)
+        elif block == YEAR:
             square, mean = means[..., 0], means[..., 1]
             share = self._land_share(boxes)
             spread = np.sqrt(np.maximum(square - mean**2, 0.0))
@@ -113,6 +109,11 @@ class PatchStatistics:
         if block + 1 in TEXTURE_MONTHS:
             own.append(colors + TEXTURE_MONTHS.index(block + 1))
         return np.array(own)
+
+    def _layers(self, block: int) -> list[NDArray[Any]]:
+        if block == NIGHT:
+            return [self.source.night()]
+        return self._year_layers() if block == YEAR else self._month_layers(block + 1)
 
     def _month_layers(self, month: int) -> list[NDArray[Any]]:
         image = self.source.month(month).astype(np.float32) / np.float32(255.0)

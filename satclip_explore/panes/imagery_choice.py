@@ -66,12 +66,12 @@ class ImageryChoice(pn.viewable.Viewer):
         ValueError
             If there is none, with what to do.
         """
-        if self.kind == PICTURE and night_lights:
-            raise ValueError(
-                "The picture in the package does not show the lights of the night, which these "
-                "settings look at: choose Blue Marble, or the settings laptop."
-            )
         if self.kind == PICTURE:
+            if night_lights:
+                raise ValueError(
+                    "The picture in the package does not show the lights of the night, which these "
+                    "settings look at: choose Blue Marble, or the settings laptop."
+                )
             return write_embedded_months(self._store.with_name("package-picture"))
         if self.kind == FOLDER:
             if not self.folder.strip():

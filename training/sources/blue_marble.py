@@ -20,7 +20,7 @@ OCEAN_DISTANCE = 24
 """Summed color difference above which a pixel is land; JPEG noise stays below it."""
 
 MOST_LAND = 0.7
-"""Largest share of land pixels; a globe without sea floor has .35 of them."""
+"""Largest share of land pixels; the edition without sea floor has .36."""
 
 OFF_COAST_M = 200_000.0
 """Half of the places at sea are land places displaced by this standard deviation, in meters."""
@@ -168,11 +168,14 @@ class BlueMarble:
 
     def describe(self) -> dict[str, Any]:
         """Name files by their size: enough to notice another edition."""
-        lights = [self.night_lights_file] if self.night_lights_file else []
+        files, licence = list(self.files.values()), LICENCE
+        if self.night_lights_file is not None:
+            files.append(self.night_lights_file)
+            licence = f"{LICENCE}; {NIGHT_LICENCE}"
         return {
             "source": self.name,
-            "licence": "; ".join([LICENCE, NIGHT_LICENCE][: 1 + len(lights)]),
-            "files": {p.name: p.stat().st_size for p in [*self.files.values(), *lights]},
+            "licence": licence,
+            "files": {path.name: path.stat().st_size for path in files},
             "places": self._places,
             "antarctica": self._antarctica,
             "elsewhere": self._elsewhere,
