@@ -177,13 +177,13 @@ def _open_run(run: str | Path) -> tuple[PretrainConfig, ContrastiveModel, dict[s
     if state is None:
         raise FileNotFoundError(f"{run} holds no run; pass the folder that pretrain returned.")
     config = from_dict(state["config"])
-    groups: tuple[int, ...] = (len(state["model"].get("whitening.mean", ())),)
-    if config.features.image_encoder == "patch-statistics":
-        groups = column_groups(len(config.features.scales_km), config.imagery.night_lights)
-    model = ContrastiveModel(config, groups)
     try:
+        groups: tuple[int, ...] = (len(state["model"]["whitening.mean"]),)
+        if config.features.image_encoder == "patch-statistics":
+            groups = column_groups(len(config.features.scales_km), config.imagery.night_lights)
+        model = ContrastiveModel(config, groups)
         model.load_state_dict(state["model"])
-    except RuntimeError as error:
+    except (KeyError, RuntimeError) as error:
         raise ValueError(
             f"{run} was trained by another version of this program: its weights have other shapes "
             "or names."

@@ -157,11 +157,12 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
 
 
-def test_a_run_of_another_version_is_refused(run, tmp_path, capsys):
+@pytest.mark.parametrize("changes", [{"network.last_layer.weight": torch.zeros(2, 2)}, None])
+def test_a_run_of_another_version_is_refused(run, tmp_path, capsys, changes):
     folder = tmp_path / "old"
     shutil.copytree(run, folder)
     state = torch.load(folder / "training.pt", weights_only=True)
-    state["model"]["network.last_layer.weight"] = torch.zeros(2, 2)
+    state["model"] = state["model"] | changes if changes else {}
     torch.save(state, folder / "training.pt")
     assert main([str(folder), str(tmp_path / "mine")]) == 1
     assert "was trained by another version of this program" in capsys.readouterr().err
