@@ -323,8 +323,12 @@ def test_a_folder_of_ones_own_takes_places_from_the_files(tmp_path):
 def test_files_without_a_place_are_skipped_and_named(tmp_path):
     write_patch(tmp_path / "good.tif", np.ones((2, 16, 16), np.float32))
     (tmp_path / "bad.tif").write_bytes(b"II*\x00nothing")
-    with pytest.warns(UserWarning, match=r"bad.tif has no readable map position"):
+    write_patch(tmp_path / "flat.tif", np.ones((2, 16, 16), np.float32), crs=None)
+    with pytest.warns(UserWarning) as warned:
         source = GeoTiffs(tmp_path, patch_size=16)
+    said = [str(one.message) for one in warned]
+    assert any("bad.tif has no readable map position (bad.tif: TIFFRead" in one for one in said)
+    assert "flat.tif has no readable map position (it has no map projection); skipped." in said
     assert source.file_names == ["good.tif"]
 
 

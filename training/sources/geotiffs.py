@@ -84,12 +84,12 @@ class GeoTiffs:
             raise FileNotFoundError(f"no *.tif in {self.root}.")
         files, lonlat = {}, []
         for path in paths:
-            place = center(path)
-            if place is None:
-                warnings.warn(f"{path.name} has no readable map position; skipped.", stacklevel=4)
+            try:
+                lonlat.append(center(path))
+            except ValueError as error:
+                warnings.warn(f"{error}; skipped.", stacklevel=4)
                 continue
             files[str(path.relative_to(self.root))] = Location(path)
-            lonlat.append(place)
         if not files:
             raise ValueError(f"none of the {len(paths)} files in {self.root} is a usable GeoTIFF.")
         return list(files), np.array(lonlat), files

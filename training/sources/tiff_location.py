@@ -40,10 +40,13 @@ class Location:
             yield dataset
 
 
-def center(path: Path) -> tuple[float, float] | None:
-    """Return the (lon, lat) of a file's center from its own map projection.
+def center(path: Path) -> tuple[float, float]:
+    """Return the (lon, lat) of a file's center, degrees, from its own map projection.
 
-    None where the file has no projection, cannot be read, or lies nowhere on Earth.
+    Raises
+    ------
+    ValueError
+        If the file has no projection, cannot be read, or lies nowhere on Earth; it says which.
     """
     rasterio = import_rasterio()
     from rasterio.warp import transform
@@ -53,14 +56,16 @@ def center(path: Path) -> tuple[float, float] | None:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with Location(path).open() as dataset:
                 if dataset.crs is None:
-                    return None
+                    raise ValueError("it has no map projection")
                 easting, northing = dataset.xy(dataset.height / 2 - 0.5, dataset.width / 2 - 0.5)
                 lon, lat = transform(dataset.crs, "EPSG:4326", [easting], [northing])
+        if not (math.isfinite(lon[0]) and -90.0 <= lat[0] <= 90.0):
+            raise ValueError("it lies nowhere on Earth")
     # Decoders and projections raise many kinds of errors on odd files.
-    except Exception:
-        return None
-    on_earth = math.isfinite(lon[0]) and -90.0 <= lat[0] <= 90.0
-    return (float(lon[0]), float(lat[0])) if on_earth else None
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path.name} has no readable map position ({reason})") from error
+    return float(lon[0]), float(lat[0])
 
 
 def import_rasterio() -> Any:
