@@ -141,6 +141,11 @@ def test_files_that_cannot_work_are_refused_with_the_reason(tmp_path, text, mess
         load_config(path)
 
 
+def test_a_list_that_was_emptied_can_be_filled_again():
+    emptied = PretrainConfig().replace(probes=())
+    assert emptied.replace(probes=("country",)).training.probes == ("country",)
+
+
 def test_a_missing_file_lists_the_known_names():
     with pytest.raises(
         FileNotFoundError, match="known: laptop, mini-l10, mini-l40, satclip-l10, satclip-l40"

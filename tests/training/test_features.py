@@ -56,6 +56,16 @@ def test_fills_the_table_once_and_opens_it_again(tmp_path):
     assert b.description["shape"] == [2, 12, 4]
 
 
+def test_places_that_differ_in_their_last_digits_share_a_cache(tmp_path):
+    second, third = Counting(), Counting()
+    cached_features(Counting(), {}, tmp_path)
+    second.lonlat = second.lonlat + 1e-12
+    cached_features(second, {}, tmp_path)
+    third.lonlat = third.lonlat + 1e-4
+    cached_features(third, {}, tmp_path)
+    assert (second.computed, third.computed) == ([], [0, 1, 2, 3, 4, 5])
+
+
 def test_an_interrupted_cache_goes_on_where_it_stopped(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         cached_features(Counting(stop_at=4), {}, tmp_path)

@@ -324,7 +324,7 @@ def test_files_without_a_place_are_skipped_and_named(tmp_path):
     write_patch(tmp_path / "good.tif", np.ones((2, 16, 16), np.float32))
     (tmp_path / "bad.tif").write_bytes(b"II*\x00nothing")
     write_patch(tmp_path / "flat.tif", np.ones((2, 16, 16), np.float32), crs=None)
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="no readable map position") as warned:
         source = GeoTiffs(tmp_path, patch_size=16)
     said = [str(one.message) for one in warned]
     assert any("bad.tif has no readable map position (bad.tif: TIFFRead" in one for one in said)

@@ -19,12 +19,14 @@ import torch
 from safetensors.torch import load_file
 
 from satclip_explore import load_encoder
-from training import contenders
+from training import contenders, epoch_probes
+from training.batches import PlacePairs
 from training.config import PretrainConfig
 from training.epoch_probes import probe_scores
 from training.loop import Loop
 from training.optimizer import rate_at
 from training.pretrain import Cancelled, main, native_precision, pretrain
+from training.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -183,6 +185,30 @@ def test_a_cancelled_run_goes_on_and_ends_in_the_same_weights(run):
     folder = run(on_step=stop_in_the_second_epoch, cancel=cancel, **same)
     assert json.loads((folder / "config.json").read_text())["card"]["epochs"] == 1
     assert_same_weights(run(**same), whole)
+
+
+def test_what_is_fitted_comes_from_the_first_process_before_it_is_used(run, monkeypatch):
+    events = []
+    load = PlacePairs.load
+
+    def broadcast(self, tensors):
+        fitted = any(len(tensor.shape) == 2 and tensor.any() for tensor in tensors)
+        events.append("broadcast, fitted" if fitted else "broadcast, empty")
+
+    monkeypatch.setattr(Processes, "broadcast", broadcast)
+    monkeypatch.setattr(PlacePairs, "load", lambda *a: events.append("load") or load(*a))
+    run(epochs=1)
+    assert events == ["broadcast, fitted", "load"]
+
+
+def test_probes_of_an_epoch_leave_the_gpu_alone(run, monkeypatch):
+    devices = []
+    train = epoch_probes.train_probe
+    monkeypatch.setattr(
+        epoch_probes, "train_probe", lambda *a, **k: devices.append(k["device"]) or train(*a, **k)
+    )
+    run(epochs=1, probes=("country",))
+    assert devices == ["cpu"]
 
 
 def test_an_interrupt_keeps_the_last_checkpoint(run):
@@ -498,6 +524,15 @@ def test_the_command_line_trains_and_reports(earth, cache, tmp_path, capsys):
 def test_the_command_line_refuses_unknown_keys_with_the_close_match(capsys):
     assert main(["laptop", "--set", "epoch=2"]) == 1
     assert "Did you mean 'epochs'" in capsys.readouterr().err
+
+
+def test_an_interrupt_without_words_is_one_sentence(earth, tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.pretrain.pretrain", interrupted)
+    assert main(["laptop", f"--data={earth}", f"--output={tmp_path}"]) == 130
+    assert capsys.readouterr().err.strip() == "stopped. What was computed is kept."
 
 
 def test_the_learning_rate_rises_and_falls_to_zero():
