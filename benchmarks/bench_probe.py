@@ -27,15 +27,14 @@ import torch
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import EmbeddedGrid
 from satclip_explore.geo import unit_vectors
-from training import contenders
-from training.heads import TrainingData, errors_per_seed, standardization
-from training.labels import predict_labels
-from training.mlp import MLPHead, MLPSettings, fit_mlp
-from training.mlp_run import Batches, schedule
-from training.mlp_step import Weights, first_weights
+from satclip_explore.labels import predict_labels
 from training.probe import train_probe
-from training.splits import random_split, shuffled
-from training.tasks import load_task
+from training.probes import baselines as contenders
+from training.probes.base import TrainingData, errors_per_seed, standardization
+from training.probes.mlp import MLPHead, MLPSettings, fit_mlp
+from training.probes.mlp_training import Batches, Weights, first_weights, schedule
+from training.tasks.atlas import load_task
+from training.tasks.splits import random_split, shuffled
 
 SEEDS = range(10)
 

@@ -24,12 +24,12 @@ import pandas as pd
 
 from benchmarks.encoder_table import NEAREST, TASKS, available
 from satclip_explore.encoders.cards import CARDS
-from satclip_explore.export import write_whole
-from training.metrics import HIGHER_IS_BETTER
+from satclip_explore.files.atomic import write_whole
 from training.probe import train_probe
-from training.splits import Split, random_split, region_split
-from training.task import Task
-from training.tasks import load_task
+from training.probes.metrics import HIGHER_IS_BETTER
+from training.tasks.atlas import load_task
+from training.tasks.splits import Split, random_split, region_split
+from training.tasks.task import Task
 
 OWN = ("mini-l40", "mini-l10")
 PEERS = ("lonlat", "xyz", "harmonics-l10", "harmonics-l40", "random-l40")

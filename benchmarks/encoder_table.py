@@ -24,11 +24,11 @@ from satclip_explore.atlas import load_atlas
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.registry import WeightsNotFoundError, load_encoder
-from satclip_explore.export import write_whole
-from training.metrics import HIGHER_IS_BETTER
+from satclip_explore.files.atomic import write_whole
 from training.probe import train_probe
-from training.task import Task
-from training.tasks import load_task
+from training.probes.metrics import HIGHER_IS_BETTER
+from training.tasks.atlas import load_task
+from training.tasks.task import Task
 
 TASKS = ("biome", "ecoregion", "country", "elevation", "population", "air_temperature")
 PLACES = 20_000

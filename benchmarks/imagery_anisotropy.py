@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.geo import EARTH_RADIUS_KM
-from training.config import load_config
-from training.extractors import open_extractor
-from training.patch_statistics import PatchStatistics
-from training.whitening import Whitening
+from training.imagery.patch_statistics import PatchStatistics
+from training.imagery.whitening import Whitening
+from training.pretraining.config import load_config
+from training.pretraining.extractors import open_extractor
 
 PLACES, QUERIES = 20_000, 3_000
 EDGES_KM = np.array([100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0])

@@ -24,13 +24,12 @@ import torch
 
 from satclip_explore.encoders.base import resolve_device
 from satclip_explore.geo import equal_area_sample
-from training.batches import PlacePairs
-from training.config import PretrainConfig, load_config
-from training.features import Features
-from training.image_encoder import BACKBONES, SSL4EO_BANDS, Frozen
-from training.model import ContrastiveModel
-from training.optimizer import make_optimizer
+from training.imagery.backbones import BACKBONES, SSL4EO_BANDS, Frozen
+from training.imagery.cache import Features
 from training.pretrain import native_precision
+from training.pretraining.batches import PlacePairs
+from training.pretraining.config import PretrainConfig, load_config
+from training.pretraining.model import ContrastiveModel, make_optimizer
 
 S2_100K = 100_000
 """Places of the data set of the paper."""

@@ -17,10 +17,10 @@ _HOME = {
     "similarity_raster": "satclip_explore.fields",
     "pca_raster": "satclip_explore.projection",
     "nearest_neighbors": "satclip_explore.neighbors",
-    "compare_encoders": "satclip_explore.likeness",
+    "compare_encoders": "satclip_explore.comparison",
     "train_probe": "training.probe",
-    "list_tasks": "training.tasks",
-    "load_task": "training.tasks",
+    "list_tasks": "training.tasks.atlas",
+    "load_task": "training.tasks.atlas",
     "pretrain": "training.pretrain",
     "explore": "satclip_explore.notebook",
 }

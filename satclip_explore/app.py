@@ -10,18 +10,19 @@ import panel_material_ui as pmui
 import param
 
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
-from satclip_explore.panes import native, theme, url_state
+from satclip_explore.panes import theme, url_state
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Selection
-from satclip_explore.panes.compare import ComparePane
-from satclip_explore.panes.compare_degrees import DegreesPane
+from satclip_explore.panes.compare.degrees import DegreesPane
+from satclip_explore.panes.compare.pane import ComparePane
 from satclip_explore.panes.embedding import EmbeddingPane
+from satclip_explore.panes.jupyter import native
 from satclip_explore.panes.labels import LabelsPane
 from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane
-from satclip_explore.panes.pretrain import PretrainPane
-from satclip_explore.panes.probe import ProbePane
+from satclip_explore.panes.pretrain.pane import PretrainPane
+from satclip_explore.panes.probe.pane import ProbePane
 from satclip_explore.panes.similarity import SimilarityPane
 
 TITLE = "SatCLIP Explore"
@@ -262,8 +263,8 @@ def set_up_server() -> None:
     """Load what a served page needs; nothing of it comes from another machine."""
     import holoviews as hv
 
-    from satclip_explore.panes.early_refresh import wait_for_connection
-    from satclip_explore.panes.leaflet import allow_ipywidgets
+    from satclip_explore.panes.served.early_refresh import wait_for_connection
+    from satclip_explore.panes.served.leaflet import allow_ipywidgets
 
     pn.extension("filedropper", nthreads=4, notifications=False)
     hv.extension("bokeh")

@@ -26,7 +26,7 @@ def explore(encoder: Any = None) -> Explorer:
     ValueError
         If there is no such encoder.
     """
-    from satclip_explore.panes import front_end
+    from satclip_explore.panes.jupyter import front_end
 
     # The browser reads three megabytes of scripts while this side imports and encodes.
     front_end.load()

@@ -1,4 +1,4 @@
-"""Keep README's file map true: every module with the first line of its docstring.
+"""Keep docs/file-map.md true: every module with the first line of its docstring.
 
 Run ``python -m scripts.file_map`` in the repository root after a module was added or renamed.
 """
@@ -13,7 +13,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("benchmarks", "satclip_explore", "scripts", "training")
-HEADING = "## File map\n"
+PAGE = ROOT / "docs" / "file-map.md"
+HEADING = """# File map
+
+Every module with the first line of its docstring; `python -m scripts.file_map` writes this page.
+
+"""
 REST = """
 **satclip_explore/data/** embedded encoders, atlas, outlines, each with source and licence ·
 **notebooks/** · **docs/** the site · **tests/** mirrors the packages, browser/ drives the app
@@ -49,16 +54,9 @@ def _by_folder(path: Path) -> tuple[str, str]:
     return str(path.parent), path.name
 
 
-def in_readme(readme: str) -> str:
-    """Return the file map as README has it."""
-    return readme.partition(HEADING)[2].strip() + "\n"
-
-
 def main() -> None:
-    """Write the file map into README."""
-    path = ROOT / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    path.write_text(readme.partition(HEADING)[0] + HEADING + "\n" + file_map(), encoding="utf-8")
+    """Write the page."""
+    PAGE.write_text(HEADING + file_map(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from satclip_explore.fields import EmbeddedGrid
 from satclip_explore.html_view import facts_table
 from satclip_explore.neighbors import NeighborIndex
 from satclip_explore.projection import fit_pca
-from training.run_folder import RunFolder
+from training.pretraining.checkpoint import RunFolder
 
 EVIL = "<img src=x onerror=alert(1)>"
 

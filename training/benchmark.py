@@ -12,26 +12,87 @@ of other code, data or settings are not taken for finished.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+import training.probes
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
-from satclip_explore.export import write_whole
-from training.benchmark_results import Results, revision, task_digest, without_folders
-from training.benchmark_tables import PLACE_ALONE, figure_png, markdown
-from training.contenders import BASELINES
-from training.inaturalist import FILES, URL
+from satclip_explore.files.atomic import write_whole
 from training.probe import train_probe
-from training.task import Task
-from training.tasks import load_task
+from training.probes.baselines import BASELINES
+from training.probes.report import PLACE_ALONE, figure_png, markdown
+from training.tasks.atlas import load_task
+from training.tasks.inaturalist import FILES, URL
+from training.tasks.task import Task
+
+SCORING = (
+    "training.benchmark",
+    "training.probe",
+    "training.tasks.splits",
+    *(f"training.probes.{module.name}" for module in iter_modules(training.probes.__path__)),
+)
+"""Modules whose text decides a score: a cell that another text produced is done again."""
+
+
+class Results:
+    """Finished cells, one JSON line each; a damaged last line is dropped and done again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows: dict[str, dict[str, Any]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                row = json.loads(line)
+                self.rows[row["key"]] = row
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue
+        if path.is_file():
+            lines = "".join(json.dumps(row) + "\n" for row in self.rows.values())
+            write_whole(path, lines.encode())
+
+    def add(self, key: str, row: dict[str, Any]) -> None:
+        """Write down a finished cell."""
+        self.rows[key] = {"key": key, **row}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self.rows[key]) + "\n")
+
+
+def revision() -> str:
+    """Name the code and the settings that a score comes from, in sixteen digits."""
+    digest = hashlib.sha256()
+    for module in SCORING:
+        found = find_spec(module)
+        assert found is not None
+        assert found.origin is not None
+        digest.update(Path(found.origin).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def task_digest(task: Task) -> str:
+    """Name the places and labels of a task."""
+    digest = hashlib.sha256(np.ascontiguousarray(task.lonlat).tobytes())
+    digest.update(np.ascontiguousarray(task.target).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def without_folders(text: str) -> str:
+    """Keep the file names of a sentence and drop the folders of this machine."""
+    return re.sub(r"(?<![\w.:/])(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s\\/'\"]+[\\/])+", "", text)
+
 
 TABLE1_TASKS = ("air_temperature", "elevation", "population", "country", "biome", "ecoregion")
 """Tasks of Table 1 that the embedded atlas holds; iNaturalist needs files, see `inaturalist`."""

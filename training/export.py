@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,70 @@ import torch
 from satclip_explore.encoders.checkpoint import export_lightning, read_config, save_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
-from training.backbone_weights import read_backbone_weights
-from training.card_text import card_text
-from training.checkpointing import read_state
-from training.config import PretrainConfig, from_dict
-from training.image_encoder import BACKBONES
-from training.model import ContrastiveModel, location_encoder
-from training.patch_statistics import column_groups
+from training.imagery.backbones import BACKBONES, read_backbone_weights
+from training.imagery.patch_statistics import column_groups
+from training.pretraining.checkpoint import read_state
+from training.pretraining.config import SECTIONS, PretrainConfig, from_dict
+from training.pretraining.model import ContrastiveModel, location_encoder
+
+
+def card_text(config: PretrainConfig, card: Mapping[str, Any]) -> str:
+    """Write a model card as Markdown, from nothing but what the run noted.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        Settings of the run.
+    card : mapping
+        As `training.pretraining.loop.Loop.card` makes it.
+    """
+    data, found = card["data"], card["validation"]
+    recalls = " / ".join(f"{found[f'recall_at_{n}']:.3f}" for n in (1, 5, 10))
+    medians = f"{found['image_median_rank']:g}, {found['location_median_rank']:g}"
+    name = config.name
+    probes = ", ".join(f"{task} {score:.3f}" for task, score in found.get("probes", {}).items())
+    facts = {
+        "imagery": f"{data['source']}; {data.get('licence', 'see its source')}",
+        "labels": "none of any task",
+        "training places": f"{card['training_places']:,}",
+        "validation places": f"{found['candidates']:,}, at random",
+        "seed": card["seed"],
+        "epochs": card["epochs"],
+        "steps": f"{card['steps']:,} of {config.training.batch_size:,} pairs",
+        "training time": f"{card['training_minutes']} minutes",
+        "recall@1 / @5 / @10 of unseen pairs": f"{recalls} of {found['candidates']:,}",
+        "median rank by image, by location": medians,
+        "nearest neighbors in the embedding, accuracy or R²": probes or "not scored",
+        "code": f"{card['revision']}, torch {card['torch']}",
+        "made by": f"`python -m training.pretrain {name} --data FOLDER`, then "
+        f"`python -m training.export runs/{name} {name}`",
+        "licence": "MIT",
+    }
+    settings = {
+        f"{section}.{key}": value
+        for section in SECTIONS
+        for key, value in dataclasses.asdict(getattr(config, section)).items()
+    }
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            config.description,
+            "",
+            *_table("fact", facts),
+            "",
+            "Recall counts how often the first of all unseen places is the right one, averaged",
+            "over both directions. At sea, where there was nothing to see, embeddings interpolate.",
+            "",
+            *_table("setting", settings),
+            "",
+        ]
+    )
+
+
+def _table(head: str, rows: Mapping[str, Any]) -> list[str]:
+    return [f"| {head} | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
+
 
 CLASSIFIERS = {"resnet18": "fc", "resnet50": "fc", "vit16": "head"}
 """What timm calls the last layer, which holds the trained projection."""

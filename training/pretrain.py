@@ -13,19 +13,23 @@ from typing import Any
 
 import torch
 
-from training.batches import PlacePairs
-from training.checkpointing import STATE_FILE, check_description, check_settings, read_state
-from training.config import PretrainConfig, load_config
-from training.console import Console, as_typed, reason
-from training.events import with_events
-from training.extractors import open_extractor
-from training.features import Cancelled, FeatureProgress, Features, cached_features
-from training.interrupt import Flag, interruptible
-from training.locking import only_one
-from training.loop import Loop
-from training.processes import Processes, processes
-from training.progress import Callback, Progress
-from training.run_folder import RunFolder
+from satclip_explore.progress import Flag, interruptible
+from training.imagery.cache import Cancelled, FeatureProgress, Features, cached_features
+from training.pretraining.batches import PlacePairs
+from training.pretraining.checkpoint import (
+    STATE_FILE,
+    RunFolder,
+    check_description,
+    check_settings,
+    only_one,
+    read_state,
+)
+from training.pretraining.config import PretrainConfig, load_config
+from training.pretraining.console import Console, as_typed, reason
+from training.pretraining.distributed import Processes, processes
+from training.pretraining.extractors import open_extractor
+from training.pretraining.loop import Loop
+from training.pretraining.progress import Callback, Progress, with_events
 
 __all__ = ["Cancelled", "Progress", "pretrain"]
 

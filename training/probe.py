@@ -11,21 +11,27 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device
+from satclip_explore.progress import interruptible
 from satclip_explore.provenance import provenance
-from training.contenders import as_encoder, baseline_names, covered_places, line_up, task_features
-from training.heads import Cancel, Head
-from training.interrupt import interruptible
-from training.kernel import fit_kernel
-from training.linear import fit_linear
-from training.mlp import MLPSettings, fit_mlp
-from training.neighbor_probes import fit_knn, fit_nearest
-from training.predictions import ranked_classes, values_per_seed
-from training.probe_result import Fitted, ProbeResult
-from training.splits import Split, block_split, random_split, region_split
-from training.task import Task
-from training.tasks import load_task
-from training.training_rows import scale_of, training_data, valid_rows
-from training.tuning import tune_mlp
+from training.probes.base import Cancel, Head
+from training.probes.baselines import (
+    as_encoder,
+    baseline_names,
+    covered_places,
+    line_up,
+    task_features,
+)
+from training.probes.kriging import fit_kernel
+from training.probes.linear import fit_linear
+from training.probes.mlp import MLPSettings, fit_mlp
+from training.probes.nearest import fit_knn, fit_nearest
+from training.probes.predictions import ranked_classes, values_per_seed
+from training.probes.result import Fitted, ProbeResult
+from training.probes.training_rows import scale_of, training_data, valid_rows
+from training.probes.tuning import tune_mlp
+from training.tasks.atlas import load_task
+from training.tasks.splits import Split, block_split, random_split, region_split
+from training.tasks.task import Task
 
 MODELS: dict[str, Callable[..., Head]] = {
     "linear": fit_linear,

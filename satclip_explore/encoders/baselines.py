@@ -12,7 +12,7 @@ from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.satclip_config import LIMITS
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.encoders.spherical_harmonics import harmonics_by_feature
-from satclip_explore.encoders.torch_files import weights_hash
+from satclip_explore.encoders.tensor_files import weights_hash
 
 
 class Baseline(LocationEncoder):

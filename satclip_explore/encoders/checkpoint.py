@@ -22,7 +22,7 @@ from satclip_explore.encoders.lightning_files import export_lightning, from_publ
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
-from satclip_explore.encoders.torch_files import (
+from satclip_explore.encoders.tensor_files import (
     read_safetensors,
     read_torch_file,
     take_tensors,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
-from satclip_explore.encoders.torch_files import weights_hash
+from satclip_explore.encoders.tensor_files import weights_hash
 
 ORDERS = {"lonlat": [0, 1], "latlon": [1, 0]}
 

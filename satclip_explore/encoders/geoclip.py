@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
-from satclip_explore.encoders.torch_files import (
+from satclip_explore.encoders.tensor_files import (
     read_safetensors,
     read_torch_file,
     take_tensors,

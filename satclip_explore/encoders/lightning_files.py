@@ -12,7 +12,7 @@ import torch
 
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.satclip_config import SatCLIPConfig
-from satclip_explore.encoders.torch_files import take_tensors
+from satclip_explore.encoders.tensor_files import take_tensors
 
 PUBLISHED_NAMES = {
     "legendre_polys": "legendre_polys",

@@ -12,7 +12,7 @@ from torch import nn
 
 from satclip_explore.atlas import codes_at, land_mask
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
-from satclip_explore.encoders.grid_table import GridTable
+from satclip_explore.encoders.table import GridTable
 from satclip_explore.geo import GLOBE, Grid, as_lonlat, equal_area_sample
 
 N_FILTERS = 128

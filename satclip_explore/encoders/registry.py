@@ -21,7 +21,7 @@ DEFAULT_ENCODER = "mini-l40"
 
 _LOADERS = {
     "satclip": "checkpoint:read_encoder",
-    "csp": "csp:read_csp",
+    "csp": "space2vec:read_csp",
     "torchspatial": "space2vec:read_space2vec",
     "gps2vec": "gps2vec:read_gps2vec",
     "mosaiks": "mosaiks:read_mosaiks",
@@ -163,7 +163,7 @@ def _load_file(path: Path, *, dtype: str, device: str) -> LocationEncoder:
     from satclip_explore.encoders.lightning_files import from_published, is_satclip
     from satclip_explore.encoders.mosaiks import read_mosaiks
     from satclip_explore.encoders.space2vec import is_torchspatial, read_space2vec
-    from satclip_explore.encoders.torch_files import read_torch_file
+    from satclip_explore.encoders.tensor_files import read_torch_file
 
     if path.is_dir() and not (path / "config.json").exists() and any(path.glob("model_*.h5")):
         raise ValueError(
@@ -188,6 +188,6 @@ def _load_file(path: Path, *, dtype: str, device: str) -> LocationEncoder:
 
 
 def _hidden_layer(encoder: LocationEncoder, layer: int) -> LocationEncoder:
-    from satclip_explore.encoders.hidden_layer import hidden_layer
+    from satclip_explore.encoders.satclip import hidden_layer
 
     return hidden_layer(encoder, layer)

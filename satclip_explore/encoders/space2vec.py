@@ -13,7 +13,7 @@ from satclip_explore.encoders.base import LocationEncoder, resolve_device, resol
 from satclip_explore.encoders.baselines import scaled_lonlat, wrap, xyz
 from satclip_explore.encoders.feed_forward import ACTIVATIONS, FeedForward, ResidualBlock
 from satclip_explore.encoders.position_encodings import POSITION_ENCODINGS
-from satclip_explore.encoders.torch_files import read_torch_file, take_tensors, weights_hash
+from satclip_explore.encoders.tensor_files import read_torch_file, take_tensors, weights_hash
 
 LIMITS = {"frequency_num": 1024, "num_hidden_layer": 32, "hidden_dim": 8192, "num_filts": 8192}
 """Largest sizes that are built from a file."""
@@ -215,3 +215,36 @@ def _radius(params: Mapping[str, Any], key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
         raise ValueError(f"{key} must be a number above 0; got {value!r:.60}.")
     return float(value)
+
+
+def read_csp(
+    path: str | Path, *, name: str = "csp", dtype: str = "float32", device: str = "auto"
+) -> Space2Vec:
+    """Load a released .pth.tar file of CSP.
+
+    Parameters
+    ----------
+    path : str or Path
+        File with `params`, `state_dict` and `optimizer`. The encoder is read from its parameters:
+        32 frequencies between 0.1 and 360, one hidden layer of 512 with layer norm, 256 outputs
+        that pass the activation too (gelu for FMoW, leaky ReLU for iNaturalist).
+    name, dtype, device : str
+        As in `load_encoder`. A CUDA device stored in the file does not matter.
+
+    Returns
+    -------
+    Space2Vec
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, would run code, or does not hold such an encoder.
+
+    References
+    ----------
+    Mai et al. (2023), "CSP: Self-Supervised Contrastive Spatial Pre-Training for
+    Geospatial-Visual Representations", ICML.
+    """
+    return read_space2vec(path, name=name, family="csp", dtype=dtype, device=device)

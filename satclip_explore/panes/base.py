@@ -11,7 +11,8 @@ import panel as pn
 import param
 
 from satclip_explore.geo import GLOBE, as_lonlat, check_bounds
-from satclip_explore.panes import native, theme
+from satclip_explore.panes import theme
+from satclip_explore.panes.jupyter import native
 
 SETTLE_MS = 15
 """Time for the first answer to a click to reach the browser before slower ones are computed."""

@@ -16,12 +16,12 @@ import param
 from PIL import Image
 
 from satclip_explore.atlas import BASEMAP, outlines
+from satclip_explore.coordinates import parse_place
 from satclip_explore.geo import Grid
 from satclip_explore.panes import theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
-from satclip_explore.panes.coordinates import parse_place
-from satclip_explore.panes.leaflet import OfflineLeaflet, data_uri
+from satclip_explore.panes.served.leaflet import OfflineLeaflet, data_uri
 
 EVERYWHERE = ((-90.0, -180.0), (90.0, 180.0))
 """The globe's corners as ipyleaflet wants them, (lat, lon)."""

@@ -8,9 +8,9 @@ import panel as pn
 from satclip_explore.app import Explorer, set_up_server
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
-from satclip_explore.panes.imagery_choice import PICTURE, ImageryChoice
-from satclip_explore.panes.pretrain import PretrainPane
-from training import config
+from satclip_explore.panes.pretrain.imagery_choice import PICTURE, ImageryChoice
+from satclip_explore.panes.pretrain.pane import PretrainPane
+from training.pretraining import config
 
 SMALL_RUN = """
 [imagery]

@@ -23,7 +23,7 @@ from satclip_explore.encoders.checkpoint import (
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.satclip_config import LIMITS, SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
-from satclip_explore.encoders.torch_files import read_torch_file, take_tensors, weights_hash
+from satclip_explore.encoders.tensor_files import read_torch_file, take_tensors, weights_hash
 
 L, HIDDEN, EMBED = 4, 12, 6
 
@@ -235,7 +235,7 @@ def test_a_compressed_archive_is_refused_before_it_grows(tmp_path):
 
 
 def test_a_bloated_description_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("satclip_explore.encoders.torch_files.MAX_PICKLE_BYTES", 100)
+    monkeypatch.setattr("satclip_explore.encoders.tensor_files.MAX_PICKLE_BYTES", 100)
     with pytest.raises(ValueError, match="at most 100 are read"):
         read_torch_file(write(tmp_path, published()))
 

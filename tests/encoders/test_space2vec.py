@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from satclip_explore.encoders.csp import read_csp
 from satclip_explore.encoders.position_encodings import (
     POSITION_ENCODINGS,
     falling_frequencies,
     geometric_frequencies,
 )
-from satclip_explore.encoders.space2vec import read_space2vec
+from satclip_explore.encoders.space2vec import read_csp, read_space2vec
 from satclip_explore.geo import equal_area_sample
 
 F, HIDDEN, OUT = 4, 14, 6

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from satclip_explore.encoders.grid_table import GridTable
 from satclip_explore.encoders.mosaiks import read_mosaiks
-from satclip_explore.encoders.table import from_table, split_table
+from satclip_explore.encoders.table import GridTable, from_table, split_table
 from satclip_explore.geo import great_circle_km
 
 

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from satclip_explore.atlas import country_at, load_atlas
+from satclip_explore.embedding_geometry import semivariogram
 from satclip_explore.encoders.registry import load_encoder
-from satclip_explore.likeness_shape import semivariogram
 from training.probe import train_probe
-from training.task import Task
-from training.tasks import load_task
+from training.tasks.atlas import load_task
+from training.tasks.task import Task
 
 KINDS = {
     "fmow-sphereC+": "model_fmow_Sphere2Vec-sphereC+",

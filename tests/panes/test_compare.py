@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from satclip_explore.atlas import land_mask
+from satclip_explore.comparison import compare_encoders
 from satclip_explore.encoders.custom import from_callable
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.geo import GLOBE, Grid, unit_vectors
-from satclip_explore.likeness import compare_encoders
-from satclip_explore.panes import compare_views, world
+from satclip_explore.panes import world
 from satclip_explore.panes.base import Selection
-from satclip_explore.panes.compare import MOST, ComparePane
-from satclip_explore.panes.compare_degrees import DEGREES, DegreesPane
+from satclip_explore.panes.compare import views as compare_views
+from satclip_explore.panes.compare.degrees import DEGREES, DegreesPane
+from satclip_explore.panes.compare.pane import MOST, ComparePane
 from satclip_explore.projection import pca_raster
 from satclip_explore.truncation import truncate_encoder
 
@@ -24,9 +25,9 @@ from satclip_explore.truncation import truncate_encoder
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(world, "WORLD_RESOLUTION", 4.0)
-    monkeypatch.setattr("satclip_explore.panes.compare_degrees.RESOLUTION", 4.0)
+    monkeypatch.setattr("satclip_explore.panes.compare.degrees.RESOLUTION", 4.0)
     few = functools.partial(compare_encoders, n_samples=500)
-    monkeypatch.setattr("satclip_explore.panes.compare.compare_encoders", few)
+    monkeypatch.setattr("satclip_explore.panes.compare.pane.compare_encoders", few)
 
 
 def ready(pane):
@@ -85,7 +86,7 @@ def test_the_same_choice_is_compared_once_per_process(tiny_encoder, monkeypatch)
     xyz = load_encoder("xyz")
     ready(ComparePane(tiny_encoder, ["tiny-l5", "xyz"], lambda name: xyz))
     monkeypatch.setattr(
-        "satclip_explore.panes.compare.compare_encoders",
+        "satclip_explore.panes.compare.pane.compare_encoders",
         lambda *_, **__: pytest.fail("compared again"),
     )
     again = ready(ComparePane(tiny_encoder, ["tiny-l5", "xyz"], lambda name: xyz))
@@ -201,7 +202,7 @@ def test_probes_that_cannot_be_trained_give_a_sentence(tiny_encoder, monkeypatch
     def refuse(*_, **__):
         raise ValueError("<b>nothing</b> to train on.")
 
-    monkeypatch.setattr("satclip_explore.panes.compare.train_probe", refuse)
+    monkeypatch.setattr("satclip_explore.panes.compare.pane.train_probe", refuse)
     pane = ComparePane(tiny_encoder, ["tiny-l5", "xyz"], load_encoder)
     pane.probe()
     pane._probes.wait(60)
@@ -218,7 +219,7 @@ def test_stopped_probes_say_so_and_leave_nothing(tiny_encoder, monkeypatch):
             pass
         return "late"
 
-    monkeypatch.setattr("satclip_explore.panes.compare.train_probe", slow)
+    monkeypatch.setattr("satclip_explore.panes.compare.pane.train_probe", slow)
     pane = ComparePane(tiny_encoder, ["tiny-l5", "xyz"], load_encoder)
     pane.probe()
     assert started.wait(30)
@@ -248,7 +249,7 @@ def test_the_dial_says_what_l_can_and_cannot_resolve(tiny_encoder):
 
 def test_every_l_of_the_dial_draws_the_earth(tiny_encoder, monkeypatch):
     monkeypatch.setattr(
-        "satclip_explore.panes.compare_degrees.truncate_encoder", lambda encoder, _: encoder
+        "satclip_explore.panes.compare.degrees.truncate_encoder", lambda encoder, _: encoder
     )
     pane = DegreesPane(tiny_encoder)
     spread = []

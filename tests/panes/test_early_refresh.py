@@ -10,7 +10,7 @@ from bokeh.document.document import Document
 from holoviews.plotting.plot import Plot
 from panel.tests.util import serve_and_request
 
-from satclip_explore.panes.early_refresh import wait_for_connection
+from satclip_explore.panes.served.early_refresh import wait_for_connection
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("ipywidgets")
 
-from satclip_explore.panes.live_losses import LiveLosses, svg
+from satclip_explore.panes.jupyter.live_losses import LiveLosses, svg
 
 
 def losses(name, valid, done=0.0):

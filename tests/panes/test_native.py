@@ -11,9 +11,10 @@ import panel_material_ui as pmui
 import param
 import pytest
 
-from satclip_explore.panes import front_end, native, plots, theme
+from satclip_explore.panes import plots, theme
 from satclip_explore.panes.base import Pane, Selection
 from satclip_explore.panes.embedding import EmbeddingPane
+from satclip_explore.panes.jupyter import front_end, native
 from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.similarity import SimilarityPane

@@ -13,13 +13,13 @@ import holoviews as hv
 import numpy as np
 import pytest
 
-import training.config
+import training.pretraining.config
 from satclip_explore import load_encoder
-from satclip_explore.panes import pretrain_views
-from satclip_explore.panes.imagery_choice import FOLDER, PICTURE, ImageryChoice
-from satclip_explore.panes.pretrain import PretrainPane
-from training.progress import Progress
-from training.sources import download
+from satclip_explore.panes.pretrain import views as pretrain_views
+from satclip_explore.panes.pretrain.imagery_choice import FOLDER, PICTURE, ImageryChoice
+from satclip_explore.panes.pretrain.pane import PretrainPane
+from training.imagery import download
+from training.pretraining.progress import Progress
 
 SMALL = """
 [imagery]
@@ -47,7 +47,7 @@ def pane(tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()
     for name in ("laptop", "satclip-l10"):
         (tmp_path / "configs" / f"{name}.toml").write_text(SMALL)
-    monkeypatch.setattr(training.config, "CONFIG_FOLDER", tmp_path / "configs")
+    monkeypatch.setattr(training.pretraining.config, "CONFIG_FOLDER", tmp_path / "configs")
     found = []
     pane = PretrainPane(
         runs=tmp_path / "runs",
@@ -162,7 +162,7 @@ def test_a_mistake_of_the_program_ends_the_run_and_is_raised(pane, monkeypatch):
     def fail(*arguments, **settings):
         raise RuntimeError("sizes differ")
 
-    monkeypatch.setattr("satclip_explore.panes.pretrain.pretrain", fail)
+    monkeypatch.setattr("satclip_explore.panes.pretrain.pane.pretrain", fail)
     pane.start()
     finish(pane)
     assert pane.message.endswith("a mistake of the program: sizes differ")
@@ -227,7 +227,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "SHA256", sums)
     sizes = tuple(map(len, content))
     monkeypatch.setattr(download, "SIZES", sizes)
-    monkeypatch.setattr("satclip_explore.panes.imagery_choice.SIZES", sizes)
+    monkeypatch.setattr("satclip_explore.panes.pretrain.imagery_choice.SIZES", sizes)
     yield SlowHandler.go_on
     SlowHandler.go_on.set()
     httpd.shutdown()
@@ -269,7 +269,7 @@ def test_settings_that_look_at_the_night_need_more_than_the_picture(pane, tmp_pa
 
 
 def test_a_download_is_shown_cancelled_and_gone_on_with(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("satclip_explore.panes.imagery_choice.BATCH_SECONDS", 0.0)
+    monkeypatch.setattr("satclip_explore.panes.pretrain.imagery_choice.BATCH_SECONDS", 0.0)
     choice = ImageryChoice(tmp_path / "store")
     choice.fetch()
     partial_file = tmp_path / "store" / "world.200401.jpg.partial"

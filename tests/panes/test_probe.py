@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from satclip_explore.geo import equal_area_sample
-from satclip_explore.panes import probe as probe_module
-from satclip_explore.panes.probe import OWN, ProbePane
-from satclip_explore.panes.probe_places import MAX_VERTICES, box, polygon
+from satclip_explore.panes.probe import pane as probe_module
+from satclip_explore.panes.probe.pane import OWN, ProbePane
+from satclip_explore.panes.probe.places import MAX_VERTICES, box, polygon
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.sources.blue_marble import OCEAN
+from training.imagery.blue_marble import OCEAN
 
 WIDTH, HEIGHT = 256, 128
 

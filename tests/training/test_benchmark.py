@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from satclip_explore.geo import equal_area_sample
-from training import benchmark, benchmark_results
+from training import benchmark
 from training.benchmark import Cell, Results, figure2b, main, run, table1
-from training.benchmark_tables import figure_png, markdown
-from training.task import Task
+from training.probes.report import figure_png, markdown
+from training.tasks.task import Task
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def test_cells_of_other_code_or_labels_are_done_again(small, tmp_path, monkeypat
 
 
 def test_the_revision_is_that_of_the_text_of_the_modules(monkeypatch):
-    before = benchmark_results.revision()
-    assert before == benchmark_results.revision()
-    monkeypatch.setattr(benchmark_results, "SCORING", benchmark_results.SCORING[1:])
-    assert benchmark_results.revision() != before
+    before = benchmark.revision()
+    assert before == benchmark.revision()
+    monkeypatch.setattr(benchmark, "SCORING", benchmark.SCORING[1:])
+    assert benchmark.revision() != before
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_revision_is_that_of_the_text_of_the_modules(monkeypatch):
     ],
 )
 def test_folders_of_this_machine_do_not_reach_the_table(text, kept):
-    assert benchmark_results.without_folders(text).startswith(kept)
+    assert benchmark.without_folders(text).startswith(kept)
 
 
 def test_figure_2b_shows_the_ceiling(small, tmp_path):

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from satclip_explore import load_encoder
-from satclip_explore.encoders.torch_files import read_torch_file
-from training.checkpointing import PARTS, write_state
-from training.config import PretrainConfig
+from satclip_explore.encoders.tensor_files import read_torch_file
 from training.export import export_published, export_run, main, with_published_frequencies
-from training.model import ContrastiveModel, location_encoder
 from training.pretrain import pretrain
+from training.pretraining.checkpoint import PARTS, write_state
+from training.pretraining.config import PretrainConfig
+from training.pretraining.model import ContrastiveModel, location_encoder
 
 PLACES = [(13.4, 52.5), (-180.0, 90.0), (0.0, -90.0), (-60.0, -3.1)]
 

@@ -1,0 +1,1 @@
+"""Files: what is read from others and written for others."""

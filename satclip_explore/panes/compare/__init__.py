@@ -1,0 +1,1 @@
+"""Compare: encoders side by side."""

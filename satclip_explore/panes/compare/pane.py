@@ -1,0 +1,261 @@
+"""Two to four encoders side by side: the same view, how alike they are, what each one knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from satclip_explore.comparison import N_SAMPLES, compare_encoders
+from satclip_explore.geo import GLOBE, Grid
+from satclip_explore.panes import theme, world
+from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.base import Pane
+from satclip_explore.panes.compare import views as compare_views
+from satclip_explore.panes.compare.near import NearView
+from training.probe import Losses, ProbeCancelledError, train_probe
+from training.tasks.atlas import list_tasks
+
+MOST = 4
+COMPUTED = ("harmonics-l20", "random-l20")
+"""Offered beside the registered ones: between L = 10 and L = 40."""
+
+HOLD_OUTS = {
+    "half of the places, at random": "random",
+    "Africa, but for 1 %": "Africa",
+    "South America, but for 1 %": "South America",
+    "Asia, but for 1 %": "Asia",
+}
+
+
+class ComparePane(Pane):
+    """Encoders beside one another: rasters, likeness on the same places, probes of any task.
+
+    Parameters
+    ----------
+    encoder : LocationEncoder
+        The first one.
+    names : sequence of str
+        Encoders that can be chosen.
+    load : callable
+        Turns a name into an encoder; a ValueError is shown.
+    """
+
+    names = param.List([], item_type=str, doc="encoders that can be chosen")
+    chosen = param.List([], item_type=str, doc="two to four names")
+    layout = param.Selector(default="beside", objects={"Beside": "beside", "Swipe": "swipe"})
+    land_only = param.Boolean(True, doc="leave out the sea")
+    task = param.Selector(default="biome", objects=[], doc="what the probes predict")
+    model = param.Selector(default="linear", objects=["linear", "mlp", "knn"])
+    hold_out = param.Selector(
+        default="random", objects=HOLD_OUTS, doc="where the probes are tested"
+    )
+
+    likeness = param.Parameter(doc="the Likeness of the chosen encoders, once there is one")
+    result = param.Parameter(doc="the ProbeResult, once there is one")
+    probing = param.String("", doc="how far the probes are; empty when none are trained")
+    problem = param.String("", doc="why the probes could not be trained, as a sentence")
+
+    _tick = param.Integer(0, doc="counts globes that became ready")
+    _not_settings = (*Pane._not_settings, "names", "likeness", "result", "probing", "problem")
+
+    def __init__(
+        self,
+        encoder: Any,
+        names: list[str] | None = None,
+        load: Callable[[str], Any] | None = None,
+        **params: Any,
+    ) -> None:
+        listed = names or [encoder.name]
+        names = list(dict.fromkeys([*listed, *(COMPUTED if load else ())]))
+        self._load = load
+        self._encoders: dict[str, Any] = {encoder.name: encoder}
+        others = [name for name in names if name != encoder.name][:1]
+        params.setdefault("chosen", [encoder.name, *others])
+        self.param.task.objects = {name.replace("_", " "): name for name in list_tasks().index}
+        super().__init__(encoder, names=names, **params)
+        self._background, self._probes = Background(), Background()
+        self.near = NearView(self._closer, lambda error: self.param.update(message=str(error)))
+        self._asked: tuple[str, ...] = ()
+        self._open = False
+
+    @param.depends("encoder", watch=True)
+    def _lead(self) -> None:
+        """Put the page's encoder first; the last one makes room."""
+        self.offer(self.encoder)
+        others = [name for name in self.chosen if name != self.encoder.name]
+        self.chosen = [self.encoder.name, *others][: max(2, len(self.chosen))]
+
+    def encoders(self) -> Mapping[str, Any]:
+        """Return the chosen encoders that are loaded, by name."""
+        return {name: self._encoders[name] for name in self.chosen if name in self._encoders}
+
+    def offer(self, encoder: Any) -> None:
+        """Let an encoder be chosen too, e.g. the one that was just trained."""
+        self._encoders[encoder.name] = encoder
+        if encoder.name not in self.names:
+            self.names = [*self.names, encoder.name]
+
+    def image(self, name: str, x_range: Any = None, y_range: Any = None, **_: Any) -> Any:
+        """Show the globe of one encoder; empty until it has been encoded.
+
+        Ranges in degrees come with the first globe: where they are narrow, all are encoded afresh.
+        """
+        if x_range is not None and y_range is not None:
+            self.near.look(x_range, y_range, self.encoders())
+        encoder = self._encoders.get(name)
+        field = None if encoder is None else world.kept(world.world_key(encoder, (0, 1, 2), 1.0))
+        if field is None:
+            return world.picture(compare_views.BLANK, GLOBE)
+        grid, colors = self.near.raster(name) or (Grid(GLOBE, field.shape[:2]), field.to_numpy())
+        return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
+
+    def _closer(self) -> None:
+        self._tick += 1
+
+    @param.depends("chosen", watch=True)
+    def prepare(self) -> None:
+        """Encode the globes of the chosen encoders and compare them, beside the page."""
+        chosen = tuple(self.chosen[:MOST])
+        if len(chosen) < 2 or chosen == self._asked or not self._open:
+            return
+        self._asked = chosen
+        self._probes.stop()
+        self.param.update(
+            likeness=None, result=None, probing="", problem="", message="", busy="encoding …"
+        )
+
+        def work(job: Job) -> Any:
+            for name in chosen:
+                job.check()
+                job.deliver(lambda name=name: self.param.update(busy=f"encoding {name} …"))
+                if name not in self._encoders:
+                    self._encoders[name] = self._load(name)
+                world.world_picture(self._encoders[name], progress=job.check)
+                job.deliver(lambda: self.param.update(_tick=self._tick + 1))
+            encoders = [self._encoders[name] for name in chosen]
+            job.deliver(lambda: self.param.update(busy=f"comparing at {N_SAMPLES:,} places …"))
+            key = "likeness-" + "-".join(str(id(encoder)) for encoder in encoders)
+            return pn.state.as_cached(key, lambda: compare_encoders(encoders, progress=job.check))
+
+        def failed(error: ValueError) -> None:
+            self._asked = ()
+            self.param.update(busy="", message=str(error))
+
+        self._background.start(
+            work, lambda found: self.param.update(busy="", likeness=found), failed
+        )
+
+    def probe(self, _: Any = None) -> None:
+        """Train a probe of the task on every chosen encoder; a second start replaces the first."""
+        chosen, task, model = self.chosen[:MOST], self.task, self.model
+        region = None if self.hold_out == "random" else self.hold_out
+        if len(chosen) < 2:
+            self.problem = "choose two to four encoders first."
+            return
+        self.param.update(probing="starting …", problem="", result=None)
+
+        def work(job: Job) -> Any:
+            for name in chosen:
+                job.check()
+                if name not in self._encoders:
+                    self._encoders[name] = self._load(name)
+            encoders = [self._encoders[name] for name in chosen]
+
+            def on_update(_: int, losses: Losses) -> None:
+                words = f"{losses.encoder} … {losses.done:.0%}"
+                job.deliver(lambda: self.param.update(probing=words))
+
+            def train() -> Any:
+                return train_probe(
+                    task, encoder=encoders[0], encoders=encoders[1:], baselines=("nearest",),
+                    model=model, region=region, seeds=3, on_update=on_update,
+                    cancel=compare_views.Cancel(job),
+                )  # fmt: skip
+
+            try:
+                return train()
+            except ProbeCancelledError as error:
+                raise ValueError(str(error)) from error
+
+        def failed(error: ValueError) -> None:
+            self.param.update(probing="", problem=str(error))
+
+        self._probes.start(work, lambda found: self.param.update(probing="", result=found), failed)
+
+    def stop(self, _: Any = None) -> None:
+        """Stop the probes; what was shown before is gone."""
+        self._probes.stop()
+        if self.probing:
+            self.param.update(probing="", problem="Stopped.")
+
+    @param.depends("chosen", "layout")
+    def view(self) -> Any:
+        """Arrange the globes; pan and zoom of one move all."""
+        chosen = self.chosen[:MOST]
+        # New figures show the whole globe.
+        self.near.forget()
+        if len(chosen) < 2:
+            return theme.hint("Choose two to four encoders.")
+        # On a served page the first figure comes first, and nothing is computed for a hidden page.
+        self._open = True
+        pn.state.onload(self.prepare)
+        arrange = compare_views.beside
+        if self.layout == "swipe":
+            arrange, chosen = compare_views.swipe, chosen[:2]
+        return arrange(self, chosen)
+
+    @param.depends("likeness")
+    def statistics(self) -> Any:
+        """Show how alike the encoders are on the same places."""
+        if self.likeness is None:
+            return theme.hint("" if len(self.chosen) < 2 else "Comparing …")
+        return compare_views.statistics(self.likeness)
+
+    @param.depends("result", "probing", "problem")
+    def scores(self) -> str:
+        """Write the scores of the probes, how far they are, or what went wrong."""
+        if self.problem:
+            return f"<div class='sentence' role='alert'>{theme.escape(self.problem)}</div>"
+        if self.probing:
+            return f"<div class='busy'>training {theme.escape(self.probing)}</div>"
+        if self.result is None:
+            return (
+                "<span class='hint'>Train a small model on each encoder, on the same places, and "
+                "see which one knows the task best.</span>"
+            )
+        return compare_views.scores(self.result, self.chosen)
+
+    def __panel__(self) -> Any:
+        choose = pmui.MultiChoice.from_param(
+            self.param.chosen, options=self.param.names, label="Two to four encoders",
+            max_items=MOST, margin=(4, 2), description="", theme_config=theme.MATERIAL,
+            sizing_mode="stretch_width", styles={"flex": "1 1 300px", "min-width": "260px"},
+        )  # fmt: skip
+        arrange = pmui.RadioButtonGroup.from_param(
+            self.param.layout, label="", size="small", margin=(4, 2), description="",
+            color="primary", theme_config=theme.MATERIAL,
+        )  # fmt: skip
+        controls = pn.FlexBox(choose, arrange, align_items="center", gap="4px 10px",
+                              sizing_mode="stretch_width", margin=(0, 0, 6, 0))  # fmt: skip
+        maps = theme.card("Side by side", controls, self.status(), self.view,
+                          hint="pan, zoom and click move all")  # fmt: skip
+        alike = theme.card(
+            "How alike are they?", self.statistics,
+            hint="on the same land places, uniform by area",
+        )  # fmt: skip
+        settings = pn.FlexBox(
+            theme.select(self.param.task, "Predict", 150),
+            theme.select(self.param.hold_out, "Test on", 230),
+            theme.select(self.param.model, "Small model", 110),
+            theme.button("Train on each", self.probe, strong=True),
+            theme.button("Stop", self.stop),
+            align_items="center", sizing_mode="stretch_width", margin=(0, 0, 6, 0),
+        )  # fmt: skip
+        table = theme.text(self.scores, sizing_mode="stretch_width")
+        probes = theme.card("What does each know?", settings, table)
+        return pn.Column(maps, alike, probes, margin=0, sizing_mode="stretch_width",
+                         styles={"gap": "8px", "max-height": "none"})  # fmt: skip

@@ -1,0 +1,1 @@
+"""Panes as Jupyter widgets."""

@@ -1,0 +1,1 @@
+"""Train: an encoder of your own."""

@@ -1,0 +1,1 @@
+"""Probe: what an encoder knows of a task."""

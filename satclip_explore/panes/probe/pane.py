@@ -1,0 +1,288 @@
+"""What the encoder knows of a task, and whether it holds where it was never shown."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import pandas as pd
+import panel as pn
+import param
+
+from satclip_explore.panes import theme
+from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.base import Pane
+from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
+from satclip_explore.panes.probe.views import HALF, RESOLUTION, curves, maps, scores
+from satclip_explore.panes.uploads import drop_field
+from training.probe import Losses, ProbeCancelledError, hold_out, train_probe
+from training.tasks.atlas import Task, list_tasks, load_task
+from training.tasks.tables import task_from_table
+
+OWN = "your own table"
+MODELS = {
+    "linear": "linear",
+    "one hidden layer": "mlp",
+    "nearest embeddings": "knn",
+    "embedding and place (kriging)": "kernel",
+}
+HOLD_OUTS = {
+    "half of the places, at random": "random",
+    "blocks of 1,000 km": "blocks",
+    "Africa": "Africa",
+    "Asia": "Asia",
+    "Europe": "Europe",
+    "North America": "North America",
+    "South America": "South America",
+    "Oceania": "Oceania",
+    "a region drawn on the map": "drawn",
+    "a country or box, as typed": "typed",
+    "what the world view shows": "view",
+}
+KINDS = {"as the values look": "auto", "classes": "classification", "numbers": "regression"}
+SHARES = {"0.1 % of it": 0.001, "1 % of it": 0.01, "5 % of it": 0.05, "20 % of it": 0.2}
+MAX_FILE = "50MB"
+
+
+def box_or_name(text: str) -> Any:
+    """Read four numbers as a box, anything else as the name of a country or continent."""
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        return tuple(float(part) for part in parts) if len(parts) == 4 else text.strip()
+    except ValueError:
+        return text.strip()
+
+
+BATCH_SECONDS = 0.2
+
+
+class _Cancel:
+    """A job as `train_probe` asks for it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def is_set(self) -> bool:
+        return self._job.stopped
+
+
+class ProbePane(Pane):
+    """Train small models on frozen embeddings and show how they do beside the baselines."""
+
+    task = param.Selector(default="biome", objects=[], doc="what to predict")
+    column = param.String("", doc="of the uploaded table; empty: the only one left")
+    kind = param.Selector(default="auto", objects=KINDS, doc="of the uploaded column")
+    hold_out = param.Selector(default="Africa", objects=HOLD_OUTS, doc="where it is tested")
+    typed = param.String("", doc="a country, or lon_min, lat_min, lon_max, lat_max")
+    drawn = param.Parameter(doc="a box (four numbers) or a polygon (pairs), in degrees")
+    shots = param.Number(0.01, bounds=(0.0, 1.0), doc="part of the held-out places that train")
+    model = param.Selector(default="linear", objects=MODELS, doc="the small model")
+    seeds = param.Integer(3, bounds=(1, 20), doc="independent runs")
+
+    field = param.Parameter(doc="the predicted raster, set with the result")
+    result = param.Parameter(doc="the ProbeResult, once there is one")
+    about = param.String("", doc="what the chosen places are, in a sentence")
+    _losses = param.List([], doc="(encoder, step, validation loss) so far")
+    _split = param.Parameter(doc="the split as it would be, for the map")
+
+    _not_settings = (*Pane._not_settings, "result", "field", "about")
+
+    def __init__(self, encoder: Any, **params: Any) -> None:
+        tasks = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
+        self.param.task.objects = tasks
+        self._upload: bytes | None = None
+        self._read: tuple[Any, Task] | None = None
+        super().__init__(encoder, **params)
+        self._background = Background()
+
+    def chosen_task(self) -> Task:
+        """Return the task: one that comes with the package, or the uploaded table."""
+        if self.task != OWN:
+            return load_task(self.task)
+        if self._upload is None:
+            raise ValueError("drop a table with coordinates and labels first: CSV or GeoJSON.")
+        asked = (id(self._upload), self.column.strip(), self.kind)
+        if self._read is None or self._read[0] != asked:
+            found = task_from_table(self._upload, asked[1] or None, kind=self.kind)
+            self._read = (asked, found)
+        return self._read[1]
+
+    def split(self) -> dict[str, Any]:
+        """Return the hold-out as arguments of `train_probe`."""
+        if self.hold_out in ("random", "blocks"):
+            return {"split": self.hold_out}
+        region: Any = self.hold_out
+        if region == "typed":
+            region = box_or_name(self.typed)
+            if not region:
+                raise ValueError(
+                    "type a country, a continent or lon_min, lat_min, lon_max, lat_max."
+                )
+        elif region == "drawn":
+            region = self.drawn
+            if region is None:
+                raise ValueError(
+                    "draw the region first: drag a box on the map, or take the lasso above it."
+                )
+        elif region == "view":
+            region = self.selection.bounds
+        return {"region": region, "shots": self.shots}
+
+    def draw(self, region: Any) -> None:
+        """Take a region that was drawn on the map, and hold it out."""
+        if region is None:
+            self.message = "the drawn region has no area; drag a box or a closed line on the map."
+            return
+        self.param.update(drawn=region, hold_out="drawn")
+
+    def upload(self, content: bytes) -> None:
+        """Take a table; what was understood, and what was left out, is said at once."""
+        self._upload = content
+        if self.task == OWN:
+            self.preview()
+        else:
+            self.task = OWN
+
+    @param.depends("task", "column", "kind", "hold_out", "typed", "drawn", "shots", watch=True)
+    def preview(self) -> None:
+        """Show which places would train and test; a sentence where they cannot."""
+        about, split, message = "", None, ""
+        try:
+            task = self.chosen_task()
+            about = in_words(task)
+            split = hold_out(task, **self.split())
+        except (ValueError, ImportError) as error:
+            message = str(error)
+        self.param.update(about=about, _split=split, message=message)
+
+    def start(self, _: Any = None) -> None:
+        """Train in the background; a second start replaces the first."""
+        try:
+            task, split = self.chosen_task(), self.split()
+        except (ValueError, ImportError) as error:
+            self.message = str(error)
+            return
+        encoder, model, seeds = self.encoder, self.model, self.seeds
+        self.param.update(busy="training …", message="", result=None, _losses=[])
+
+        def work(job: Job) -> Any:
+            points: list[Any] = []
+            last = time.monotonic()
+
+            def on_update(step: int, losses: Losses) -> None:
+                nonlocal last
+                points.append((losses.encoder, step, float(np.nanmean(losses.valid))))
+                if time.monotonic() - last >= BATCH_SECONDS or len(points) == 1:
+                    last = time.monotonic()
+                    shown, done = list(points), losses.done
+                    job.deliver(lambda: self._show(shown, done))
+
+            try:
+                result = train_probe(
+                    task, encoder=encoder, model=model, seeds=seeds, on_update=on_update,
+                    cancel=_Cancel(job), **split,
+                )  # fmt: skip
+            except ProbeCancelledError as error:
+                raise ValueError(str(error)) from error
+            return result, result.predict_raster(RESOLUTION), points
+
+        def done(found: Any) -> None:
+            result, field, points = found
+            self.param.update(busy="", _losses=points, field=field, result=result)
+
+        def failed(error: ValueError) -> None:
+            self.param.update(busy="", message=str(error))
+
+        self._background.start(work, done, failed)
+
+    def _show(self, points: list[Any], done: float) -> None:
+        self.param.update(_losses=points, busy=f"training … {done:.0%}")
+
+    def stop(self, _: Any = None) -> None:
+        """Stop the training; what was there before is gone."""
+        self._background.stop()
+        if self.busy:
+            self.param.update(busy="", message="Stopped.")
+
+    def table(self) -> pd.DataFrame:
+        """Return the scores of the encoder and the baselines, mean ± sd over seeds."""
+        return pd.DataFrame() if self.result is None else self.result.table()
+
+    @param.depends("selection.bounds", watch=True)
+    def _follow(self) -> None:
+        if self.hold_out == "view":
+            self.preview()
+
+    @param.depends("_losses")
+    def curves(self) -> str:
+        """Draw the curves so far, as markup; before there are any, say what to do."""
+        if self._losses:
+            return curves(self._losses)
+        return (
+            "<p class='hint'>Choose what to predict and where to test it, then press Train. The "
+            "encoder stays as it is; a small model on top of it learns from the labels.</p>"
+        )
+
+    @param.depends("result")
+    def view(self) -> Any:
+        """Show scores and maps, once there are any."""
+        if self.result is None:
+            return pn.Column(margin=0)
+        found = scores(self.result), maps(self.result, self.field, self.selection)
+        return pn.Column(*found, margin=0, sizing_mode="stretch_width")
+
+    @param.depends("about", "_split")
+    def legend(self) -> str:
+        """Say, as markup, what the places on the map do."""
+        return legend(self.about, self._split)
+
+    def points(self, **_: Any) -> Any:
+        """Show the places of the task in the color of what they do."""
+        lonlat = np.zeros((0, 2)) if self._split is None else self.chosen_task().lonlat
+        return places(lonlat, self._split)
+
+    def edge(self, **_: Any) -> Any:
+        """Show the edge of the drawn region."""
+        return outline(self.drawn if self.hold_out == "drawn" else None)
+
+    def _controls(self) -> Any:
+        task = theme.select(self.param.task, "Predict", 150)
+        where = theme.select(self.param.hold_out, "Test on", 230)
+        typed = theme.text_input(self.param.typed, "Country or box", 210,
+                                 placeholder="Peru, or -80, -20, -65, 0")  # fmt: skip
+        shots = theme.select(self.param.shots, "Shown from there", 130, options=SHARES)
+        column = theme.text_input(self.param.column, "Column to predict", 150)
+        kind = theme.select(self.param.kind, "It holds", 150)
+        drop = drop_field(self.upload, MAX_FILE, width=260, margin=(4, 2))
+
+        def show(*_: Any) -> None:
+            typed.visible = self.hold_out == "typed"
+            shots.visible = self.hold_out not in ("random", "blocks")
+            column.visible = kind.visible = drop.visible = self.task == OWN
+
+        show()
+        self.param.watch(show, ["task", "hold_out"])
+        return pn.FlexBox(
+            task, column, kind, drop, where, typed, shots,
+            theme.select(self.param.model, "Small model", 200),
+            theme.select(self.param.seeds, "Runs", 80, options=[1, 3, 5, 10]),
+            theme.button("Train", self.start, strong=True), theme.button("Stop", self.stop),
+            align_items="center", sizing_mode="stretch_width", margin=(0, 0, 6, 0),
+        )  # fmt: skip
+
+    def __panel__(self) -> Any:
+        changes = hv.streams.Params(self, ["_split", "drawn"], rename={"_split": "s"})
+        left = pn.Column(
+            place_map(self.selection, changes, self.points, self.edge, self.draw),
+            theme.text(self.legend, sizing_mode="stretch_width"), margin=0, styles=HALF,
+        )  # fmt: skip
+        right = pn.Column(theme.text(self.curves, sizing_mode="stretch_width"),
+                          margin=0, styles=HALF)  # fmt: skip
+        self.preview()
+        return theme.card(
+            "What does it know?", self._controls(), self.status(),
+            pn.FlexBox(left, right, gap="10px", sizing_mode="stretch_width", margin=0),
+            self.view, hint="the encoder stays frozen; a small model learns from labels",
+        )  # fmt: skip

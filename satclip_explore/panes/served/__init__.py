@@ -1,0 +1,1 @@
+"""What a page served without network needs."""

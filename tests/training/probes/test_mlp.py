@@ -1,0 +1,63 @@
+"""When a probe stops: on errors, not on how sure it is of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.probes.base import TrainingData, errors_per_seed
+from training.probes.mlp import MLPSettings, fit_mlp
+
+
+def rows(n, target_of, n_classes, seed=0):
+    rng = np.random.default_rng(seed)
+    features = torch.from_numpy(rng.normal(size=(n, 24)).astype(np.float32))
+    return TrainingData(
+        features=features,
+        vectors=torch.zeros(n, 3),
+        target=target_of(features, rng),
+        n_classes=n_classes,
+        valid=torch.arange(n) % 5 == 0,
+    )
+
+
+def many_classes(features, rng):
+    """Thirty classes for few rows: never all right, and ever surer of what is wrong."""
+    directions = torch.from_numpy(rng.normal(size=(24, 30)).astype(np.float32))
+    return (features @ directions).argmax(dim=1)
+
+
+def noise(features, rng):
+    return torch.from_numpy(rng.normal(size=len(features)).astype(np.float32))
+
+
+def test_errors_are_shares_of_places_with_their_standard_error():
+    scores = torch.tensor([[[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 9.0]]])
+    mean, deviation = errors_per_seed(scores, torch.tensor([0, 0, 0, 0]), 2)
+    assert mean.tolist() == [0.5]
+    assert deviation.tolist() == [0.25]
+    mean, deviation = errors_per_seed(torch.tensor([[[1.0], [3.0]]]), torch.tensor([1.0, 1.0]), 0)
+    assert mean.tolist() == [2.0]
+    assert deviation.tolist() == pytest.approx([2.0 / 2**0.5])
+
+
+def test_growing_surer_of_the_same_classes_does_not_end_a_run():
+    settings, seen = MLPSettings(hidden_dim=64, steps=300, precision="float32"), []
+    head = fit_mlp(
+        rows(600, many_classes, 30), [0], settings, on_step=lambda *a: seen.append(float(a[2]))
+    )
+    # The cross-entropy of the validation rows was least long before: it is no sign to stop.
+    assert seen[-1] > 1.2 * min(seen)
+    assert len(seen) - int(np.argmin(seen)) > settings.patience
+    assert head.settings["stopped_at"] == 300
+
+
+def test_errors_that_grow_end_a_run_and_leave_early_weights():
+    data = rows(600, noise, 0)
+    head = fit_mlp(data, [0], MLPSettings(hidden_dim=64, steps=600, precision="float32"))
+    assert head.settings["stopped_at"] < 600
+    valid = data.part(data.valid)
+    found = head.scores(valid.features, valid.vectors)[0, :, 0]
+    # Learned by heart, the noise of others has twice the error of a constant.
+    assert float((found - valid.target).square().mean()) < 1.25 * float(valid.target.var())

@@ -1,0 +1,412 @@
+import dataclasses
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.registry import load_encoder
+from satclip_explore.geo import equal_area_sample, unit_vectors
+from training import probe
+from training.probe import Losses, ProbeCancelledError, train_probe
+from training.probes.mlp import MLPSettings
+from training.probes.predictions import Scale
+from training.probes.saved import load_probe
+from training.tasks.splits import Split, random_split
+from training.tasks.task import Task
+
+QUICK = MLPSettings(hidden_dim=16, steps=60, batch_size=64, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def hemispheres():
+    """Five hundred places; class by hemisphere and sign of longitude: four classes."""
+    lonlat = equal_area_sample(500, seed=0)
+    codes = (lonlat[:, 0] > 0) + 2 * (lonlat[:, 1] > 0)
+    return Task("quarters", "classification", lonlat, codes.astype(int), ("sw", "se", "nw", "ne"))
+
+
+@pytest.fixture(scope="module")
+def heights():
+    """Five hundred places; the target is smooth on the sphere."""
+    lonlat = equal_area_sample(500, seed=1)
+    x, y, z = unit_vectors(lonlat).T
+    return Task("heights", "regression", lonlat, 100 + 10 * x - 7 * z + 3 * y, unit="m")
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_every_model_learns_a_target_that_its_embedding_holds(model, heights, hemispheres):
+    result = train_probe(heights, model=model, encoder="xyz", baselines=False, seeds=2)
+    # The target is linear in xyz: little may be left, and no probe is exact but ridge.
+    assert 0.97 < result.metrics.loc["xyz", "r2"] <= 1.0
+    result = train_probe(hemispheres, model=model, encoder="xyz", baselines=False, seeds=2)
+    assert 0.9 < result.metrics.loc["xyz", "accuracy"] <= 1.0
+
+
+def test_the_baselines_stand_beside_the_encoder(hemispheres):
+    result = train_probe(hemispheres, model="linear", encoder="random-l10", seeds=1, baselines=True)
+    assert list(result.metrics.index) == [
+        "random-l10", "nearest", "lonlat", "xyz", "harmonics-l10",
+    ]  # fmt: skip
+    others = result.metrics.iloc[1:]
+    assert (others["low"] <= others["difference"]).all()
+    assert (others["difference"] <= others["high"]).all()
+    assert np.isnan(result.metrics.loc["random-l10", "difference"])
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_noise_scores_at_chance(model):
+    rng = np.random.default_rng(0)
+    lonlat = equal_area_sample(2000, seed=2)
+    task = Task("noise", "classification", lonlat, rng.integers(0, 4, 2000), tuple("abcd"))
+    result = train_probe(task, model=model, encoder="harmonics-l10", baselines=["nearest"], seeds=2)
+    # 1,000 test places at chance 0.25: the standard error is 0.014; five of them.
+    assert (abs(result.metrics["accuracy"] - 0.25) < 0.07).all()
+    values = Task("noise", "regression", lonlat, rng.normal(size=2000))
+    result = train_probe(
+        values, model=model, encoder="harmonics-l10", baselines=["nearest"], seeds=2
+    )
+    assert (result.metrics["r2"] < 0.05).all()
+
+
+class Leaky(LocationEncoder):
+    """One number per place, which says the answer where `knows` is true and noise elsewhere."""
+
+    name, family, embed_dim = "leaky", "test", 1
+
+    def __init__(self, task, knows):
+        noise = np.random.default_rng(0).normal(size=len(task))
+        self.values = {
+            (round(lon, 9), round(lat, 9)): value
+            for (lon, lat), value in zip(
+                task.lonlat, np.where(knows, task.target, noise), strict=True
+            )
+        }
+
+    def encode(self, lonlat):
+        found = [self.values[round(lon, 9), round(lat, 9)] for lon, lat in lonlat.tolist()]
+        return torch.tensor(found, dtype=torch.float32)[:, None]
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_a_leak_planted_in_the_test_set_is_never_found(model):
+    # Embeddings hold the answer for test places only: a probe that had seen one of them while
+    # standardizing, stopping early or choosing settings would use it and score above chance.
+    rng = np.random.default_rng(3)
+    lonlat = equal_area_sample(1200, seed=3)
+    task = Task("leak", "regression", lonlat, rng.normal(size=1200))
+    split = random_split(task)
+    test = np.isin(np.arange(1200), split.test)
+    result = train_probe(
+        task, split=split, model=model, encoder=Leaky(task, test), baselines=False, seeds=2,
+        settings=MLPSettings(steps=200) if model == "mlp" else None, tune=model == "mlp",
+    )  # fmt: skip
+    assert result.metrics.loc["leaky", "r2"] < 0.1
+    # The other way round it must be found: the detector works.
+    full = train_probe(
+        task, split=split, model=model, encoder=Leaky(task, np.ones(1200, bool)), baselines=False
+    )
+    assert 0.9 < full.metrics.loc["leaky", "r2"] <= 1.0
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_test_rows_that_leak_into_training_and_validation_are_detected(model, monkeypatch):
+    rng = np.random.default_rng(3)
+    lonlat = equal_area_sample(1200, seed=3)
+    task = Task("leak", "regression", lonlat, rng.normal(size=1200))
+    split = random_split(task)
+    honest = probe.training_data
+
+    def leaking(task, rows, features, valid, scale, device):
+        mixed = dataclasses.replace(rows, train=np.concatenate([rows.train, rows.test]))
+        leaked = np.arange(len(rows.test)) % 5 == 0
+        return honest(task, mixed, features, np.concatenate([valid, leaked]), scale, device)
+
+    encoder = Leaky(task, np.isin(np.arange(1200), split.test))
+    settings = {"split": split, "model": model, "encoder": encoder, "baselines": False, "seeds": 2}
+    clean = train_probe(task, **settings)
+    monkeypatch.setattr(probe, "training_data", leaking)
+    tainted = train_probe(task, **settings)
+    # Half of the rows then say the answer: far more than noise allows.
+    assert clean.metrics.loc["leaky", "r2"] < 0.1
+    assert tainted.metrics.loc["leaky", "r2"] > 0.3
+
+
+def test_tuned_settings_are_used_and_written_down(heights):
+    result = train_probe(
+        heights, encoder="xyz", baselines=False, seeds=2, tune=True,
+        settings=MLPSettings(hidden_dim=8, steps=40, learning_rate=1e-5),
+    )  # fmt: skip
+    assert result.facts["tuned"] == "true"
+    chosen = result.model.head.settings
+    assert chosen["learning_rate"] > 1e-5
+    assert str(chosen["learning_rate"]) in result.facts["settings"]
+    plain = train_probe(
+        heights, encoder="xyz", baselines=False, seeds=2,
+        settings=MLPSettings(hidden_dim=8, steps=40, learning_rate=1e-5),
+    )  # fmt: skip
+    assert plain.metrics.loc["xyz", "mse"] > result.metrics.loc["xyz", "mse"]
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_test_labels_change_nothing_but_the_scores(model, heights):
+    split = random_split(heights)
+    target = heights.target.copy()
+    target[split.test] = np.random.default_rng(0).normal(1e6, 1e5, len(split.test))
+    other = Task("heights", "regression", heights.lonlat, target)
+    one, two = (
+        train_probe(
+            task, split=split, model=model, encoder="xyz", baselines=False, seeds=2,
+            settings=QUICK if model == "mlp" else None, tune=model == "mlp",
+        )
+        for task in (heights, other)
+    )  # fmt: skip
+    for name, tensor in one.model.head.tensors().items():
+        assert torch.equal(tensor, two.model.head.tensors()[name]), name
+    assert one.scale == two.scale
+
+
+def test_updates_come_while_it_trains_and_name_the_encoder(hemispheres):
+    seen = []
+    train_probe(
+        hemispheres, encoder="xyz", baselines=["lonlat"], seeds=3, settings=QUICK,
+        on_update=lambda step, losses: seen.append((step, losses)),
+    )  # fmt: skip
+    assert {losses.encoder for _, losses in seen} == {"lonlat", "xyz"}
+    assert all(isinstance(losses, Losses) and losses.valid.shape == (3,) for _, losses in seen)
+    assert seen[0][0] == 0
+    assert 0 <= min(one.done for _, one in seen) <= max(one.done for _, one in seen) < 1
+
+
+def test_cancel_keeps_what_was_learned(hemispheres):
+    cancel = threading.Event()
+
+    def stop(step, losses):
+        if losses.encoder == "xyz" and step > 0:
+            cancel.set()
+
+    result = train_probe(
+        hemispheres, encoder="xyz", seeds=2, settings=QUICK, on_update=stop, cancel=cancel
+    )
+    assert "harmonics-l10" not in result.metrics.index
+    assert result.facts["complete"] == "false"
+    assert result.predict([(10.0, 10.0)])["prediction"].item() in hemispheres.classes
+
+
+def test_cancelled_before_the_encoder_there_is_nothing_to_show(hemispheres):
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(ProbeCancelledError, match="before xyz had a probe"):
+        train_probe(hemispheres, encoder="xyz", cancel=cancel)
+
+
+def test_an_interrupt_ends_the_training_and_keeps_the_weights(hemispheres):
+    def interrupt(step, losses):
+        if step > 0:
+            raise KeyboardInterrupt
+
+    result = train_probe(
+        hemispheres, encoder="xyz", baselines=False, settings=QUICK, on_update=interrupt
+    )
+    assert 0 < result.model.head.settings["stopped_at"] < 60 or len(result.curves)
+
+
+def test_the_result_shows_itself_with_everything_escaped(heights, hemispheres):
+    pytest.importorskip("matplotlib")
+    evil = "<script>$x</script>"
+    for task in (
+        Task(evil, "regression", heights.lonlat, heights.target, unit=evil),
+        Task(evil, "classification", hemispheres.lonlat, hemispheres.target, (evil, "b", "c", "d")),
+    ):
+        result = train_probe(task, encoder="xyz", baselines=["nearest"], settings=QUICK, seeds=2)
+        page = result._repr_html_()
+        assert "<script>" not in page
+        assert "data:image/png;base64," in page
+        assert "xyz" in repr(result)
+        assert set(result.curves.columns) == {"encoder", "step", "seed", "train", "valid"}
+        assert len(result.test) == len(result.split.test)
+
+
+def test_the_verdict_speaks_of_classes_never_seen():
+    lonlat = equal_area_sample(400, seed=0)
+    codes = np.where(lonlat[:, 0] > 0, 1, 0) + 2 * (lonlat[:, 0] > 90)
+    task = Task("t", "classification", lonlat, codes, tuple("abcd"))
+    split = Split(np.flatnonzero(codes < 2), np.flatnonzero(codes >= 1), "by hand", {})
+    result = train_probe(task, split=split, encoder="xyz", baselines=["nearest"], model="linear")
+    assert 0 < result.ceiling < 1
+    assert result.metrics.loc["xyz", "accuracy"] <= result.ceiling
+    assert any("without a single training place" in line for line in result.verdict())
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_rasters_agree_with_points_and_have_a_spread(model, heights, hemispheres, tiny_encoder):
+    for task in (heights, hemispheres):
+        result = train_probe(
+            task, model=model, encoder=tiny_encoder, baselines=False, seeds=3,
+            settings=QUICK if model == "mlp" else None,
+        )  # fmt: skip
+        raster = result.predict_raster(30.0)
+        assert raster.dims == ("lat", "lon")
+        assert raster.lat[0] > raster.lat[-1]
+        points = np.stack(np.meshgrid(raster.lon, raster.lat), -1).reshape(-1, 2)
+        table = result.predict(points)
+        if task.is_classification:
+            names = np.array(json.loads(raster.attrs["classes"]))[raster.values.ravel()]
+            # A pixel on the border may fall either way in the last digits of float32.
+            assert (names == table["prediction"].to_numpy()).mean() > 0.95
+        else:
+            # Folded and unfolded float32 weights: 1e-3 of targets near 100.
+            np.testing.assert_allclose(raster.values.ravel(), table["prediction"], atol=0.1)
+        assert (raster.spread >= 0).all()
+        assert bool((raster.spread > 0).any()) == (model == "mlp")
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_a_saved_probe_predicts_the_same_after_loading(model, hemispheres, heights, tmp_path):
+    for task in (hemispheres, heights):
+        result = train_probe(
+            task, model=model, encoder="xyz", baselines=["lonlat"], seeds=2,
+            settings=QUICK if model == "mlp" else None,
+        )  # fmt: skip
+        path = result.save(tmp_path / f"{task.name}.safetensors")
+        loaded = load_probe(path)
+        places = equal_area_sample(50, seed=9)
+        assert loaded.predict(places).equals(result.predict(places))
+        assert loaded.facts["task"] == task.name
+        assert loaded.facts["model"] == model
+        np.testing.assert_allclose(
+            loaded.metrics.to_numpy(float), result.metrics.to_numpy(float), rtol=1e-9, atol=1e-14
+        )
+        assert "<table" in loaded._repr_html_()
+
+
+def test_a_file_that_is_no_probe_is_refused(hemispheres, tmp_path):
+    from safetensors.torch import save_file
+
+    with pytest.raises(FileNotFoundError, match="no probe"):
+        load_probe(tmp_path / "none.safetensors")
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"not this")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load_probe(path)
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="not a probe"):
+        load_probe(path)
+    save_file({"weight": torch.zeros(1)}, path, {"format": "satclip_explore probe 1"})
+    with pytest.raises(ValueError, match="not a complete probe"):
+        load_probe(path)
+
+
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+def test_tensors_that_do_not_belong_together_are_refused(model, hemispheres, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    result = train_probe(hemispheres, model=model, encoder="xyz", baselines=False, seeds=2)
+    path = result.save(tmp_path / "probe.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name in tensors:
+        save_file({**tensors, name: torch.zeros(3, 2, 5)}, path, header)
+        with pytest.raises(ValueError, match=r"has shape|class codes"):
+            load_probe(path)
+    save_file(tensors, path, {**header, "kind": "<b>magic</b>"})
+    with pytest.raises(ValueError, match="unknown kind"):
+        load_probe(path)
+
+
+def test_a_probe_of_other_weights_is_refused(hemispheres, tiny_encoder, tmp_path):
+    tiny_encoder.weights_hash = "abc"
+    result = train_probe(hemispheres, encoder=tiny_encoder, baselines=False, settings=QUICK)
+    path = result.save(tmp_path / "probe.safetensors")
+    with pytest.raises(ValueError, match="trained on weights abc"):
+        load_probe(path, encoder=load_encoder("xyz"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "forest"}, "model must be one of"),
+        ({"task": "ecoregions"}, "did you mean"),
+        ({"seeds": 0}, "seeds must be"),
+        ({"seeds": [1, 1]}, "seeds must be"),
+        ({"seeds": [-1]}, "seeds must be"),
+        ({"baselines": ["magic"]}, "baselines are"),
+        ({"region": "Africa", "split": "random"}, "not both"),
+        ({"split": "odd"}, "random or blocks"),
+        ({"model": "linear", "tune": True}, "tune=True"),
+        ({"region": "Africa", "shots": 0}, "above 0"),
+        ({"region": "Atlantis"}, "Atlantis"),
+        ({"encoder": "no-such-encoder"}, "no encoder is called"),
+        ({"device": "abacus"}, "not available"),
+        ({"seeds": 100, "split": Split(np.arange(20), np.arange(20, 500), "", {})}, "fewer than"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(change, message, hemispheres):
+    with pytest.raises(ValueError, match=message) as caught:
+        train_probe(**{"task": hemispheres, "encoder": "xyz", **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_training_set_of_one_class_is_refused(hemispheres):
+    one = np.flatnonzero(hemispheres.target == 0)
+    split = Split(one[:50], np.flatnonzero(hemispheres.target == 1), "one class", {})
+    with pytest.raises(ValueError, match="same label"):
+        train_probe(hemispheres, encoder="xyz", split=split)
+
+
+class Partial(LocationEncoder):
+    """Knows the east only."""
+
+    name, family, embed_dim = "partial", "test", 2
+
+    def coverage(self, lonlat):
+        return np.asarray(lonlat)[:, 0] > 0
+
+    def encode(self, lonlat):
+        return torch.where(lonlat[:, :1] > 0, lonlat, torch.nan).float()
+
+
+def test_places_without_coverage_are_left_out_for_everybody(hemispheres):
+    result = train_probe(hemispheres, encoder=Partial(), baselines=["xyz"], model="linear", seeds=1)
+    assert (result.test["lon"] > 0).all()
+    assert int(result.facts["places_without_coverage"]) == (hemispheres.lonlat[:, 0] <= 0).sum()
+    table = result.predict([(-10.0, 10.0), (10.0, 10.0)])
+    assert table["prediction"].isna().tolist() == [True, False]
+    raster = result.predict_raster(30.0)
+    assert (raster.sel(lon=raster.lon < 0) == -1).all()
+    assert np.isnan(raster.spread.values[0, 0])
+
+
+def test_image_features_join_the_embedding_but_a_map_is_refused(hemispheres):
+    answer = np.eye(4, dtype=np.float32)[hemispheres.target]
+    noise = np.zeros((500, 4), dtype=np.float32)
+    scores = []
+    for features in (answer, noise):
+        task = Task(
+            "with images", "classification", hemispheres.lonlat, hemispheres.target,
+            hemispheres.classes, image_features=features,
+        )  # fmt: skip
+        result = train_probe(task, encoder="lonlat", model="linear", baselines=False)
+        scores.append(result.metrics.loc["lonlat", "accuracy"])
+    assert 0.99 < scores[0] <= 1.0
+    assert scores[1] < scores[0]
+    with pytest.raises(ValueError, match="image features"):
+        result.predict([(0.0, 0.0)])
+    with pytest.raises(ValueError, match="image features"):
+        result.predict_raster(30.0)
+
+
+def test_the_scale_comes_from_training_rows(heights):
+    split = random_split(heights)
+    result = train_probe(heights, split=split, encoder="xyz", model="linear", baselines=False)
+    train = heights.target[split.train]
+    assert result.scale == Scale(float(train.mean()), float(train.std()))
+
+
+def test_predictions_of_no_places_are_an_empty_table(hemispheres):
+    result = train_probe(hemispheres, encoder="xyz", model="linear", baselines=False)
+    assert len(result.predict(np.zeros((0, 2)))) == 0

@@ -1,0 +1,1 @@
+"""Imagery: sources, frozen image encoders, cached features."""

@@ -1,0 +1,150 @@
+"""Imagery sources: one protocol, location jitter, and the choice by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors, wrap_lon
+from training.pretraining.config import PretrainConfig
+
+
+class ImagerySource(Protocol):
+    """Places, and for each place an image in `copies` versions.
+
+    Attributes
+    ----------
+    name : str
+        As in the configuration.
+    bands : tuple of str
+        Names of the C bands, in the order of the arrays.
+    copies : int
+        Versions of each image; version 0 is the image as it is.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    copies: int
+
+    @property
+    def lonlat(self) -> NDArray[np.float64]:
+        """Places, (N, 2) degrees."""
+        ...
+
+    @property
+    def on_land(self) -> NDArray[np.bool_]:
+        """Where the image tells a place from others, (N,); the sea looks the same everywhere."""
+        ...
+
+    def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
+        """Read images, shape (n, C, H, W), reflectance or 0 … 1; NaN where one cannot be read."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Say in plain values what this is, enough to recognize the same images again."""
+        ...
+
+
+def displace(
+    lonlat: NDArray[np.float64], jitter_m: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Move places by a symmetric normal displacement.
+
+    Parameters
+    ----------
+    lonlat : numpy.ndarray, shape (N, 2)
+        Degrees, longitude first.
+    jitter_m : float
+        Standard deviation towards the east and towards the north, in meters on the ground.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, 2), float64
+        Degrees. A step over a pole continues on the other side.
+
+    Notes
+    -----
+    The published code adds a uniform positive number of degrees to both coordinates, which moves
+    every place north-east, and further at high latitudes.
+    """
+    east, north = rng.normal(0.0, jitter_m / (EARTH_RADIUS_KM * 1000.0), (2, len(lonlat)))
+    lon, lat = np.radians(lonlat).T
+    eastward = np.stack([-np.sin(lon), np.cos(lon), np.zeros_like(lon)])
+    northward = np.stack([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    step = np.hypot(east, north)
+    # In space, not by dividing by cos(lat): the poles need no guard. sinc keeps a step of 0 exact.
+    along = (east * eastward + north * northward) * np.sinc(step / np.pi)
+    x, y, z = unit_vectors(lonlat).T * np.cos(step) + along
+    return np.stack(
+        [wrap_lon(np.degrees(np.arctan2(y, x))), np.degrees(np.arctan2(z, np.hypot(x, y)))], axis=1
+    )
+
+
+def open_source(
+    config: PretrainConfig, data: str | Path | None = None, *, download: bool = False
+) -> ImagerySource:
+    """Open the imagery that a configuration names.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        Its `imagery` and `features` sections are used.
+    data : str or pathlib.Path, optional
+        Folder of the imagery; takes the place of `imagery.root`. Where neither is given, Blue
+        Marble is looked for where downloads are kept.
+    download : bool
+        Whether Blue Marble (31.5 MB) may be fetched there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or files in it are missing.
+    ValueError
+        If what is there cannot be used.
+    """
+    from training.imagery.blue_marble import BlueMarble
+    from training.imagery.download import blue_marble_folder, download_blue_marble
+    from training.imagery.geotiffs import S2100K, GeoTiffs
+
+    imagery = config.imagery
+    given = str(data if data is not None else imagery.root)
+    root = Path(given)
+    if not given and imagery.source == "blue-marble":
+        root = download_blue_marble() if download else blue_marble_folder()
+        given = str(root)
+    if not given or not root.is_dir():
+        shown = f"at {root}" if given else "was named"
+        hint = (
+            "or download=True to fetch Blue Marble (31.5 MB)"
+            if imagery.source == "blue-marble"
+            else "or start with the laptop source: pretrain('laptop')"
+        )
+        raise FileNotFoundError(f"No imagery {shown}. Pass data=… with its folder, {hint}.")
+    copies = config.features.copies
+    if imagery.source == "blue-marble":
+        return BlueMarble(
+            root,
+            places=imagery.places,
+            antarctica=imagery.antarctica,
+            elsewhere=imagery.elsewhere,
+            copies=copies,
+            jitter_m=config.features.jitter_m,
+            seed=config.training.seed,
+            night_lights=imagery.night_lights,
+        )
+    settings: dict[str, Any] = {
+        "places": imagery.places,
+        "patch_size": imagery.patch_size,
+        "allow_missing": imagery.allow_missing,
+        "copies": copies,
+        "seed": config.training.seed,
+    }
+    if imagery.source == "s2-100k":
+        return S2100K(root, **settings)
+    named = imagery.bands if imagery.bands != ("auto",) else ()
+    return GeoTiffs(root, bands=named, scale=imagery.scale, **settings)

@@ -1,0 +1,1 @@
+"""Pretraining: settings, model, loss and loop."""

@@ -1,0 +1,264 @@
+"""Settings of a pretraining run: frozen dataclasses, TOML files, overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from training.pretraining.config_checks import check, converted
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "configs"
+
+
+@dataclass(frozen=True)
+class ImageryConfig:
+    """Which images, of which places."""
+
+    source: str = "blue-marble"
+    """"blue-marble", "s2-100k" or "geotiffs"."""
+    root: str = ""
+    """Folder that holds the imagery; `pretrain(data=…)` replaces it."""
+    places: int = 120_000
+    """Places to draw (Blue Marble), or at most this many of the files; 0 takes all."""
+    antarctica: float = 0.03
+    """Share of the places on land that lie south of 60° S, which is 8 % of all land."""
+    elsewhere: float = 0.0
+    """Share of the places at sea, half of them off a coast. They have no images to tell them apart,
+    so they enter the regression and position losses only (Blue Marble)."""
+    night_lights: bool = False
+    """Whether the lights of the night (Black Marble 2016) join the year (patch-statistics)."""
+    patch_size: int = 256
+    """Pixels along an edge that a file must have; larger ones are cropped to their center."""
+    bands: tuple[str, ...] = ("auto",)
+    """Bands of one's own files, as in ["B02", "B03"]; "auto" takes the names in them."""
+    scale: float = 1.0
+    """What the numbers in one's own files are divided by: 10,000 for Sentinel-2."""
+    allow_missing: bool = False
+    """Go on when files that the index names are not there."""
+    validation_places: int = 4096
+    """Places kept out of training, drawn at random."""
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """What is computed once from each image."""
+
+    image_encoder: str = "patch-statistics"
+    """"patch-statistics", "random-convolutions", or a backbone of `image_encoder.BACKBONES`."""
+    scales_km: tuple[float, ...] = (10.0, 25.0, 60.0, 150.0, 400.0, 1200.0)
+    """Edges of the nested squares whose statistics describe a place, in km, increasing."""
+    components: int = 16
+    """Whitened components kept of each scale; 0 only standardizes the features."""
+    scale_weights: tuple[float, ...] = ()
+    """Relative weights of the scales, small to large, in the regression loss; empty: all alike."""
+    component_power: float = 0.5
+    """0 gives the components their own variance, 1 makes them all weigh the same."""
+    copies: int = 1
+    """Versions of each image: its center displaced (Blue Marble) or the image turned (files)."""
+    jitter_m: float = 0.0
+    """Standard deviation of the displacement, along each axis, in meters."""
+
+
+@dataclass(frozen=True)
+class LocationConfig:
+    """The location encoder."""
+
+    legendre_polys: int = 10
+    harmonics_calculation: str = "analytic"
+    hidden_dim: int = 512
+    embed_dim: int = 256
+    num_layers: int = 2
+    w0_initial: float = 30.0
+    w0: float = 1.0
+    degree_damping: float = 0.0
+    """Harmonics of degree l are multiplied by (1 + l)^-damping; the stored weights include it."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop."""
+
+    epochs: int = 25
+    batch_size: int = 4096
+    """Over all processes together."""
+    learning_rate: float = 1e-3
+    first_layer_rate: float = 1.0
+    """Learning rate of the location encoder's first layer, relative to the others."""
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    """Share of all steps over which the learning rate rises; it falls along a cosine after that."""
+    head: str = "linear"
+    """Trainable part of the image encoder: "linear", or "mlp" with one hidden layer."""
+    head_dim: int = 512
+    """Width of the hidden layer of the "mlp" head."""
+    contrastive_weight: float = 1.0
+    regression_weight: float = 0.0
+    """Weight of a second loss: the image features, read off the embedding; see `target_space`."""
+    regression_power: float = 0.5
+    """As `component_power`, for the features that are predicted."""
+    position_weight: float = 0.0
+    """Weight of a third loss: features of the position, read off the embedding."""
+    position_eigenfunctions: int = 110
+    """How many features say where a place is among far ones; see `position_features`."""
+    position_length_km: float = 4000.0
+    """Length of the exponential kernel whose leading eigenfunctions they are."""
+    position_zonal_share: float = 0.5
+    """Share of that kernel that falls with the distance in latitude alone, 0 to 1."""
+    position_zonal_km: float = 2000.0
+    """Length of this part."""
+    position_near_features: int = 50
+    """How many random features say where a place is among near ones."""
+    position_near_km: float = 500.0
+    """Length of the Gaussian kernel that they stand for, eastward."""
+    position_anisotropy: float = 1.6
+    """How many times shorter it is northward: imagery changes so much faster that way."""
+    position_near_share: float = 0.15
+    """Their share of the variance of the position."""
+    image_share: float = 0.35
+    """Share of the image features in the variance of an embedding; the position has the rest."""
+    initial_scale: float = 14.3
+    """Inverse temperature at the start (CLIP's 1/0.07); its log is learned."""
+    maximum_scale: float = 100.0
+    gradient_clip: float = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+    loss_chunk: int = 512
+    """Rows of the similarity matrix held at once."""
+    precision: str = "auto"
+    """"float32", "bfloat16", or "auto": bfloat16 where the processor multiplies it natively."""
+    device: str = "auto"
+    seed: int = 0
+    tensorboard: bool = False
+    probes: tuple[str, ...] = ("biome", "elevation")
+    """Tasks that the encoder of every epoch is scored on; see `epoch_probes`. Nothing is chosen."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """All settings of one run; the names of single settings are unique over the sections."""
+
+    name: str = "pretrained"
+    description: str = ""
+    imagery: ImageryConfig = field(default_factory=ImageryConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    location: LocationConfig = field(default_factory=LocationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        check(self, SECTIONS)
+
+    def replace(self, **settings: Any) -> PretrainConfig:
+        """Return a copy with single settings changed, wherever in the sections they live.
+
+        Parameters
+        ----------
+        **settings
+            Setting names, as in `epochs=2`; values are converted to the type of the default.
+
+        Raises
+        ------
+        TypeError
+            If a name is unknown; the closest known name is offered.
+        ValueError
+            If a value does not fit.
+        """
+        tree = self.to_dict()
+        homes = _homes()
+        for key, value in settings.items():
+            section, _, name = key.rpartition(".")
+            if name not in homes or (section and homes[name] != section):
+                raise TypeError(f"unknown setting {key!r}.{_close(key, homes)}")
+            target = tree[homes[name]] if homes[name] else tree
+            target[name] = value
+        return from_dict(tree)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dicts of plain values, as they are stored in a checkpoint."""
+        return dataclasses.asdict(self)
+
+
+SECTIONS: dict[str, type] = {
+    "imagery": ImageryConfig,
+    "features": FeatureConfig,
+    "location": LocationConfig,
+    "training": TrainingConfig,
+}
+
+
+def load_config(config: str | Path | PretrainConfig) -> PretrainConfig:
+    """Read a configuration.
+
+    Parameters
+    ----------
+    config : str, pathlib.Path or PretrainConfig
+        Name of a file in training/configs ("laptop"), path of a TOML file, or a configuration,
+        which is returned as it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not TOML, holds an unknown key, or a value does not fit.
+    """
+    if isinstance(config, PretrainConfig):
+        return config
+    path = Path(config)
+    if path.suffix != ".toml":
+        path = CONFIG_FOLDER / f"{config}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
+        raise FileNotFoundError(
+            f"no configuration {str(config)!r}; known: {known}, or a .toml file."
+        )
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file: {error}.") from error
+    return from_dict({"name": path.stem, **tree})
+
+
+def from_dict(tree: Mapping[str, Any]) -> PretrainConfig:
+    """Build a configuration from nested dicts, refusing unknown keys; the inverse of `to_dict`."""
+    return _build(PretrainConfig, tree, "")
+
+
+def _build(kind: type, tree: Mapping[str, Any], section: str) -> Any:
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"[{section}] must be a table of settings; got {tree!r}.")
+    known = {f.name: f for f in fields(kind)}
+    values = {}
+    for key, value in tree.items():
+        if key not in known:
+            where = f" in [{section}]" if section else ""
+            raise ValueError(f"unknown setting {key!r}{where}.{_close(key, _homes())}")
+        if key in SECTIONS and not section:
+            values[key] = _build(SECTIONS[key], value, key)
+        else:
+            values[key] = converted(key, value, _default(known[key]))
+    return kind(**values)
+
+
+def _default(setting: dataclasses.Field[Any]) -> Any:
+    return setting.default
+
+
+def _homes() -> dict[str, str]:
+    """Say in which section each setting lives ("" for the top)."""
+    homes = {f.name: "" for f in fields(PretrainConfig) if f.name not in SECTIONS}
+    for section, kind in SECTIONS.items():
+        homes.update({f.name: section for f in fields(kind)})
+    return homes
+
+
+def _close(key: str, homes: Mapping[str, str]) -> str:
+    name = key.rpartition(".")[2]
+    found = difflib.get_close_matches(name, homes, n=1, cutoff=0.5)
+    if not found:
+        return f" Known: {', '.join(sorted(homes))}."
+    home = f" in [{homes[found[0]]}]" if homes[found[0]] else ""
+    return f" Did you mean {found[0]!r}{home}?"

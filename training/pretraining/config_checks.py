@@ -1,0 +1,151 @@
+"""Values of settings: their types, which of them cannot work, and the sentence that says so."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from satclip_explore.encoders.satclip_config import SatCLIPConfig
+from training.tasks.atlas import ATLAS_TASKS
+
+if TYPE_CHECKING:
+    from training.pretraining.config import PretrainConfig
+
+CHOICES = {
+    "source": ("blue-marble", "s2-100k", "geotiffs"),
+    "head": ("linear", "mlp"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+
+LOWEST: dict[str, float] = {
+    **dict.fromkeys(("places", "components", "component_power", "jitter_m", "seed"), 0),
+    **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
+    **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
+    **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
+    **dict.fromkeys(("antarctica", "elsewhere"), 0),
+    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "copies"), 1),
+    **dict.fromkeys(("batch_size", "validation_places"), 2),
+    "position_anisotropy": 1,
+    **dict.fromkeys(("position_eigenfunctions", "position_near_features"), 1),
+    **dict.fromkeys(("position_zonal_share", "position_near_share"), 0),
+    **dict.fromkeys(("position_length_km", "position_zonal_km", "position_near_km"), 1),
+    **dict.fromkeys(("learning_rate", "initial_scale", "maximum_scale", "image_share"), 1e-12),
+}
+
+
+def check(config: PretrainConfig, sections: Iterable[str]) -> None:
+    """Refuse settings that cannot work, one sentence each."""
+    # They import the settings.
+    from training.imagery.patch_statistics import column_groups
+    from training.imagery.whitening import Whitening
+
+    # It names a folder below runs/, and comes from a file.
+    if not re.fullmatch(r"\w[\w .+=-]*", config.name):
+        raise ValueError(f"name must be a plain name of a folder; got {config.name!r}.")
+    sizes = {key: value for key, value in vars(config.location).items() if key != "degree_damping"}
+    # What could not be opened afterwards is refused before it is trained.
+    SatCLIPConfig(**sizes, name=config.name)
+    for section in sections:
+        for name, value in vars(getattr(config, section)).items():
+            numbers = [one for one in np.atleast_1d(value) if isinstance(one, float)]
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError(f"{name} must be finite; got {value}.")
+            if name in CHOICES and value not in CHOICES[name]:
+                shown = ", ".join(map(repr, CHOICES[name]))
+                raise ValueError(f"{name} must be one of {shown}; got {value!r}.")
+            if name in LOWEST and value < LOWEST[name]:
+                raise ValueError(f"{name} must be at least {LOWEST[name]:g}; got {value}.")
+    for name, value in (
+        ("warmup", config.training.warmup),
+        ("antarctica", config.imagery.antarctica),
+        ("elsewhere", config.imagery.elsewhere),
+        ("image_share", config.training.image_share),
+        ("position_near_share", config.training.position_near_share),
+    ):
+        if value >= 1.0:
+            raise ValueError(f"{name} is a share, below 1; got {value}.")
+    scales = config.features.scales_km
+    if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
+        raise ValueError(f"scales_km must be positive and increasing; got {scales}.")
+    statistics = config.features.image_encoder == "patch-statistics"
+    lights = config.imagery.night_lights
+    if lights and not (statistics and config.imagery.source == "blue-marble"):
+        raise ValueError(
+            "night_lights enter patch-statistics of 'blue-marble' only; leave them out."
+        )
+    weights, training = config.features.scale_weights, config.training
+    # How wide the features of a network are is known when it is there.
+    widths = column_groups(len(scales), lights) if statistics else (0,)
+    if weights and (len(weights) != len(widths) or not all(w > 0 for w in weights)):
+        raise ValueError(
+            f"scale_weights must be {len(widths)} positive numbers, one for each group of "
+            f"features; got {weights}."
+        )
+    if statistics and training.regression_weight:
+        n_features = training.position_eigenfunctions + training.position_near_features
+        image_dim = Whitening(widths, config.features.components).dim
+        check_width(sizes["embed_dim"], n_features if training.position_weight else 0, image_dim)
+    imagery = config.imagery
+    if imagery.scale <= 0:
+        raise ValueError(f"scale must be above 0; got {imagery.scale}.")
+    if imagery.source != "geotiffs" and (imagery.scale != 1.0 or imagery.bands != ("auto",)):
+        raise ValueError(f"bands and scale are known for {imagery.source!r}; leave them out.")
+    unknown = [name for name in config.training.probes if name not in ATLAS_TASKS]
+    if unknown:
+        raise ValueError(f"probes are tasks among {', '.join(ATLAS_TASKS)}; got {unknown[0]!r}.")
+    if config.training.maximum_scale < config.training.initial_scale:
+        raise ValueError(
+            f"maximum_scale must not be below initial_scale ({config.training.initial_scale}); "
+            f"got {config.training.maximum_scale}."
+        )
+    if config.training.contrastive_weight + config.training.regression_weight <= 0:
+        raise ValueError(
+            "contrastive_weight and regression_weight are both 0: nothing to learn from images."
+        )
+    zonal = config.training.position_zonal_share
+    if zonal > 1.0:
+        raise ValueError(f"position_zonal_share lies between 0 and 1; got {zonal}.")
+
+
+def check_width(embed_dim: int, n_features: int, image_dim: int) -> None:
+    """Refuse an embedding that is too short for position features and image components."""
+    if n_features + image_dim > embed_dim:
+        raise ValueError(
+            f"an embedding of {embed_dim} numbers cannot hold {n_features} position features and "
+            f"{image_dim} image components; lower position_eigenfunctions, position_near_features "
+            "or components."
+        )
+
+
+def converted(name: str, value: Any, default: Any) -> Any:
+    """Give `value` the type of `default`; text, as the command line has it, is read."""
+    kind = type(default)
+    try:
+        if isinstance(value, str) and not isinstance(default, str):
+            value = tomllib.loads(f"value = {value.strip()}")["value"]
+        if kind is tuple:
+            items = value if isinstance(value, (list, tuple)) else [value]
+            return tuple(converted(name, item, default[0] if default else 0.0) for item in items)
+        if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if kind is int and isinstance(value, float) and value.is_integer():
+            return int(value)
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+        raise ValueError(_wrong_type(name, default, value)) from error
+    if type(value) is not kind:
+        raise ValueError(_wrong_type(name, default, value))
+    return value
+
+
+def _wrong_type(name: str, default: Any, value: Any) -> str:
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+    wanted = words.get(type(default).__name__, "a list of numbers")
+    if default and isinstance(default, tuple) and isinstance(default[0], str):
+        wanted = f'a list of words, as in ["{default[0]}"]'
+    return f"{name} must be {wanted}; got {value!r}."

@@ -1,0 +1,93 @@
+"""Which encoders a probe compares, and their embeddings of a task's places."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.registry import load_encoder
+from training.tasks.task import Task
+
+BASELINES = ("nearest", "lonlat", "xyz", "harmonics-l10", "random-l10")
+"""What every encoder is compared with; "nearest" uses no embedding at all."""
+
+
+def as_encoder(encoder: str | LocationEncoder | None, device: str) -> LocationEncoder:
+    """Load an encoder by name; an encoder comes back as it is."""
+    if isinstance(encoder, LocationEncoder):
+        return encoder
+    return load_encoder(encoder, device=device)
+
+
+def baseline_names(baselines: bool | Sequence[str]) -> tuple[str, ...]:
+    """Check which baselines are wanted: True for all of them."""
+    if isinstance(baselines, bool):
+        return BASELINES if baselines else ()
+    unknown = set(baselines) - set(BASELINES)
+    if unknown:
+        raise ValueError(
+            f"baselines are {', '.join(BASELINES)}; got {', '.join(sorted(unknown))}. "
+            "Other encoders go into encoders=."
+        )
+    return tuple(baselines)
+
+
+def line_up(
+    main: LocationEncoder, others: Sequence[LocationEncoder], names: Sequence[str], device: str
+) -> OrderedDict[str, LocationEncoder | None]:
+    """Order the contenders: cheap baselines first, so that something is seen at once."""
+    quick = [name for name in names if name in ("nearest", "lonlat", "xyz")]
+    slow = [name for name in names if name not in quick]
+    line: OrderedDict[str, LocationEncoder | None] = OrderedDict()
+    # "nearest" has no curve to show: something that has comes before it.
+    for name in sorted(quick, key=lambda name: name == "nearest"):
+        line[name] = None if name == "nearest" else load_encoder(name, device=device)
+    for one in (main, *others, *(load_encoder(name, device=device) for name in slow)):
+        if one.name in line and one is not main:
+            if line[one.name] is main or one.name in names:
+                continue
+            raise ValueError(f"two encoders are called {one.name!r}; rename one of them.")
+        line[one.name] = one
+    return line
+
+
+def covered_places(task: Task, encoders: Sequence[LocationEncoder]) -> tuple[Task, int]:
+    """Keep the places that every encoder covers, so that all are scored on the same ones."""
+    covered = np.ones(len(task), dtype=bool)
+    for one in encoders:
+        covered &= one.coverage(task.lonlat)
+    missing = int((~covered).sum())
+    return (task.subset(covered), missing) if missing else (task, 0)
+
+
+_EMBEDDINGS: OrderedDict[tuple[str, ...], torch.Tensor] = OrderedDict()
+_KEPT = 8
+
+
+def task_features(encoder: LocationEncoder | None, task: Task) -> torch.Tensor:
+    """Embed the places of a task, and join its image features; kept for the next call."""
+    if encoder is None:
+        return torch.zeros(len(task), 0)
+    digest = hashlib.sha256(np.ascontiguousarray(task.lonlat).tobytes()).hexdigest()
+    key = (encoder.weights_hash, encoder.name, str(encoder.dtype), digest)
+    embeddings = _EMBEDDINGS.pop(key, None)
+    if embeddings is None:
+        embeddings = torch.from_numpy(encoder.embed(task.lonlat)).float()
+    # Without a hash two encoders could pass for one another.
+    if encoder.weights_hash:
+        _EMBEDDINGS[key] = embeddings
+        while len(_EMBEDDINGS) > _KEPT:
+            _EMBEDDINGS.popitem(last=False)
+    if task.image_features is None:
+        return embeddings
+    return torch.cat([embeddings, torch.from_numpy(task.image_features).float()], dim=1)
+
+
+def forget_embeddings() -> None:
+    """Drop the embeddings that are kept for the next call: for benchmarks, and to free memory."""
+    _EMBEDDINGS.clear()

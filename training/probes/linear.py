@@ -1,0 +1,274 @@
+"""Linear probes: ridge regression in closed form, multinomial logistic regression by L-BFGS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from satclip_explore.projection import fast_precision
+from training.probes.base import Cancel, Head, Step, TrainingData, loss_per_seed, standardization
+
+PENALTIES = tuple(10.0 ** (k / 2) for k in range(-4, 11))
+"""Ridge penalties that are tried: every one costs almost nothing."""
+
+
+def ridge(x: torch.Tensor, y: torch.Tensor, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solve ridge regression with an intercept that is not penalized.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (N, D)
+        Features.
+    y : torch.Tensor, shape (N, C)
+        Targets.
+    penalty : float
+        Added to the diagonal of XᵀX, as scikit-learn's alpha.
+
+    Returns
+    -------
+    weight : torch.Tensor, shape (C, D)
+    bias : torch.Tensor, shape (C,)
+
+    References
+    ----------
+    Hoerl & Kennard (1970), "Ridge regression", Technometrics 12(1).
+    """
+    x64, y64 = x.double(), y.double()
+    x_mean, y_mean = x64.mean(0), y64.mean(0)
+    centered = x64 - x_mean
+    gram = centered.T @ centered
+    gram.diagonal().add_(penalty)
+    weight = torch.linalg.solve(gram, centered.T @ (y64 - y_mean)).T
+    return weight.to(x), (y_mean - weight @ x_mean).to(x)
+
+
+def leave_one_out(x: torch.Tensor, y: torch.Tensor, penalties: Sequence[float]) -> torch.Tensor:
+    """Compute the error of ridge regression at each row, fitted without that row.
+
+    Few labels are too few to keep some for choosing a penalty; this uses every one.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (N, D)
+        Features.
+    y : torch.Tensor, shape (N,)
+        Target.
+    penalties : sequence of float
+        P of them, as in `ridge`.
+
+    Returns
+    -------
+    torch.Tensor, shape (P,), float64
+        Mean squared errors, from one eigendecomposition.
+
+    References
+    ----------
+    Allen (1974), "The relationship between variable selection and data augmentation and a method
+    for prediction", Technometrics 16(1).
+    """
+    x64, y64 = x.double(), y.double()
+    centered, wanted = x64 - x64.mean(0), y64 - y64.mean()
+    values, basis = torch.linalg.eigh(centered.T @ centered)
+    rotated = centered @ basis
+    shrink = values.clamp(min=0)[:, None] + torch.tensor(penalties).to(values)
+    fitted = rotated @ ((rotated.T @ wanted)[:, None] / shrink)
+    # How much of its own fit a row is; the mean takes one N-th.
+    leverage = rotated.square() @ shrink.reciprocal() + 1.0 / len(x)
+    residual = (wanted[:, None] - fitted) / (1.0 - leverage).clamp(min=1e-9)
+    return residual.square().mean(0)
+
+
+MANY_CLASSES = 64
+"""Above this, logistic regression is refined for a few rounds only from its closed-form start."""
+
+MANY_ROUNDS = 5
+"""How many: two steps of L-BFGS each."""
+
+
+class LinearHead(Head):
+    """Fitted weights: weight (1, C, D) and bias (1, C). Nothing in it is random: one for all seeds.
+
+    Its scores are one product with the embedding, so that a raster folds it into the encoder.
+    """
+
+    kind = "linear"
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, settings: dict[str, Any]) -> None:
+        self.weight, self.bias, self.settings = weight, bias, settings
+
+    def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Score one chunk of places; see `Head.scores`."""
+        del vectors
+        return (features.to(self.weight) @ self.weight[0].T + self.bias[0])[None]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return weight and bias."""
+        return {"weight": self.weight, "bias": self.bias}
+
+    def to(self, device: torch.device) -> LinearHead:
+        """Return the same probe on a device."""
+        return LinearHead(self.weight.to(device), self.bias.to(device), self.settings)
+
+
+def fit_linear(
+    data: TrainingData,
+    seeds: Sequence[int],
+    penalty: float | None = None,
+    *,
+    on_step: Step | None = None,
+    cancel: Cancel | None = None,
+) -> LinearHead:
+    """Fit ridge regression, or multinomial logistic regression.
+
+    Parameters
+    ----------
+    data : TrainingData
+        All rows train ridge, and choose its penalty by leaving one out. For logistic regression
+        the valid rows choose when to stop.
+    seeds : sequence of int
+        Not used: the optimum is unique.
+    penalty : float, optional
+        Of the squared weights of standardized features. Default: for ridge, chosen among
+        0.01 … 100,000; for logistic regression, 1.
+    on_step, cancel
+        As for `fit_mlp`.
+
+    Returns
+    -------
+    LinearHead
+    """
+    del seeds
+    mean, scale = standardization(data.features[~data.valid] if data.n_classes else data.features)
+    x = (data.features - mean) / scale
+    if data.n_classes:
+        weight, bias, facts = _logistic(
+            data, x, 1.0 if penalty is None else penalty, on_step, cancel
+        )
+    else:
+        penalties = PENALTIES if penalty is None else (penalty,)
+        errors = leave_one_out(x, data.target, penalties)
+        best = int(errors.argmin())
+        weight, bias = ridge(x, data.target[:, None], penalties[best])
+        facts = {"solver": "ridge, closed form", "penalty": penalties[best]}
+        if on_step is not None:
+            train = ((x @ weight.T + bias)[:, 0] - data.target).square().mean()
+            on_step(0, train[None].cpu(), errors[best : best + 1].float().cpu())
+    weight = weight / scale
+    return LinearHead(weight[None], (bias - weight @ mean)[None], facts)
+
+
+def discriminant(
+    x: torch.Tensor, target: torch.Tensor, n_classes: int, shrinkage: float = 0.05
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solve linear discriminant analysis: a closed form that many classes do not slow down.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (N, D)
+        Standardized features.
+    target : torch.Tensor, shape (N,), int64
+        Class codes.
+    n_classes : int
+        C; classes without a place get scores that never win.
+    shrinkage : float
+        Share of the identity in the pooled covariance.
+
+    Returns
+    -------
+    weight : torch.Tensor, shape (C, D)
+    bias : torch.Tensor, shape (C,)
+
+    References
+    ----------
+    Friedman (1989), "Regularized Discriminant Analysis", JASA 84(405).
+    """
+    counts = torch.bincount(target, minlength=n_classes).to(x)
+    sums = x.new_zeros(n_classes, x.shape[1]).index_add_(0, target, x)
+    means = sums / counts.clamp(min=1)[:, None]
+    within = x - means[target]
+    covariance = (within.T @ within / len(x)).mul_(1.0 - shrinkage)
+    covariance.diagonal().add_(shrinkage)
+    weight = torch.linalg.solve(covariance, means.T).T
+    bias = torch.log((counts / len(x)).clamp(min=1e-8)) - 0.5 * (means * weight).sum(1)
+    return weight, bias
+
+
+def _logistic(
+    data: TrainingData,
+    x: torch.Tensor,
+    penalty: float,
+    on_step: Step | None,
+    cancel: Cancel | None,
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Refine the discriminant by L-BFGS on the training rows; keep the best on the valid ones."""
+    fit_x, target = x[~data.valid], data.target[~data.valid]
+    valid_x, valid_target = x[data.valid], data.target[data.valid]
+    weight, bias = discriminant(fit_x, target, data.n_classes)
+    # Discriminants are sure of themselves; one number makes them fit the labels.
+    logits = valid_x @ weight.T + bias
+    factors = [1.0, 0.5, 0.25, 0.12, 0.06, 0.03]
+    losses = [float(functional.cross_entropy(logits * f, valid_target)) for f in factors]
+    factor = factors[losses.index(min(losses))]
+    weight, bias = weight * factor, bias * factor
+    weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
+    rounds, steps = (MANY_ROUNDS, 2) if data.n_classes > MANY_CLASSES else (100, 5)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=steps, history_size=10, line_search_fn="strong_wolfe"
+    )
+    closure = _Objective(fit_x, target, weight, bias, penalty)
+    best, kept, done = float("inf"), (weight.detach().clone(), bias.detach().clone()), 0
+    for done in range(rounds + 1):
+        with torch.no_grad():
+            valid = loss_per_seed((valid_x @ weight.T + bias)[None], valid_target, data.n_classes)
+        if on_step is not None:
+            on_step(done, closure.loss.clone(), valid.cpu())
+        improved = best - float(valid)
+        if improved > 0:
+            best, kept = float(valid), (weight.detach().clone(), bias.detach().clone())
+        if improved < 1e-4 or done == rounds or (cancel is not None and cancel.is_set()):
+            break
+        optimizer.step(closure)
+    facts = {"solver": "logistic, L-BFGS from a discriminant", "penalty": penalty, "rounds": done}
+    return *kept, facts
+
+
+class _Objective:
+    """Penalized cross-entropy and its gradient, written out, in buffers that are made once."""
+
+    def __init__(
+        self,
+        x: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        penalty: float,
+    ) -> None:
+        many = len(bias) > MANY_CLASSES
+        fast = many and fast_precision(str(x.device)) == "bfloat16"
+        self.x = x.bfloat16() if fast else x
+        self.target, self.weight, self.bias = target[:, None], weight, bias
+        self.penalty = penalty / len(x)
+        self.logits = self.x.new_empty(len(x), len(bias))
+        self.chances = x.new_empty(len(x), len(bias))
+        self.loss = torch.full((1,), torch.nan)
+
+    @torch.no_grad()
+    def __call__(self) -> torch.Tensor:
+        weight = self.weight.to(self.x)
+        torch.addmm(self.bias.to(self.x), self.x, weight.T, out=self.logits)
+        torch.softmax(self.logits, 1, dtype=torch.float32, out=self.chances)
+        likely = self.chances.gather(1, self.target).clamp_min_(1e-30)
+        self.chances.scatter_add_(1, self.target, torch.full_like(likely, -1.0))
+        self.logits.copy_(self.chances)
+        share = 1.0 / len(self.x)
+        assert self.weight.grad is not None
+        assert self.bias.grad is not None
+        self.weight.grad.copy_(self.logits.T @ self.x).mul_(share)
+        self.weight.grad.add_(self.weight, alpha=self.penalty)
+        torch.sum(self.chances, 0, out=self.bias.grad).mul_(share)
+        loss = -likely.log().mean() + 0.5 * self.penalty * self.weight.square().sum()
+        self.loss = loss[None].cpu()
+        return loss

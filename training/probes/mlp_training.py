@@ -1,0 +1,316 @@
+"""A running batch of probes: weights, their optimizer, and the order of rows of every seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch.optim.adamw import adamw
+
+FEW_CLASSES = 32
+"""Up to here softmax is done in passes over all rows: torch's own takes rows one by one."""
+
+
+ALIGNED = 1024
+"""Lengths of flat buffers are multiples of this. The optimizer rounds the last few numbers of a
+length that does not fill its vectors otherwise, and a seed would depend on the company it is in."""
+
+
+@dataclass(frozen=True)
+class MLPSettings:
+    """How the probe with a hidden layer is trained.
+
+    Parameters
+    ----------
+    hidden_dim : int
+        Units of the hidden layer.
+    steps : int, optional
+        Steps at most; default 400 for many hundred classes up to 1,000 for few.
+    batch_size : int
+        Rows per step and seed.
+    learning_rate : float
+        Peak of a warm-up and cosine schedule.
+    weight_decay : float, optional
+        Of AdamW, decoupled; default a thousandth per feature, at most 0.3.
+    patience : int
+        Validations (ten in a run, at least) of clearly more errors than the fewest, before a seed
+        ends: more by the standard error of these.
+    precision : {"auto", "float32", "bfloat16"}
+        Arithmetic of the products; weights, sums and losses stay float32. "auto" measures.
+    """
+
+    hidden_dim: int = 128
+    steps: int | None = None
+    batch_size: int = 256
+    learning_rate: float = 2e-2
+    weight_decay: float | None = None
+    patience: int = 8
+    precision: str = "auto"
+
+    def completed(self, n_features: int, n_outputs: int) -> MLPSettings:
+        """Return the same settings, with numbers for those that depend on the task."""
+        steps, decay = self.steps, self.weight_decay
+        return replace(
+            self,
+            steps=default_steps(n_outputs) if steps is None else steps,
+            # Embeddings have many ways to fit few labels; two coordinates have none to spare.
+            weight_decay=min(0.3, 1e-3 * n_features) if decay is None else decay,
+        )
+
+
+def default_steps(n_outputs: int) -> int:
+    """Return the steps that keep the cost of many classes in bounds."""
+    return min(1000, max(400, 300_000 // (n_outputs + 64)))
+
+
+class Weights:
+    """Views of one flat buffer, ordered by layer and then by seed: one update for everything."""
+
+    def __init__(self, flat: torch.Tensor, n_seeds: int, sizes: tuple[int, int, int]) -> None:
+        inputs, hidden, outputs = sizes
+        shapes = [(inputs, hidden), (1, hidden), (hidden, outputs), (1, outputs)]
+        lengths = [n_seeds * a * b for a, b in shapes]
+        parts = flat[: sum(lengths)].split(lengths)
+        self.flat, self.n_seeds, self.sizes = flat, n_seeds, sizes
+        self.all = [part.view(n_seeds, *s) for part, s in zip(parts, shapes, strict=True)]
+
+    def of(self, seeds: torch.Tensor) -> Weights:
+        """Copy the weights of some seeds, given as positions."""
+        chosen = Weights(
+            self.flat.new_zeros(buffer_length(len(seeds), self.sizes)), len(seeds), self.sizes
+        )
+        for part, mine in zip(chosen.all, self.all, strict=True):
+            torch.index_select(mine, 0, seeds.to(mine.device), out=part)
+        return chosen
+
+    def put(self, seeds: Sequence[int], others: Weights, theirs: Sequence[int]) -> None:
+        """Overwrite the weights of some seeds by those of others; both are given as positions."""
+        for mine, given in zip(self.all, others.all, strict=True):
+            for k, j in zip(seeds, theirs, strict=True):
+                mine[k].copy_(given[j])
+
+
+def buffer_length(n_seeds: int, sizes: tuple[int, int, int]) -> int:
+    """Return the length of the flat buffer."""
+    inputs, hidden, outputs = sizes
+    used = n_seeds * (inputs * hidden + hidden + hidden * outputs + outputs)
+    return -(-used // ALIGNED) * ALIGNED
+
+
+def first_weights(
+    generators: Sequence[torch.Generator], sizes: tuple[int, int, int]
+) -> torch.Tensor:
+    """Draw first weights (He et al. 2015) of every seed into one flat buffer."""
+    inputs, hidden, _ = sizes
+    weights = Weights(torch.zeros(buffer_length(len(generators), sizes)), len(generators), sizes)
+    for k, generator in enumerate(generators):
+        for part, deviation in (
+            (weights.all[0], math.sqrt(2.0 / inputs)),
+            (weights.all[1], 0.5),
+            (weights.all[2], 0.5 / math.sqrt(hidden)),
+        ):
+            part[k] = torch.randn(part.shape[1:], generator=generator) * deviation
+    return weights.flat
+
+
+def forward(low: Weights, x: torch.Tensor) -> torch.Tensor:
+    """Return scores of every seed, (S, N, C), for the same features, (N, D)."""
+    w1, b1, w2, b2 = low.all
+    return torch.baddbmm(b2, torch.baddbmm(b1, x.expand(len(w1), *x.shape), w1).relu_(), w2)
+
+
+class Stepper:
+    """Forward and backward of one step, written out, in buffers that are made once.
+
+    Fresh memory for every product would cost more than the products.
+    """
+
+    def __init__(
+        self,
+        x: torch.Tensor,
+        target: torch.Tensor,
+        n_classes: int,
+        low: Weights,
+        gradient: Weights,
+        batch_size: int,
+    ) -> None:
+        self.x, self.target, self.n_classes = x, target, n_classes
+        self.low, self.gradient = low, gradient
+        n_seeds, hidden_dim, n_outputs = low.all[2].shape
+        size = self.batch_size = min(batch_size, len(x))
+        self.rows = x.new_empty(n_seeds * size, x.shape[1])
+        self.hidden = x.new_empty(n_seeds, size, hidden_dim)
+        self.back = torch.empty_like(self.hidden)
+        # The float32 product is several times slower on a transposed view than on a copy.
+        self.turned = x.new_empty(n_seeds, hidden_dim, size) if x.dtype == torch.float32 else None
+        self.out = x.new_empty(n_seeds, size, n_outputs)
+        self.error = torch.empty_like(self.out)
+        self.first = torch.arange(n_seeds * size, device=x.device) * n_outputs
+        self.minus_one = x.new_full((n_seeds * size,), -1.0)
+        self.loss = torch.full((n_seeds,), math.nan, device=x.device)
+
+    def __call__(self, rows: torch.Tensor, *, with_loss: bool = True) -> None:
+        """Fill the gradient from one batch, rows (S, B): summed over its rows, not averaged."""
+        w1, b1, w2, b2 = self.low.all
+        g1, gb1, g2, gb2 = self.gradient.all
+        n_seeds, size = rows.shape
+        torch.index_select(self.x, 0, rows.reshape(-1), out=self.rows)
+        x = self.rows.view(n_seeds, size, -1)
+        hidden = torch.baddbmm(b1, x, w1, out=self.hidden).relu_()
+        torch.baddbmm(b2, hidden, w2, out=self.out)
+        target = self.target[rows]
+        if self.n_classes:
+            self._chances()
+            flat, true = self.error.view(-1), self.first + target.flatten()
+            if with_loss:
+                likely = flat[true].float().clamp_min_(1e-12)
+                self.loss = -likely.log().view(n_seeds, size).mean(dim=1)
+            # scatter_add would take a hundred times as long in bfloat16.
+            flat.index_add_(0, true, self.minus_one)
+        else:
+            torch.sub(self.out, target[..., None].to(self.out), out=self.error)
+            if with_loss:
+                self.loss = self.error.float().square().mean(dim=(1, 2))
+        turned = hidden.transpose(1, 2)
+        turned = turned if self.turned is None else self.turned.copy_(turned)
+        torch.bmm(turned, self.error, out=g2)
+        torch.sum(self.error, 1, keepdim=True, out=gb2)
+        torch.bmm(self.error, w2.transpose(1, 2), out=self.back)
+        # The rectifier's own backward: comparing and multiplying would take two slow passes.
+        torch.ops.aten.threshold_backward.grad_input(self.back, hidden, 0, grad_input=self.back)
+        torch.bmm(x.transpose(1, 2), self.back, out=g1)
+        torch.sum(self.back, 1, keepdim=True, out=gb1)
+
+    def _chances(self) -> None:
+        """Fill `error` with the softmax of the scores."""
+        if self.n_classes > FEW_CLASSES:
+            torch.softmax(self.out, -1, out=self.error)
+            return
+        scores = self.out.float()
+        scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+        torch.div(scores, scores.sum(-1, keepdim=True), out=scores)
+        self.error.copy_(scores)
+
+
+WARM_UP = 20
+"""Steps over which the learning rate rises."""
+
+
+class Batches:
+    """Rows of the next batch of every seed, (S, B): each seed in its own order."""
+
+    def __init__(self, n_rows: int, size: int, generators: Sequence[torch.Generator]) -> None:
+        self.n_rows, self.size, self.generators = n_rows, size, generators
+        self.start = n_rows
+        self.order = torch.empty(len(generators), 0, dtype=torch.int64)
+
+    def next(self) -> torch.Tensor:
+        """Return the row numbers of the next batch."""
+        if self.start + self.size > self.n_rows:
+            self.order = torch.stack(
+                [torch.randperm(self.n_rows, generator=each) for each in self.generators]
+            )
+            self.start = 0
+        rows = self.order[:, self.start : self.start + self.size]
+        self.start += self.size
+        return rows
+
+    def keep(self, seeds: torch.Tensor) -> None:
+        """Go on with some seeds, given as positions; they see the rows they would have seen."""
+        self.generators = [self.generators[k] for k in seeds.tolist()]
+        self.order = self.order[seeds.cpu()]
+
+
+class Run:
+    """The probes that are still training.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (N, D)
+        Standardized features, in the type of the products.
+    target : torch.Tensor, shape (N,)
+        Class codes or standardized values.
+    n_classes : int
+        0 for regression.
+    seeds : sequence of int
+        One probe each.
+    settings : MLPSettings
+        Completed: its `steps` and `weight_decay` are numbers.
+    """
+
+    def __init__(
+        self,
+        x: torch.Tensor,
+        target: torch.Tensor,
+        n_classes: int,
+        seeds: Sequence[int],
+        settings: MLPSettings,
+    ) -> None:
+        self.x, self.target, self.n_classes, self.settings = x, target, n_classes, settings
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        sizes = (x.shape[1], settings.hidden_dim, n_classes or 1)
+        # In blocks of seeds' own draws: a seed sees the same numbers whatever company it is in.
+        flat = first_weights(generators, sizes).to(x.device)
+        empty = [Weights(torch.zeros_like(flat), len(seeds), sizes) for _ in range(2)]
+        self._begin(Weights(flat, len(seeds), sizes), (empty[0], empty[1]))
+        self.batches = Batches(len(x), self.step_of.batch_size, generators)
+
+    def _begin(self, weights: Weights, means: tuple[Weights, Weights], count: float = 0.0) -> None:
+        """Make the buffers for some weights, the running means of their gradients and squares."""
+        self.weights, self.means = weights, means
+        self.count = torch.tensor(count, device=weights.flat.device)
+        n_seeds, sizes = weights.n_seeds, weights.sizes
+        same = self.x.dtype == weights.flat.dtype
+        self.low = weights if same else Weights(weights.flat.to(self.x.dtype), n_seeds, sizes)
+        self.gradient = Weights(torch.zeros_like(self.low.flat), n_seeds, sizes)
+        self.slope = self.gradient.flat if same else torch.zeros_like(weights.flat)
+        self.step_of = Stepper(
+            self.x, self.target, self.n_classes, self.low, self.gradient, self.settings.batch_size
+        )
+
+    def step(self, step: int, *, with_loss: bool) -> None:
+        """Take one step; `with_loss` fills `loss` on the way."""
+        steps, decay = self.settings.steps, self.settings.weight_decay
+        assert steps is not None
+        assert decay is not None
+        self.step_of(self.batches.next().to(self.x.device), with_loss=with_loss)
+        if self.slope is not self.gradient.flat:
+            self.slope.copy_(self.gradient.flat)
+        # The function, not the class: making an AdamW imports a compiler, for over a second.
+        adamw(
+            [self.weights.flat],
+            [self.slope],
+            [self.means[0].flat],
+            [self.means[1].flat],
+            [],
+            [self.count],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.99,
+            lr=self.settings.learning_rate * schedule(step, steps),
+            weight_decay=decay,
+            # Gradients are summed over the batch: this is 1e-8 for their mean.
+            eps=1e-8 * self.step_of.batch_size,
+            maximize=False,
+        )
+        if self.low is not self.weights:
+            self.low.flat.copy_(self.weights.flat)
+
+    @property
+    def loss(self) -> torch.Tensor:
+        """Training loss of each seed in its last batch, shape (S,)."""
+        return self.step_of.loss
+
+    def keep(self, seeds: torch.Tensor) -> None:
+        """Go on with some seeds, given as positions: those that have given up cost nothing more."""
+        means = (self.means[0].of(seeds), self.means[1].of(seeds))
+        self._begin(self.weights.of(seeds), means, float(self.count))
+        self.batches.keep(seeds)
+
+
+def schedule(step: int, steps: int) -> float:
+    """Return the learning rate's factor: a short rise, then half a cosine."""
+    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * step / steps))

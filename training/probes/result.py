@@ -1,0 +1,258 @@
+"""What `train_probe` found: scores beside the baselines, curves, and where the errors are."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.geo import GLOBE, Bounds
+from training.probes.base import Head
+from training.probes.metrics import (
+    HIGHER_IS_BETTER,
+    classification_metrics,
+    paired_bootstrap,
+    regression_metrics,
+)
+from training.probes.predictions import Scale
+from training.probes.saved import ProbeModel
+from training.tasks.splits import Split
+from training.tasks.task import Task
+
+Curve = tuple[str, int, NDArray[Any], NDArray[Any]]
+
+
+class Fitted(NamedTuple):
+    """One contender: its encoder (None for "nearest"), its probe, its test predictions.
+
+    `predicted` is (S, N, R) ranked classes or (S, N) values.
+    """
+
+    encoder: LocationEncoder | None
+    head: Head
+    predicted: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProbeResult:
+    """Scores, curves and predictions of a probe and its baselines; made by `train_probe`.
+
+    Parameters
+    ----------
+    task : Task
+        What was predicted.
+    split : Split
+        Which of its places trained and which tested.
+    name : str
+        The encoder in question; others in `fitted` are there to compare.
+    fitted : mapping of str to Fitted
+        By encoder name.
+    curve_points : sequence
+        (encoder, step, training losses, validation losses).
+    scale : Scale
+        Of a regression target.
+    facts : mapping of str to str
+        Provenance.
+    """
+
+    task: Task
+    split: Split
+    name: str
+    fitted: Mapping[str, Fitted]
+    curve_points: Sequence[Curve]
+    scale: Scale
+    facts: Mapping[str, str]
+
+    @property
+    def primary(self) -> str:
+        """The metric that comparisons use: accuracy, or mse of the standardized target."""
+        return "accuracy" if self.task.is_classification else "mse"
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Mean and sd over seeds of every metric, one row per encoder, the probed one first.
+
+        `difference` is this encoder minus that row in `primary`, `low` and `high` its 95 %
+        interval: a paired bootstrap over blocks of test places.
+        """
+        target = self.task.target[self.split.test]
+        rows = {}
+        mine = self._contributions(self.fitted[self.name])
+        for name in sorted(self.fitted, key=lambda one: (one != self.name, one != "nearest")):
+            one = self.fitted[name]
+            scores = pd.DataFrame(
+                [
+                    classification_metrics(ranked, target)
+                    if self.task.is_classification
+                    else regression_metrics(ranked, target, self.scale.deviation)
+                    for ranked in one.predicted
+                ]
+            )
+            row: dict[str, float] = {}
+            for metric in scores:
+                row[str(metric)] = float(scores[metric].mean())
+                row[f"{metric}_sd"] = float(scores[metric].std(ddof=1)) if len(scores) > 1 else 0.0
+            if name != self.name:
+                lonlat = self.task.lonlat[self.split.test]
+                difference = paired_bootstrap(mine, self._contributions(one), lonlat)
+                row |= dict(zip(("difference", "low", "high"), difference, strict=True))
+            rows[name] = row
+        frame = pd.DataFrame.from_dict(rows, orient="index")
+        frame.index.name = "encoder"
+        return frame
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Losses while training: encoder, step, seed, train, valid."""
+        parts = [
+            pd.DataFrame(
+                {
+                    "encoder": name,
+                    "step": step,
+                    "seed": np.arange(len(valid)),
+                    "train": train,
+                    "valid": valid,
+                }
+            )
+            for name, step, train, valid in self.curve_points
+        ]
+        columns = ["encoder", "step", "seed", "train", "valid"]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+    @cached_property
+    def test(self) -> pd.DataFrame:
+        """The test places: lon, lat, target, prediction, error.
+
+        The prediction joins the seeds (majority, or mean); error is the share of seeds that are
+        wrong, or prediction minus target in its unit.
+        """
+        rows = self.split.test
+        predicted = self.fitted[self.name].predicted
+        frame = self.task.frame().iloc[rows].reset_index(drop=True)
+        target = self.task.target[rows]
+        if self.task.is_classification:
+            best = _majority(predicted[..., 0])
+            frame["prediction"] = np.array(self.task.classes)[best]
+            frame["error"] = (predicted[..., 0] != target).mean(axis=0)
+        else:
+            frame["prediction"] = predicted.mean(axis=0)
+            frame["error"] = frame["prediction"] - target
+        frame.attrs.update(self.facts)
+        return frame
+
+    @property
+    def ceiling(self) -> float:
+        """Share of test places whose class has a training place: no probe scores above it."""
+        if not self.task.is_classification:
+            return 1.0
+        seen = np.unique(self.task.target[self.split.train])
+        return float(np.isin(self.task.target[self.split.test], seen).mean())
+
+    @cached_property
+    def model(self) -> ProbeModel:
+        """The probe of this encoder, as an object that predicts and can be saved."""
+        one = self.fitted[self.name]
+        assert one.encoder is not None
+        return ProbeModel(
+            one.encoder,
+            one.head,
+            self.task.name,
+            self.task.classes,
+            self.task.unit,
+            self.scale,
+            self.facts,
+            self.metrics,
+        )
+
+    def predict(self, lonlat: Any) -> pd.DataFrame:
+        """Predict places; see `ProbeModel.predict`."""
+        return self.model.predict(lonlat)
+
+    def predict_raster(self, resolution: float = 0.5, bounds: Bounds = GLOBE) -> xr.DataArray:
+        """Predict every pixel of a grid; see `ProbeModel.predict_raster`."""
+        return self.model.predict_raster(resolution, bounds)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the probe, its scores and provenance; `load_probe` reads them back."""
+        return self.model.save(path)
+
+    def verdict(self) -> list[str]:
+        """Say in a few sentences what the figures show, and what they do not."""
+        table, metric = self.metrics, self.primary
+        sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+        lines = [
+            f"{self.split.description}; trained on {len(self.split.train):,} places, "
+            f"tested on {len(self.split.test):,}."
+        ]
+        if self.ceiling < 0.999:
+            lines.append(
+                f"{1 - self.ceiling:.0%} of the test places belong to classes without a single "
+                "training place: no probe can be right there."
+            )
+        for name, row in table.iloc[1:].iterrows():
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            if low > 0:
+                word = "better than"
+            elif high < 0:
+                word = "worse than"
+            else:
+                word = "not told apart from"
+            lines.append(
+                f"{self.name} is {word} {name} in {metric} "
+                f"({row['difference']:+.3f}, 95 % interval {row['low']:+.3f} … {row['high']:+.3f})."
+            )
+        return lines
+
+    def __repr__(self) -> str:
+        score = self.metrics.loc[self.name]
+        return (
+            f"ProbeResult({self.task.name!r}, {self.name}, {self.primary} "
+            f"{score[self.primary]:.3f} ± {score[self.primary + '_sd']:.3f})"
+        )
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.verdict())
+        table = self.table().to_html(escape=True)
+        return f"<h4>{html.escape(self.task.name)}</h4>{table}<ul>{lines}</ul>{self._figure_html()}"
+
+    def table(self) -> pd.DataFrame:
+        """Return the scores as text, "mean ± sd", for people."""
+        names = [name for name in HIGHER_IS_BETTER if name in self.metrics]
+        return pd.DataFrame(
+            {
+                name: [
+                    f"{mean:.3f} ± {sd:.3f}"
+                    for mean, sd in zip(self.metrics[name], self.metrics[f"{name}_sd"], strict=True)
+                ]
+                for name in names
+            },
+            index=self.metrics.index,
+        )
+
+    def _figure_html(self) -> str:
+        from training.probes.figures import figure_html
+
+        return figure_html(self)
+
+    def _contributions(self, one: Fitted) -> NDArray[np.float64]:
+        """Return what each test place adds to the primary metric, averaged over seeds."""
+        target = self.task.target[self.split.test]
+        if self.task.is_classification:
+            return np.asarray((one.predicted[..., 0] == target).mean(axis=0), dtype=np.float64)
+        error = (one.predicted - target) / self.scale.deviation
+        return np.asarray(np.square(error).mean(axis=0), dtype=np.float64)
+
+
+def _majority(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the most frequent code of each column, (S, N) to (N,); ties go to the first seed."""
+    votes = (codes[:, None] == codes[None]).sum(axis=1)
+    return np.take_along_axis(codes, votes.argmax(axis=0)[None], axis=0)[0]

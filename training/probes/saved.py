@@ -1,0 +1,315 @@
+"""A fitted probe and its encoder: predicts places and rasters; saved as one safetensors file."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.registry import load_encoder
+from satclip_explore.files.atomic import write_whole
+from satclip_explore.geo import GLOBE, Bounds, Grid, as_lonlat, unit_vectors
+from satclip_explore.provenance import clean_facts
+from training.probes.base import Head
+from training.probes.kriging import KernelHead, KernelSettings
+from training.probes.linear import LinearHead
+from training.probes.mlp import MLPHead
+from training.probes.nearest import NeighborHead
+from training.probes.predictions import Scale, predict_grid, summarize
+
+FORMAT = "satclip_explore probe 1"
+"""First line of the header of a saved probe."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProbeModel:
+    """A probe that can be applied.
+
+    Parameters
+    ----------
+    encoder : LocationEncoder
+        Whose embeddings the probe was trained on.
+    head : Head
+        The fitted probe.
+    task : str
+        Name of the task.
+    classes : tuple of str
+        Class names by code; empty for regression.
+    unit : str
+        Of a regression target.
+    scale : Scale
+        Of a regression target.
+    facts : mapping of str to str
+        Provenance.
+    metrics : pandas.DataFrame
+        Scores at the time of training, as in `ProbeResult.metrics`.
+    """
+
+    encoder: LocationEncoder
+    head: Head
+    task: str
+    classes: tuple[str, ...]
+    unit: str
+    scale: Scale
+    facts: Mapping[str, str]
+    metrics: pd.DataFrame
+
+    @torch.no_grad()
+    def predict(self, lonlat: Any) -> pd.DataFrame:
+        """Predict places.
+
+        Parameters
+        ----------
+        lonlat : array_like or table
+            N places in degrees, longitude first; see `geo.as_lonlat`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            lon, lat, prediction (a class name, or a value in `unit`) and spread: the share of the
+            seeds that name another class, or the standard deviation of their values. Missing
+            where the encoder has no coverage.
+        """
+        places = as_lonlat(lonlat)
+        features = torch.from_numpy(self.encoder.embed(places)).float()
+        vectors = torch.from_numpy(unit_vectors(places)).float()
+        self._check_width(features.shape[1])
+        missing = torch.isnan(features).any(1)
+        features = torch.where(missing[:, None], 0.0, features)
+        parts = [
+            summarize(self.head.scores(part, here), bool(self.classes), self.scale)
+            for part, here in zip(features.split(2048), vectors.split(2048), strict=True)
+        ]
+        empty = np.zeros(0)
+        values = np.concatenate([part[0].numpy() for part in parts]) if parts else empty
+        spread = np.concatenate([part[1].numpy() for part in parts]) if parts else empty
+        prediction: Any = values.astype(np.float64)
+        if self.classes:
+            prediction = np.array(self.classes, dtype=object)[values.astype(np.int64)]
+            prediction[missing.numpy()] = None
+        else:
+            prediction[missing.numpy()] = np.nan
+        frame = pd.DataFrame(
+            {
+                "lon": places[:, 0],
+                "lat": places[:, 1],
+                "prediction": prediction,
+                "spread": np.where(missing.numpy(), np.nan, spread.astype(np.float64)),
+            }
+        )
+        frame.attrs.update(self.facts)
+        return frame
+
+    def predict_raster(self, resolution: float = 0.5, bounds: Bounds = GLOBE) -> xr.DataArray:
+        """Predict every pixel of a grid.
+
+        Parameters
+        ----------
+        resolution : float
+            Pixel size in degrees.
+        bounds : tuple of float
+            (lon_min, lat_min, lon_max, lat_max) in degrees.
+
+        Returns
+        -------
+        xarray.DataArray, dims (lat, lon), shape (H, W)
+            Values (float32) in `unit`, or class codes (int16; -1 without coverage) whose names
+            are in ``attrs["classes"]``, north first. The coordinate `spread` (lat, lon) holds the
+            spread over seeds, as in `predict`.
+
+        Raises
+        ------
+        ValueError
+            If resolution or bounds make no grid.
+        """
+        grid = Grid.from_resolution(resolution, bounds)
+        is_class = bool(self.classes)
+        self._check_width(self.encoder.embed_dim)
+        prediction = np.empty(grid.shape, dtype=np.int16 if is_class else np.float32)
+        spread = np.empty(grid.shape, dtype=np.float32)
+        for rows, values, spreads in predict_grid(
+            self.encoder, self.head, grid, is_class, self.scale
+        ):
+            prediction[rows], spread[rows] = values, spreads
+        facts = dict(self.facts) | clean_facts(
+            {"grid_bounds": grid.bounds, "grid_shape": grid.shape, "crs": "EPSG:4326"}
+        )
+        if is_class:
+            facts["classes"] = json.dumps(self.classes, ensure_ascii=False)
+        else:
+            facts["units"] = self.unit
+        return xr.DataArray(
+            prediction,
+            dims=("lat", "lon"),
+            coords={"lat": grid.lat, "lon": grid.lon, "spread": (("lat", "lon"), spread)},
+            name=self.task,
+            attrs=facts,
+        )
+
+    def _check_width(self, width: int) -> None:
+        expected = _input_width(self.head)
+        if expected is not None and width != expected:
+            raise ValueError(
+                f"this probe takes {expected} numbers per place and {self.encoder.name} gives "
+                f"{width}; a probe on image features cannot predict from coordinates alone."
+            )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the probe, its scores and its provenance to a safetensors file; return its path."""
+        from safetensors.torch import save
+
+        header = {
+            "format": FORMAT,
+            "kind": self.head.kind,
+            "settings": json.dumps(self.head.settings),
+            "task": self.task,
+            "classes": json.dumps(self.classes),
+            "unit": self.unit,
+            "scale": json.dumps([self.scale.mean, self.scale.deviation]),
+            "facts": json.dumps(dict(self.facts)),
+            "metrics": self.metrics.to_json(orient="split", double_precision=15),
+        }
+        tensors = {name: t.cpu().contiguous() for name, t in self.head.tensors().items()}
+        return write_whole(path, save(tensors, header))
+
+    def __repr__(self) -> str:
+        return f"ProbeModel({self.task!r}, {self.head.kind} on {self.encoder.name})"
+
+    def _repr_html_(self) -> str:
+        title = html.escape(f"{self.task}: {self.head.kind} on {self.encoder.name}")
+        return f"<h4>{title}</h4>{self.metrics.to_html(float_format='%.3f', escape=True)}"
+
+
+def _input_width(head: Head) -> int | None:
+    tensors = head.tensors()
+    if head.kind == "linear":
+        return int(tensors["weight"].shape[2])
+    if head.kind == "mlp":
+        return int(tensors["w1"].shape[1])
+    return int(tensors["mean"].shape[0]) if head.kind in ("knn", "kernel") else None
+
+
+MAX_FILE_BYTES = 2_000_000_000
+"""Larger files are not probes."""
+
+
+def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> ProbeModel:
+    """Read a probe that `save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The safetensors file.
+    encoder : LocationEncoder, optional
+        Default: the registered encoder of the name in the file.
+
+    Returns
+    -------
+    ProbeModel
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a probe, or the encoder is not the one it was trained on.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no probe at {path}.")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{path.name} is too large to be a probe ({path.stat().st_size:,} bytes).")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise ValueError(f"{path.name} is not a probe of this package.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = {str(k): str(v) for k, v in json.loads(header["facts"]).items()}
+        classes = tuple(str(name) for name in json.loads(header["classes"]))
+        mean, deviation = (float(number) for number in json.loads(header["scale"]))
+        head = _head(header["kind"], tensors, json.loads(header["settings"]), len(classes))
+        metrics = _metrics(json.loads(header["metrics"]))
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is not a safetensors file, or it is damaged.") from error
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path.name} is not a complete probe ({error}).") from error
+    encoder = encoder or load_encoder(facts.get("encoder"))
+    expected = facts.get("weights_hash", "none")
+    if (encoder.weights_hash or "none") != expected:
+        raise ValueError(
+            f"{path.name} was trained on weights {expected} of {facts.get('encoder')}; "
+            f"this {encoder.name} has {encoder.weights_hash or 'none'}."
+        )
+    unit, task = header.get("unit", ""), header.get("task", "")
+    return ProbeModel(encoder, head, task, classes, unit, Scale(mean, deviation), facts, metrics)
+
+
+def _metrics(content: Any) -> pd.DataFrame:
+    return pd.DataFrame(content["data"], index=content["index"], columns=content["columns"])
+
+
+def _head(
+    kind: str, tensors: dict[str, torch.Tensor], settings: dict[str, Any], n_classes: int
+) -> Head:
+    """Build a head from tensors of an unknown file, and check that they belong together."""
+    n_outputs = n_classes or 1
+    shapes: dict[str, tuple[int, ...]]
+    if kind == "linear":
+        _check(tensors, {"weight": (1, n_outputs, -1), "bias": (1, n_outputs)})
+        return LinearHead(tensors["weight"], tensors["bias"], settings)
+    if kind == "mlp":
+        shapes = {"w1": (-1, -1, -1), "b1": (-1, 1, -1), "w2": (-1, -1, n_outputs)}
+        _check(tensors, shapes | {"b2": (-1, 1, n_outputs)})
+        weights = [tensors[name] for name in ("w1", "b1", "w2", "b2")]
+        seeds, _, hidden = weights[0].shape
+        _check(
+            tensors,
+            {"b1": (seeds, 1, hidden), "w2": (seeds, hidden, -1), "b2": (seeds, 1, -1)},
+        )
+        return MLPHead(weights, settings)
+    if kind not in ("knn", "nearest", "kernel"):
+        raise ValueError(f"unknown kind of probe {kind!r:.40}.")
+    places = len(tensors["values"])
+    width = len(tensors["mean"])
+    shapes = {"mean": (width,), "scale": (width,), "values": (places,)}
+    shapes["points"] = (places, width)
+    _check(tensors, shapes)
+    values = tensors["values"]
+    if n_classes and not (
+        values.dtype == torch.int64 and 0 <= int(values.min()) <= int(values.max()) < n_classes
+    ):
+        raise ValueError("the labels in the probe are not class codes.")
+    names = ("points", "values", "mean", "scale")
+    if kind == "kernel":
+        _check(tensors, {"vectors": (places, 3)})
+        checked = KernelSettings(**{key: float(value) for key, value in settings.items()})
+        kernel = [tensors[name] for name in ("vectors", *names)]
+        return KernelHead(kernel, n_classes, checked.__dict__)
+    known = {
+        "space": "place" if kind == "nearest" else "embedding",
+        "n_neighbors": max(1, int(settings["n_neighbors"])),
+        "power": float(settings["power"]),
+    }
+    return NeighborHead([tensors[name] for name in names], n_classes, known)
+
+
+def _check(tensors: dict[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in shapes.items():
+        found = tuple(tensors[name].shape)
+        fits = len(found) == len(shape) and all(
+            want in (-1, got) for want, got in zip(shape, found, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"tensor {name!r} of the probe has shape {found}; expected {shape}.")

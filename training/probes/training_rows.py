@@ -1,0 +1,85 @@
+"""What a probe is trained on: which rows validate, how a target is scaled, what goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
+from training.probes.base import TrainingData
+from training.probes.predictions import Scale
+from training.tasks.splits import Split, shuffled
+from training.tasks.task import Task
+
+VALID_SHARE = 0.1
+"""Part of the training rows kept for early stopping and for choosing settings."""
+
+
+def valid_rows(task: Task, rows: Split, seeds: Sequence[int], split_seed: int) -> NDArray[np.bool_]:
+    """Choose a tenth of the training rows, at least two, for validation."""
+    n_train = len(rows.train)
+    if n_train < max(5, len(seeds)):
+        raise ValueError(
+            f"{n_train} training places are fewer than {max(5, len(seeds))} (5, and one per seed); "
+            "hold out less, or use fewer seeds."
+        )
+    target = task.target[rows.train]
+    if (target == target[0]).all():
+        raise ValueError(
+            "all training places have the same label, so there is nothing to learn; hold out less."
+        )
+    valid = np.zeros(n_train, dtype=bool)
+    valid[shuffled(n_train, split_seed + 1)[: max(2, round(VALID_SHARE * n_train))]] = True
+    return valid
+
+
+def scale_of(task: Task, train: NDArray[np.int64]) -> Scale:
+    """Return mean and deviation of the training targets; 0 and 1 for classes."""
+    if task.is_classification:
+        return Scale()
+    return Scale(float(task.target[train].mean()), float(task.target[train].std()))
+
+
+def training_data(
+    task: Task,
+    rows: Split,
+    features: torch.Tensor,
+    valid: NDArray[np.bool_],
+    scale: Scale,
+    device: torch.device,
+) -> tuple[TrainingData, torch.Tensor]:
+    """Join features, places and targets of the training rows.
+
+    Returns
+    -------
+    data : TrainingData
+    vectors : torch.Tensor, shape (N, 3)
+        All places of the task as unit vectors.
+    """
+    vectors = torch.from_numpy(unit_vectors(task.lonlat)).float().to(device)
+    target = task.target[rows.train]
+    if not task.is_classification:
+        target = ((target - scale.mean) / scale.deviation).astype(np.float32)
+    train = torch.from_numpy(rows.train).to(device)
+    data = TrainingData(
+        features[train],
+        vectors[train],
+        torch.from_numpy(target).to(device),
+        len(task.classes),
+        torch.from_numpy(valid).to(device),
+        _gap_km(task, rows),
+    )
+    return data, vectors
+
+
+def _gap_km(task: Task, rows: Split) -> float:
+    """Tell how far apart the shots are: so far is a held-out place from its nearest label."""
+    if len(rows.shots) < 2:
+        return 0.0
+    vectors = unit_vectors(task.lonlat[rows.shots])
+    cosine = vectors @ vectors.T
+    np.fill_diagonal(cosine, -1.0)
+    return float(EARTH_RADIUS_KM * np.arccos(np.median(cosine.max(axis=1)).clip(-1.0, 1.0)))

@@ -1,1 +1,0 @@
-"""Where imagery comes from."""

@@ -1,0 +1,1 @@
+"""Tasks: labelled places, and how they are split."""

@@ -1,0 +1,127 @@
+"""iNaturalist 2018: species at places, with features of their photographs computed beforehand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from training.tasks.task import Task
+
+URL = "https://github.com/visipedia/inat_comp/tree/master/2018"
+FILES = "train2018.json or val2018.json, and train2018_locations.json or val2018_locations.json"
+
+
+def load_inaturalist(
+    metadata: str | Path,
+    locations: str | Path,
+    image_features: str | Path | None = None,
+    *,
+    min_per_species: int = 2,
+) -> Task:
+    """Read species observations as a task.
+
+    Parameters
+    ----------
+    metadata : path
+        The competition's annotations (JSON): images, annotations (image_id, category_id) and,
+        where given, categories.
+    locations : path
+        The competition's locations (JSON): a list of {id, lon, lat, …}, id being an image's.
+    image_features : path, optional
+        NumPy file (.npz, no pickles) with `image_id` (M,) and `features` (M, F) of a frozen image
+        model. They are joined to the embedding of the place, as in SatCLIP's experiment.
+    min_per_species : int
+        Species with fewer observations are left out, and counted.
+
+    Returns
+    -------
+    Task
+        Classification; observations at the same place are kept, since their photographs differ.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing; says where to get it.
+    ValueError
+        If a file is not in the published format.
+
+    References
+    ----------
+    Van Horn et al. (2018), "The iNaturalist Species Classification and Detection Dataset", CVPR.
+    """
+    content = _read_json(metadata)
+    try:
+        labels = {int(one["image_id"]): int(one["category_id"]) for one in content["annotations"]}
+        names = {int(one["id"]): str(one["name"]) for one in content.get("categories", ())}
+        places = {
+            int(one["id"]): (float(one["lon"]), float(one["lat"]))
+            for one in _read_json(locations)
+            if one.get("lon") is not None and one.get("lat") is not None
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{Path(metadata).name} and {Path(locations).name} are not in the format of {URL} "
+            f"({error!r:.80})."
+        ) from error
+    rows = pd.DataFrame({"species": pd.Series(labels)})
+    rows[["lon", "lat"]] = pd.DataFrame.from_dict(places, orient="index", columns=["lon", "lat"])
+    dropped = {"no place": int(rows["lon"].isna().sum())}
+    rows = rows.dropna()
+    features = None
+    if image_features is not None:
+        found, values = _read_features(Path(image_features))
+        position = pd.Series(np.arange(len(found)), index=found)
+        has = rows.index.isin(found)
+        dropped["no image features"] = int((~has).sum())
+        rows = rows[has]
+        features = values[position.loc[rows.index].to_numpy()]
+    enough = rows.groupby("species")["lon"].transform("size") >= min_per_species
+    dropped["rare species"] = int((~enough).sum())
+    codes, species = pd.factorize(rows.loc[enough, "species"], sort=True)
+    return Task(
+        name="inaturalist-2018",
+        kind="classification",
+        lonlat=rows.loc[enough, ["lon", "lat"]].to_numpy(),
+        target=codes,
+        classes=tuple(names.get(int(one), f"species {int(one)}") for one in species),
+        source=f"iNaturalist 2018, {URL}",
+        licence="CC BY-NC 4.0 (annotations); photographs are their authors'",
+        dropped=MappingProxyType({why: count for why, count in dropped.items() if count}),
+        image_features=None if features is None else features[enough.to_numpy()],
+    )
+
+
+def _read_json(path: str | Path) -> Any:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}; get {FILES} from {URL}.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is not JSON ({error}).") from error
+
+
+def _read_features(path: Path) -> tuple[Any, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no image features at {path}; compute them with any image model and save them with "
+            "numpy.savez(path, image_id=…, features=…)."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            ids, features = file["image_id"], file["features"]
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(f"{path.name} needs arrays image_id and features ({error}).") from error
+    if ids.ndim != 1 or features.ndim != 2 or len(ids) != len(features):
+        raise ValueError(
+            f"image_id must have shape (M,) and features (M, F); got {ids.shape} and "
+            f"{features.shape}."
+        )
+    if not np.isfinite(features).all() or len(np.unique(ids)) != len(ids):
+        raise ValueError("image features must be finite, and each image_id appear once.")
+    return ids, features.astype(np.float32)

@@ -1,0 +1,243 @@
+"""Which labelled places train a probe and which test it: the same seed, the same split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
+from satclip_explore.regions import region as make_region
+from training.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a task.
+
+    Parameters
+    ----------
+    train, test : numpy.ndarray, shape (n,), int64
+        Row numbers, sorted; no row is in both.
+    description : str
+        One sentence for people.
+    facts : dict
+        How to make the split again.
+    shots : numpy.ndarray, shape (n,), int64
+        The rows of `train` that lie in the held-out region.
+    """
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    description: str
+    facts: dict[str, Any]
+    shots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.train) or not len(self.test):
+            empty = "training" if not len(self.train) else "test"
+            raise ValueError(
+                f"the split leaves no {empty} places ({self.description}); "
+                "hold out less, or more, of the task."
+            )
+
+
+def shuffled(n: int, seed: int) -> NDArray[np.int64]:
+    """Order 0 … n-1 at random, by integer arithmetic alone: the same on every machine, for ever.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,), int64
+
+    References
+    ----------
+    Steele, Lea & Flood (2014), "Fast splittable pseudorandom number generators" (SplitMix64).
+    """
+    with np.errstate(over="ignore"):
+        start = _mix(np.array([seed % 2**64], dtype=np.uint64))
+        keys = _mix(start + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    return np.argsort(keys, kind="stable")
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def random_split(task: Task, *, test: float = 0.5, seed: int = 0) -> Split:
+    """Hold out places at random. Their neighbors stay in training: this measures interpolation.
+
+    Parameters
+    ----------
+    task : Task
+        N labelled places.
+    test : float
+        Fraction held out, above 0 and below 1.
+    seed : int
+        Which places.
+    """
+    _check_fraction("test", test)
+    order = shuffled(len(task), seed)
+    n_test = min(max(1, round(test * len(task))), len(task) - 1)
+    return Split(
+        np.sort(order[n_test:]),
+        np.sort(order[:n_test]),
+        f"{test:.0%} of the places held out at random",
+        {"split": "random", "test": test, "seed": seed},
+    )
+
+
+def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: int = 0) -> Split:
+    """Hold out a region but for a few of its places.
+
+    Parameters
+    ----------
+    task : Task
+        N labelled places.
+    region : str, sequence, mapping or Region
+        See `satclip_explore.region`.
+    shots : float or int
+        Which part of the region's places may be trained on: a fraction below 1, or a whole number
+        of places per class (of places, for regression).
+    seed : int
+        Which places these are.
+
+    Raises
+    ------
+    ValueError
+        If no place lies in the region, all do, or `shots` is not above 0.
+    """
+    area = make_region(region)
+    by_count = isinstance(shots, (int, np.integer)) and not isinstance(shots, bool)
+    if isinstance(shots, bool) or not np.isfinite(shots) or shots <= 0:
+        raise ValueError(
+            "shots must be a fraction between 0 and 1 or a whole number of places per class, "
+            f"above 0; got {shots!r}."
+        )
+    if not by_count and shots >= 1:
+        raise ValueError(
+            f"a fraction of shots must be below 1; got {shots}. For a number per class pass an int."
+        )
+    inside = area.contains(task.lonlat)
+    if not inside.any():
+        raise ValueError(f"no place of {task.name!r} lies in {area.name}; choose another region.")
+    order = shuffled(len(task), seed)
+    order = order[inside[order]]
+    if not by_count:
+        chosen = order[: max(1, round(float(shots) * len(order)))]
+        amount = f"{100.0 * shots:.3g} % of its places ({len(chosen):,})"
+    elif task.is_classification:
+        chosen = _first_of_each(order, task.target[order], int(shots))
+        amount = f"{shots} of its places per class ({len(chosen):,})"
+    else:
+        chosen = order[: int(shots)]
+        amount = f"{len(chosen):,} of its places"
+    train = ~inside
+    train[chosen] = True
+    return Split(
+        np.flatnonzero(train),
+        np.flatnonzero(~train),
+        f"{area.name} held out but for {amount}",
+        {"split": "region", "region": area.name, "shots": shots, "seed": seed},
+        np.sort(chosen),
+    )
+
+
+def _first_of_each(
+    order: NDArray[np.int64], codes: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Take the first `count` rows of every class, in the given order."""
+    by_class = np.argsort(codes, kind="stable")
+    starts = np.r_[True, np.diff(codes[by_class]) != 0]
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(codes)), 0))
+    return order[by_class[np.arange(len(codes)) - first < count]]
+
+
+def block_split(
+    task: Task,
+    *,
+    block_km: float = 1000.0,
+    buffer_km: float = 100.0,
+    test: float = 0.3,
+    seed: int = 0,
+) -> Split:
+    """Hold out whole blocks of the Earth, and nothing near them trains.
+
+    Parameters
+    ----------
+    task : Task
+        N labelled places.
+    block_km : float
+        Width of a block: the square root of its area.
+    buffer_km : float
+        Training places closer than this to a test place, along a great circle, are left out.
+    test : float
+        Fraction of the places held out, at least.
+    seed : int
+        Which blocks.
+
+    Notes
+    -----
+    Blocks are the cells nearest to the points of a Fibonacci lattice: alike in area, from pole to
+    pole, with no seam at the antimeridian.
+    """
+    _check_fraction("test", test)
+    if not 100.0 <= block_km <= 10_000.0:
+        raise ValueError(f"block_km must lie between 100 and 10,000; got {block_km}.")
+    if not 0.0 <= buffer_km <= 5_000.0:
+        raise ValueError(f"buffer_km must lie between 0 and 5,000; got {buffer_km}.")
+    vectors = unit_vectors(task.lonlat)
+    blocks = block_of(vectors, block_km)
+    names, block, counts = np.unique(blocks, return_inverse=True, return_counts=True)
+    order = shuffled(len(names), seed)
+    enough = int(np.searchsorted(np.cumsum(counts[order]), test * len(task))) + 1
+    held_out = np.isin(block, order[:enough])
+    train, test_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    near = _within(vectors[train], vectors[test_rows], buffer_km)
+    return Split(
+        train[~near],
+        test_rows,
+        f"{min(enough, len(names))} of {len(names)} blocks of {block_km:g} km held out, with a "
+        f"buffer of {buffer_km:g} km ({near.sum():,} places unused)",
+        {
+            "split": "blocks",
+            "block_km": block_km,
+            "buffer_km": buffer_km,
+            "test": test,
+            "seed": seed,
+        },
+    )
+
+
+def block_of(vectors: NDArray[np.float64], block_km: float) -> NDArray[np.int64]:
+    """Number the equal-area block that holds each unit vector, shapes (N, 3) to (N,)."""
+    n_blocks = max(2, round(4.0 * np.pi * (EARTH_RADIUS_KM / block_km) ** 2))
+    steps = np.arange(n_blocks)
+    z = 1.0 - (2.0 * steps + 1.0) / n_blocks
+    turn = steps * np.pi * (3.0 - np.sqrt(5.0))
+    radius = np.sqrt(1.0 - z**2)
+    centers = np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)
+    parts = np.array_split(vectors, max(1, len(vectors) * n_blocks // 10_000_000 + 1))
+    return np.concatenate([np.argmax(part @ centers.T, axis=1) for part in parts])
+
+
+def _within(
+    vectors: NDArray[np.float64], others: NDArray[np.float64], distance_km: float
+) -> NDArray[np.bool_]:
+    """Tell which unit vectors have one of the others within a distance, shape (N,)."""
+    near = np.zeros(len(vectors), dtype=bool)
+    if distance_km > 0 and len(vectors):
+        cosine = np.cos(distance_km / EARTH_RADIUS_KM)
+        step = max(1, 10_000_000 // max(1, len(others)))
+        for start in range(0, len(vectors), step):
+            part = vectors[start : start + step] @ others.T
+            near[start : start + step] = (part >= cosine).any(axis=1)
+    return near
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must be a fraction between 0 and 1; got {value}.")
