@@ -268,7 +268,8 @@ def test_outside_a_kernel_nothing_is_sent(monkeypatch):
 def test_the_first_picture_does_without_what_is_slow_to_import():
     code = (
         "import sys, os, satclip_explore as sx, holoviews.util; "
-        "from satclip_explore.panes.jupyter import native; from satclip_explore.panes.pca import PCAPane; "
+        "from satclip_explore.panes.jupyter import native; "
+        "from satclip_explore.panes.pca import PCAPane; "
         "holoviews.util.extension('bokeh'); "
         "native.show(PCAPane(sx.load_encoder('mini-l10')).__panel__()); "
         "slow = ('datashader', 'numba', 'scipy.sparse', 'dask.array', 'matplotlib.figure'); "
