@@ -3,10 +3,18 @@ PYTHON ?= python3
 PORT ?= 5006
 BIN := .venv/bin
 READY := .venv/.ready
+PIP = $(BIN)/python -m pip install
+PYTEST = $(BIN)/python -m pytest
+# On Linux pip's torch brings CUDA, several GB. TORCH=cpu takes PyTorch's CPU build, 200 MB, and is
+# chosen where there is no GPU; with TORCH=default pip decides, and so it does on other systems.
+TORCH ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),default,cpu),default)
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+# Tests that run at a time; each worker of pytest-xdist needs about 1 GB.
+WORKERS ?= 2
 # Reference clone for `make bench`, e.g. make bench SATCLIP=~/satclip; without it, our own dense path.
 SATCLIP ?=
 
-.PHONY: setup app test lint notebooks bench docs
+.PHONY: setup app test check lint docs notebooks binder bench
 .DEFAULT_GOAL := app
 
 setup: $(READY)
@@ -14,26 +22,40 @@ setup: $(READY)
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --requirement requirements.txt
-	$(BIN)/python -m pip install --no-deps --editable .
+ifeq ($(TORCH),cpu)
+	@echo "Downloading about 0.8 GB (torch for the CPU; make TORCH=default lets pip choose): 2.5 GB in .venv."
+	$(PIP) --no-deps --retries 1 --timeout 15 --index-url $(CPU_TORCH) $$(grep -o '^torch==[^ ]*' requirements.txt) \
+		|| echo "PyTorch's CPU builds cannot be reached; pip chooses, and may take several GB."
+else
+	@echo "Downloading what pip chooses for torch, on Linux several GB (make TORCH=cpu: about 0.8 GB)."
+endif
+	$(PIP) --requirement requirements.txt
+	$(PIP) --no-deps --editable .
 	@touch $@
 
 app: $(READY)
 	$(BIN)/panel serve satclip_explore/app.py --port $(PORT) --num-threads 4 --show
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) --numprocesses=$(WORKERS)
+
+# The tests come last: their last line counts them.
+check: lint docs notebooks binder test
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -b html -W --keep-going docs site/html
+	$(PYTEST) -m site tests/test_docs.py
+
 notebooks: $(READY)
-	$(BIN)/python -m pytest --nbmake notebooks --nbmake-timeout=300
+	$(PYTEST) --numprocesses=$(WORKERS) --nbmake notebooks --nbmake-timeout=300
+
+binder: $(READY)
+	$(PYTEST) -m install tests/test_binder.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_encoder $(if $(SATCLIP),--satclip $(SATCLIP))
-
-docs: $(READY)
-	$(BIN)/python -m sphinx -b html -W --keep-going docs site/html

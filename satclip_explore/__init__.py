@@ -30,7 +30,7 @@ __all__ = sorted(_HOME)
 try:
     __version__ = version("satclip-explore")
 except PackageNotFoundError:  # run from a checkout that was not installed
-    __version__ = "0.1.0"
+    __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,24 @@ def places() -> np.ndarray:
     )
 
 
+def pytest_configure():
+    """Share the cores among the workers of pytest-xdist."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Drive the browser last: Playwright keeps an event loop running on this thread, and work
-    that a pane does beside the page would wait for it."""
+    """Keep a file on one worker, and all pages of the app on one, with one server and browser.
+
+    The browser comes last: Playwright keeps an event loop running on this thread, and work that a
+    pane does beside the page would wait for it.
+    """
     items.sort(key=lambda item: item.get_closest_marker("ui") is not None)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            group = "browser" if item.get_closest_marker("ui") else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -39,7 +39,9 @@ def pip_lines():
 
 
 def test_the_pip_part_is_the_pinned_set_and_this_package():
-    assert pip_lines() == ["-r requirements.txt", "-e ."]
+    index, *wanted = pip_lines()
+    assert index == "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert wanted == ["-r requirements.txt", "-e ."]
 
 
 def test_post_build_can_be_run_and_stops_at_the_first_failure():
@@ -140,7 +142,7 @@ def memory_mb(pid):
     return sum(p.memory_info().rss for p in [process, *process.children(recursive=True)]) / 2**20
 
 
-@pytest.mark.slow
+@pytest.mark.install
 def test_the_app_loads_through_the_proxy_within_binders_memory(jupyter):
     address, server = jupyter
     fetch(f"{address}/api", 120)
@@ -169,7 +171,7 @@ print(sx.__file__, sx.load_encoder().embed([(13.4, 52.5)]).shape)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.install
 def test_the_first_cell_for_colab_installs_the_package_and_no_other_torch(binder, tmp_path):
     clone, venv, environment = binder
     python = venv / "bin" / "python"

@@ -1,6 +1,8 @@
 """The files that set a machine up say the same thing."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -58,3 +60,48 @@ def test_the_readme_says_make_app_and_make_test():
     text = (ROOT / "README.md").read_text()
     assert "make app" in text
     assert "make test" in text
+
+
+@pytest.fixture
+def set_up(tmp_path):
+    """Run `make setup` with a python that writes down what it is asked; gives output and calls."""
+    if shutil.which("make") is None:
+        pytest.skip("there is no make: apt-get install make")
+    python, calls = tmp_path / "python", tmp_path / "calls"
+    # Only the ordinary index can be reached.
+    python.write_text(
+        f'#!/bin/sh\necho "$@" >> {calls}\ncase "$*" in *--index-url*) exit 1;; esac\n'
+    )
+    python.chmod(0o755)
+
+    def run(torch):
+        made = [f"PYTHON={python}", f"BIN={tmp_path}", f"READY={tmp_path / 'ready'}"]
+        done = subprocess.run(
+            ["make", "setup", f"TORCH={torch}", *made], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout, calls.read_text().splitlines()
+
+    return run
+
+
+def test_without_a_gpu_the_cpu_build_of_torch_comes_first_and_fails_softly(set_up):
+    output, calls = set_up("cpu")
+    (asked,) = [call for call in calls if "--index-url" in call]
+    assert asked.endswith(pinned()["torch"])
+    assert "--no-deps" in asked
+    assert calls.index(asked) < next(i for i, call in enumerate(calls) if "--requirement" in call)
+    assert output.index("Downloading about") < output.index("--index-url")
+    assert "CPU builds cannot be reached" in output
+
+
+def test_pip_chooses_torch_where_it_is_asked_to(set_up):
+    output, calls = set_up("default")
+    assert not any("index-url" in call for call in calls)
+    assert output.index("several GB") < output.index("--requirement")
+
+
+def test_every_check_is_part_of_make_check_and_ci_runs_it():
+    check = re.search(r"^check: (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert check.group(1).split() == ["lint", "docs", "notebooks", "binder", "test"]
+    assert (ROOT / ".ci" / "run").read_text().endswith("\nmake check\n")
