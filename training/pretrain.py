@@ -7,14 +7,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from satclip_explore.progress import Flag, interruptible
-from training.imagery.cache import Cancelled, FeatureProgress, Features, cached_features
+from satclip_explore.progress import Cancel, Cancelled, Progress, interruptible
+from training.imagery.cache import Features, cached_features
 from training.pretraining.batches import PlacePairs
 from training.pretraining.checkpoint import (
     STATE_FILE,
@@ -29,9 +29,9 @@ from training.pretraining.console import Console, as_typed, reason
 from training.pretraining.distributed import Processes, processes
 from training.pretraining.extractors import open_extractor
 from training.pretraining.loop import Loop
-from training.pretraining.progress import Callback, Progress, with_events
+from training.pretraining.progress import Callback, TrainingProgress, with_events
 
-__all__ = ["Cancelled", "Progress", "pretrain"]
+__all__ = ["Cancelled", "TrainingProgress", "pretrain"]
 
 
 @interruptible
@@ -41,9 +41,9 @@ def pretrain(
     data: str | Path | None = None,
     output: str | Path | None = None,
     cache: str | Path | None = None,
-    on_step: Callback | None = None,
+    on_progress: Callback | None = None,
     on_epoch: Callback | None = None,
-    cancel: Flag | None = None,
+    cancel: Cancel | None = None,
     fresh: bool = False,
     download: bool = False,
     **settings: Any,
@@ -64,9 +64,9 @@ def pretrain(
         Folder of the result; default runs/<name>.
     cache : str or pathlib.Path, optional
         Folder of the image features; default `features` beside the result.
-    on_step, on_epoch : callable, optional
-        Called with a `Progress` after every step (or block of features) and every epoch.
-    cancel : threading.Event, optional
+    on_progress, on_epoch : callable, optional
+        Called with a `TrainingProgress` after every step (or block of features) and every epoch.
+    cancel : Cancel, optional
         Set it to stop; the last checkpoint stays.
     fresh : bool
         Start over, whatever the folder holds; it is kept until training begins.
@@ -105,14 +105,14 @@ def pretrain(
         chosen = _with_precision(chosen, state, folder, those.device)
         try:
             features = _features(
-                chosen, data, folder, state, cache, those, on_step, cancel, download
+                chosen, data, folder, state, cache, those, on_progress, cancel, download
             )
-            _tell(on_step if those.is_first else None, "preparing", chosen)
+            _tell(on_progress if those.is_first else None, "preparing", chosen)
             pairs = PlacePairs(features, chosen, those.device, those.count)
             loop = Loop(
                 chosen, pairs, features.groups, features.description, folder, those, fresh=fresh
             )
-            with with_events(chosen, folder, those.is_first, on_step, on_epoch) as callbacks:
+            with with_events(chosen, folder, those.is_first, on_progress, on_epoch) as callbacks:
                 if fresh:
                     those.after_first(lambda: (folder / STATE_FILE).unlink(missing_ok=True))
                 begun = True
@@ -130,28 +130,18 @@ def _features(
     state: dict[str, Any] | None,
     cache: Path,
     those: Processes,
-    on_step: Callback | None,
-    cancel: Flag | None,
+    on_progress: Callback | None,
+    cancel: Cancel | None,
     download: bool,
 ) -> Features:
     """Fill the cache in the first process, then open it in all."""
 
-    def report(found: FeatureProgress) -> None:
-        if on_step is not None:
-            on_step(
-                Progress(
-                    stage="features",
-                    step=found.done,
-                    steps=found.total,
-                    epoch=0,
-                    epochs=config.training.epochs,
-                    places_per_second=found.features_per_second,
-                    seconds_left=found.seconds_left,
-                )
-            )
+    def report(found: Progress) -> None:
+        if on_progress is not None:
+            on_progress(TrainingProgress(**asdict(found), epochs=config.training.epochs))
 
     def fill() -> Features:
-        _tell(on_step if those.is_first else None, "imagery", config)
+        _tell(on_progress if those.is_first else None, "imagery", config)
         extractor, description = open_extractor(
             config, data, device=those.device, download=download and those.is_first
         )
@@ -178,10 +168,10 @@ def _features(
     return features
 
 
-def _tell(on_step: Callback | None, stage: str, config: PretrainConfig) -> None:
+def _tell(on_progress: Callback | None, stage: str, config: PretrainConfig) -> None:
     """Report work that has no steps."""
-    if on_step is not None:
-        on_step(Progress(stage, step=0, steps=0, epoch=0, epochs=config.training.epochs))
+    if on_progress is not None:
+        on_progress(TrainingProgress(stage, epochs=config.training.epochs))
 
 
 def _with_precision(
@@ -231,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cache=given.cache,
             fresh=given.fresh,
             download=given.download,
-            on_step=console.step,
+            on_progress=console.step,
             on_epoch=console.epoch,
         )
     except (ValueError, TypeError, OSError, ImportError) as error:

@@ -19,7 +19,7 @@ from satclip_explore.panes.pretrain import views as pretrain_views
 from satclip_explore.panes.pretrain.imagery_choice import FOLDER, PICTURE, ImageryChoice
 from satclip_explore.panes.pretrain.pane import PretrainPane
 from training.imagery import download
-from training.pretraining.progress import Progress
+from training.pretraining.progress import TrainingProgress
 
 SMALL = """
 [imagery]
@@ -74,7 +74,7 @@ def test_a_run_is_shown_while_it_goes_and_its_encoder_offered(pane):
     assert words[0] == "starting …"
     for stage in ("opening the imagery …", "whitening the features …", "training"):
         assert stage in words
-    steps = pane.progress.steps
+    steps = pane.progress.total
     assert pane.loss().range("step")[1] <= steps
     assert pane.loss().data["loss"].notna().all()
     assert [row[0] for row in pane._epochs] == [1, 2, 3]
@@ -308,14 +308,14 @@ def test_words_from_outside_are_escaped(tmp_path):
 
 
 def test_how_far_a_run_is_in_words():
-    features = Progress("features", step=3, steps=13, epoch=0, epochs=2, seconds_left=100.0)
+    features = TrainingProgress("features", 3, 13, epoch=0, epochs=2, seconds_left=100.0)
     assert "block 3 of 13 · about 2 min left" in pretrain_views.how_far(features, "")
-    first = Progress("training", step=1, steps=20, epoch=0, epochs=2, places_per_second=1234.5)
+    first = TrainingProgress("training", 1, 20, epoch=0, epochs=2, places_per_second=1234.5)
     assert "epoch 1 of 2 · step 1 of 20 · 1,234 places per second" in pretrain_views.how_far(
         first, ""
     )
     assert "width:5.0%" in pretrain_views.how_far(first, "")
-    opening = Progress("imagery", step=0, steps=0, epoch=0, epochs=2)
+    opening = TrainingProgress("imagery", 0, 0, epoch=0, epochs=2)
     assert pretrain_views.how_far(opening, "") == pretrain_views.how_far(None, "") == ""
     assert pretrain_views.ending("a", 2, 2, math.nan) == (
         "All 2 epochs are done. Choose a under Encoder to look at it."

@@ -1,5 +1,6 @@
 """An interrupt asks a run to stop; what was learned is kept."""
 
+import math
 import os
 import signal
 import threading
@@ -9,8 +10,8 @@ import pytest
 
 from satclip_explore import load_encoder
 from satclip_explore.geo import equal_area_sample
-from satclip_explore.progress import interruptible
-from training.pretrain import Cancelled, pretrain
+from satclip_explore.progress import Cancelled, Meter, Progress, interruptible, stop_if
+from training.pretrain import pretrain
 from training.pretraining.config import PretrainConfig
 from training.probe import train_probe
 from training.tasks.atlas import Task
@@ -102,12 +103,42 @@ def test_an_interrupted_run_stops_after_its_step_and_keeps_what_it_has(earth, tm
 
     if stage == "features":
         with pytest.raises(Cancelled, match="stopped after 5 of 13 blocks"):
-            run("a", on_step=interrupt)
+            run("a", on_progress=interrupt)
     else:
-        run("a", on_step=interrupt)
+        run("a", on_progress=interrupt)
         # Four steps an epoch: the second was under way, and its sixth step came to its end.
         assert seen.count("training") == 6
     again = []
-    np.testing.assert_array_equal(run("a", on_step=again.append), run("b"))
+    np.testing.assert_array_equal(run("a", on_progress=again.append), run("b"))
     first = again[1] if stage == "features" else next(p for p in again if p.stage == "resumed")
-    assert (first.stage, first.step) == (("features", 5) if stage == "features" else ("resumed", 4))
+    assert (first.stage, first.done) == (("features", 5) if stage == "features" else ("resumed", 4))
+
+
+def test_a_meter_counts_the_rate_of_its_session_only(monkeypatch):
+    now = iter([100.0, 102.0, 104.0])
+    monkeypatch.setattr("satclip_explore.progress.time.perf_counter", lambda: next(now))
+    seen = []
+    meter = Meter("features", seen.append, total=10, done=4, places_per_unit=50.0)
+    meter(6)
+    meter(10)
+    assert seen[0] == Progress("features", 6, 10, places_per_second=50.0, seconds_left=4.0)
+    assert seen[1] == Progress("features", 10, 10, places_per_second=75.0, seconds_left=0.0)
+    assert seen[0].share == 0.6
+
+
+def test_a_total_that_is_not_known_leaves_share_and_time_open():
+    seen = []
+    meter = Meter("download", seen.append)
+    meter(1000)
+    assert (seen[0].done, seen[0].total) == (1000, 0)
+    assert math.isnan(seen[0].share)
+    assert math.isnan(seen[0].seconds_left)
+
+
+def test_work_stops_with_the_words_that_say_what_was_kept():
+    flag = threading.Event()
+    stop_if(None, "kept")
+    stop_if(flag, "kept")
+    flag.set()
+    with pytest.raises(Cancelled, match="kept"):
+        stop_if(flag, "kept")

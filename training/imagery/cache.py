@@ -6,8 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -15,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from satclip_explore.progress import Flag
+from satclip_explore.progress import Cancel, Meter, OnProgress, stop_if
 
 ZEROS = 1 << 24
 """Bytes written at once where the system cannot reserve them."""
@@ -118,30 +116,6 @@ class FeatureExtractor(Protocol):
         ...
 
 
-class Cancelled(Exception):
-    """The user asked to stop; what was computed is kept."""
-
-
-@dataclass(frozen=True)
-class FeatureProgress:
-    """How far the cache is.
-
-    Parameters
-    ----------
-    done, total : int
-        Blocks.
-    features_per_second : float
-        Images described in this session per second; 0 until the first block is done.
-    seconds_left : float
-        At that rate; NaN until the first block is done.
-    """
-
-    done: int
-    total: int
-    features_per_second: float
-    seconds_left: float
-
-
 @dataclass(frozen=True)
 class Features:
     """A complete table and its places.
@@ -175,8 +149,8 @@ def cached_features(
     description: dict[str, Any],
     folder: str | Path,
     *,
-    on_progress: Callable[[FeatureProgress], None] | None = None,
-    cancel: Flag | None = None,
+    on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
 ) -> Features:
     """Compute the features that a folder does not hold yet, and open them.
 
@@ -189,8 +163,8 @@ def cached_features(
     folder : str or pathlib.Path
         Holds one sub-folder for each description.
     on_progress : callable, optional
-        Called with a `FeatureProgress` before the first and after every block.
-    cancel : threading.Event, optional
+        Called with a `Progress` before the first and after every block.
+    cancel : Cancel, optional
         Stops between blocks.
 
     Returns
@@ -224,19 +198,24 @@ def cached_features(
     done = _verified(journal, extractor, table)
     (folder / "description.json").write_text(json.dumps(full, indent=2), encoding="utf-8")
 
-    started, first = time.perf_counter(), len(done)
+    report = Meter(
+        "features",
+        on_progress,
+        total=extractor.blocks,
+        done=len(done),
+        places_per_unit=shape[0] * shape[1] / extractor.blocks,
+    )
     for block in range(extractor.blocks):
         if block in done:
             continue
-        _report(on_progress, len(done), first, extractor.blocks, started, shape)
-        if cancel is not None and cancel.is_set():
-            raise Cancelled(f"stopped after {len(done)} of {extractor.blocks} blocks of features.")
+        report(len(done))
+        stop_if(cancel, f"stopped after {len(done)} of {extractor.blocks} blocks of features.")
         values = extractor.compute(block).astype(np.float16)
         table[extractor.index(block)] = values
         with journal.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"block": block, "checksum": _checksum(values)}) + "\n")
         done.add(block)
-    _report(on_progress, len(done), first, extractor.blocks, started, shape)
+    report(len(done))
     table.flush()
     usable = np.ones(shape[1], dtype=np.bool_)
     for copy in table:
@@ -267,20 +246,3 @@ def _verified(journal: Path, extractor: FeatureExtractor, table: NDArray[np.floa
 
 def _checksum(values: NDArray[np.float16]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
-
-
-def _report(
-    on_progress: Callable[[FeatureProgress], None] | None,
-    done: int,
-    first: int,
-    total: int,
-    started: float,
-    shape: tuple[int, ...],
-) -> None:
-    if on_progress is None:
-        return
-    passed = time.perf_counter() - started
-    here = done - first
-    rate = shape[0] * shape[1] * here / total / passed if here else 0.0
-    left = passed / here * (total - done) if here else (0.0 if done == total else float("nan"))
-    on_progress(FeatureProgress(done, total, rate, left))

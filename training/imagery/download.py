@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from satclip_explore.encoders.download import DownloadError, download_file, file_sha256
 from satclip_explore.encoders.weights import DEFAULT_CACHE
-from satclip_explore.progress import Flag
-from training.imagery.cache import Cancelled
+from satclip_explore.progress import Cancel, Meter, OnProgress, stop_if
 
 COPY = (
     "https://raw.githubusercontent.com/Lushkies/blue-marble-desktop/"
@@ -85,9 +82,8 @@ def download_blue_marble(
     folder: str | Path | None = None,
     *,
     origin: str = "copy",
-    on_file: Callable[[int, int], None] | None = None,
-    on_bytes: Callable[[int], Any] | None = None,
-    cancel: Flag | None = None,
+    on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
 ) -> Path:
     """Fetch twelve monthly images and one of the night; what is there and whole is kept.
 
@@ -97,11 +93,9 @@ def download_blue_marble(
         Where they go; default `blue_marble_folder()`.
     origin : {"copy", "nasa"}
         "copy": 8,192 x 4,096 pixels, checked against their SHA-256; "nasa": 5,400 x 2,700 pixels.
-    on_file : callable, optional
-        Called with (images there, 13) after each image.
-    on_bytes : callable, optional
-        Called with the bytes of the image that is arriving, as they arrive.
-    cancel : threading.Event, optional
+    on_progress : callable, optional
+        Called with a `Progress` as bytes arrive and after each image: images there, of 13.
+    cancel : Cancel, optional
         Set it to stop; what arrived is kept, and the next call continues there.
 
     Returns
@@ -123,19 +117,19 @@ def download_blue_marble(
         raise ValueError(f"origin must be 'copy' or 'nasa'; got {origin!r}.")
     folder = Path(folder) if folder is not None else blue_marble_folder()
 
-    def report(done: int, total: int | None) -> None:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("the download was stopped; what arrived is kept.")
-        if on_bytes is not None:
-            on_bytes(done)
-
     files = _files(origin)
-    for count, (url, expected) in enumerate(files, start=1):
+    report = Meter("download", on_progress, total=len(files))
+    for count, (url, expected) in enumerate(files):
+
+        def arrived(*_: int | None, count: int = count) -> None:
+            stop_if(cancel, "the download was stopped; what arrived is kept.")
+            report(count)
+
         path = folder / _name(url)
-        report(0, None)
+        arrived()
         if not path.is_file() or (expected is not None and file_sha256(path) != expected):
             try:
-                download_file(url, path, expected, report)
+                download_file(url, path, expected, arrived)
             except DownloadError:
                 raise
             except OSError as error:
@@ -143,8 +137,7 @@ def download_blue_marble(
                     f"{path} cannot be written ({error.strerror}); free some space and call again, "
                     "what arrived is kept."
                 ) from error
-        if on_file is not None:
-            on_file(count, len(files))
+    report(len(files))
     return folder
 
 

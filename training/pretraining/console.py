@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from satclip_explore.encoders.checkpoint import read_config
-from training.pretraining.progress import Progress
+from training.pretraining.progress import TrainingProgress
 
 TERMINAL_SECONDS, FILE_SECONDS = 0.5, 10.0
 """Between two lines of progress: one line is rewritten on a terminal, others grow."""
@@ -45,8 +45,8 @@ class Console:
         self._terminal = self._stream.isatty()
         self._last, self._stage, self._width = -math.inf, "", 0
 
-    def step(self, progress: Progress) -> None:
-        """Say what is being done, now and then; fits `pretrain(on_step=…)`."""
+    def step(self, progress: TrainingProgress) -> None:
+        """Say what is being done, now and then; fits `pretrain(on_progress=…)`."""
         if progress.stage == "resumed":
             if progress.epoch == progress.epochs:
                 self._print(f"all {progress.epochs} epochs were done before")
@@ -58,13 +58,13 @@ class Console:
             return
         pause = TERMINAL_SECONDS if self._terminal else FILE_SECONDS
         begins = progress.stage != self._stage
-        ends = progress.stage == "features" and progress.step == progress.steps
+        ends = progress.stage == "features" and progress.done == progress.total
         now = time.monotonic()
         if begins or ends or now - self._last >= pause:
             self._last, self._stage = now, progress.stage
             self._print(line(progress), stays=ends or not self._terminal)
 
-    def epoch(self, progress: Progress) -> None:
+    def epoch(self, progress: TrainingProgress) -> None:
         """Say how an epoch went; fits `pretrain(on_epoch=…)`."""
         found = progress.validation
         assert found is not None
@@ -98,14 +98,14 @@ class Console:
         self._stream.flush()
 
 
-def line(progress: Progress) -> str:
+def line(progress: TrainingProgress) -> str:
     """Write where a run is, in one line."""
-    words = [f"{progress.stage} {progress.step:,}/{progress.steps:,}"]
+    words = [f"{progress.stage} {progress.done:,}/{progress.total:,}"]
     if math.isfinite(progress.loss):
         words.append(f"loss {progress.loss:.3f}")
     if progress.places_per_second:
         words.append(f"{progress.places_per_second:,.0f} places/s")
-    if math.isfinite(progress.seconds_left) and progress.step < progress.steps:
+    if math.isfinite(progress.seconds_left) and progress.done < progress.total:
         words.append(f"{duration(progress.seconds_left)} left")
     return " · ".join(words)
 

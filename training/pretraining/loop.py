@@ -15,8 +15,7 @@ from torch import nn
 
 from satclip_explore.encoders.checkpoint import save_encoder
 from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.progress import Flag
-from training.imagery.cache import Cancelled
+from satclip_explore.progress import Cancel, Cancelled
 from training.pretraining.batches import PlacePairs
 from training.pretraining.checkpoint import (
     check_description,
@@ -29,7 +28,7 @@ from training.pretraining.config import PretrainConfig
 from training.pretraining.distributed import Processes
 from training.pretraining.epoch_probes import probe_scores
 from training.pretraining.model import ContrastiveModel, location_encoder, make_optimizer, rate_at
-from training.pretraining.progress import Callback, Progress, past_epochs
+from training.pretraining.progress import Callback, TrainingProgress, past_epochs
 from training.pretraining.retrieval import Retrieval, retrieval
 
 
@@ -95,18 +94,20 @@ class Loop:
     def _steps_done(self) -> int:
         return self.epoch * self.pairs.steps_per_epoch
 
-    def run(self, on_step: Callback | None, on_epoch: Callback | None, cancel: Flag | None) -> None:
+    def run(
+        self, on_progress: Callback | None, on_epoch: Callback | None, cancel: Cancel | None
+    ) -> None:
         """Train until the last epoch; raise `Cancelled` when asked to stop."""
         self._started, self._done_before = time.perf_counter(), self.epoch
         if self._resumed and self.processes.is_first:
             # A process killed between the two files leaves an older encoder.
             encoder = location_encoder(self.model, self.config)
             save_encoder(encoder, self.folder, card=self.card())
-            if on_step is not None:
-                on_step(self._resumed_at(encoder))
+            if on_progress is not None:
+                on_progress(self._resumed_at(encoder))
         while not self.finished:
             before = time.perf_counter()
-            loss = self._train_epoch(on_step, cancel)
+            loss = self._train_epoch(on_progress, cancel)
             self.epoch += 1
             found = self.validate()
             self._check_finite(found.loss)
@@ -116,7 +117,7 @@ class Loop:
             progress = self._progress(self._steps_done, loss, found, encoder)
             self.processes.after_first(partial(self._close_epoch, progress, on_epoch))
 
-    def _close_epoch(self, progress: Progress, on_epoch: Callback | None) -> None:
+    def _close_epoch(self, progress: TrainingProgress, on_epoch: Callback | None) -> None:
         """Score the encoder, write the checkpoint, report."""
         assert progress.encoder is not None
         probes = probe_scores(progress.encoder, self.config.training.probes)
@@ -125,7 +126,7 @@ class Loop:
         if on_epoch is not None:
             on_epoch(replace(progress, probes=probes))
 
-    def _train_epoch(self, on_step: Callback | None, cancel: Flag | None) -> float:
+    def _train_epoch(self, on_progress: Callback | None, cancel: Cancel | None) -> float:
         self.parallel.train()
         losses = []
         own = self.pairs.own(self.processes.rank, self.processes.count)
@@ -138,8 +139,8 @@ class Loop:
             loss = self._step(step, *self.pairs.batch(rows[own], versions[own], rng))
             losses.append(loss)
             step += 1
-            if on_step is not None and self.processes.is_first:
-                on_step(self._progress(step, loss))
+            if on_progress is not None and self.processes.is_first:
+                on_progress(self._progress(step, loss))
         return float(np.mean(losses))
 
     def _step(
@@ -236,7 +237,7 @@ class Loop:
         self.history = list(state["history"])
         return True
 
-    def _resumed_at(self, encoder: SatCLIP) -> Progress:
+    def _resumed_at(self, encoder: SatCLIP) -> TrainingProgress:
         past = past_epochs(self.history, self.pairs.steps_per_epoch, self.config.training.epochs)
         now = self._progress(self._steps_done, math.nan, past[-1].validation, encoder)
         return replace(now, stage="resumed", past=past)
@@ -247,14 +248,14 @@ class Loop:
         loss: float,
         validation: Retrieval | None = None,
         encoder: SatCLIP | None = None,
-    ) -> Progress:
+    ) -> TrainingProgress:
         done = step - self._done_before * self.pairs.steps_per_epoch
         passed = time.perf_counter() - self._started
         seconds_left = passed / done * (self.steps - step) if done else math.nan
-        return Progress(
+        return TrainingProgress(
             stage="training",
-            step=step,
-            steps=self.steps,
+            done=step,
+            total=self.steps,
             epoch=step // self.pairs.steps_per_epoch,
             epochs=self.config.training.epochs,
             loss=loss,

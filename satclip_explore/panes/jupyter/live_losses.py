@@ -21,7 +21,7 @@ class LiveLosses(ipywidgets.VBox):
     """Shows how a run goes while its cell is busy.
 
     Pass it as a callback: ``train_probe(on_update=losses)`` draws validation losses, mean over the
-    seeds; ``pretrain(on_step=losses)`` the loss of each step. Show it in the cell before.
+    seeds; ``pretrain(on_progress=losses)`` the loss of each step. Show it in the cell before.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class LiveLosses(ipywidgets.VBox):
         self.draw()
 
     def __call__(self, *state: Any) -> None:
-        """Take a new state: (step, Losses) of a probe, or the Progress of pretraining."""
+        """Take a new state: (step, Losses) of a probe, or the progress of pretraining."""
         if len(state) == 2:
             step, losses = state
             valid = np.asarray(losses.valid, dtype=np.float64)
@@ -50,8 +50,8 @@ class LiveLosses(ipywidgets.VBox):
             value = float(known.mean()) if known.size else np.nan
         else:
             (progress,) = state
-            step, value, name = progress.step, progress.loss, progress.stage
-            done = step / max(progress.steps, 1)
+            step, value, name = progress.done, progress.loss, progress.stage
+            done = step / max(progress.total, 1)
         if np.isfinite(value):
             self.curves.setdefault(name, []).append((float(step), value))
         if time.monotonic() - self._drawn >= self._redraw_seconds:

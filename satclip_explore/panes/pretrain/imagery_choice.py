@@ -12,7 +12,7 @@ import param
 
 from satclip_explore.panes import theme
 from satclip_explore.panes.background import Background, Job
-from training.imagery.cache import Cancelled
+from satclip_explore.progress import Cancelled, Progress
 from training.imagery.download import (
     SIZES,
     blue_marble_folder,
@@ -92,7 +92,7 @@ class ImageryChoice(pn.viewable.Viewer):
         def work(job: Job) -> None:
             last = 0.0
 
-            def on_bytes(_: int) -> None:
+            def on_progress(_: Progress) -> None:
                 nonlocal last
                 if job.stopped:
                     cancel.set()
@@ -101,7 +101,7 @@ class ImageryChoice(pn.viewable.Viewer):
                     job.deliver(self._look)
 
             try:
-                download_blue_marble(self._store, on_bytes=on_bytes, cancel=cancel)
+                download_blue_marble(self._store, on_progress=on_progress, cancel=cancel)
             except Cancelled:
                 return
 

@@ -26,7 +26,7 @@ from satclip_explore.panes.pretrain.imagery_choice import (
     ImageryChoice,
 )
 from satclip_explore.steady_colors import SteadyColors
-from training.pretrain import Cancelled, Progress, pretrain
+from training.pretrain import Cancelled, TrainingProgress, pretrain
 from training.pretraining.config import load_config
 from training.pretraining.console import reason
 
@@ -67,7 +67,7 @@ class PretrainPane(Pane):
     fresh = param.Boolean(False, doc="forget what an earlier run of these settings learned")
 
     running = param.Boolean(False, doc="whether a run is under way")
-    progress = param.Parameter(doc="the last Progress of the run")
+    progress = param.Parameter(doc="the last TrainingProgress of the run")
     outcome = param.String("", doc="how the last run ended, as a sentence")
     _points = param.List([], doc="(step, loss) so far")
     _epochs = param.List([], doc="(epoch, validation recall at 1, 5, 10, scores by task) so far")
@@ -125,26 +125,26 @@ class PretrainPane(Pane):
             colors = SteadyColors(RASTER_DEGREES)
             last = 0.0
 
-            def show(progress: Progress) -> None:
+            def show(progress: TrainingProgress) -> None:
                 shown = points[:: max(1, len(points) // 500)]
                 job.deliver(lambda: self._show(progress, shown))
 
-            def on_step(progress: Progress) -> None:
+            def on_progress(progress: TrainingProgress) -> None:
                 nonlocal last
                 if job.stopped:
                     cancel.set()
                 if progress.stage == "resumed":
                     known = (past for past in progress.past if math.isfinite(past.loss))
-                    points.extend((past.step, past.loss) for past in known)
+                    points.extend((past.done, past.loss) for past in known)
                     globe = colors.paint(progress.encoder)
                     job.deliver(lambda: self._show_epoch(progress.past, globe))
                 if math.isfinite(progress.loss):
-                    points.append((progress.step, progress.loss))
+                    points.append((progress.done, progress.loss))
                 if progress.stage != "training" or time.monotonic() - last >= BATCH_SECONDS:
                     last = time.monotonic()
                     show(progress)
 
-            def on_epoch(progress: Progress) -> None:
+            def on_epoch(progress: TrainingProgress) -> None:
                 globe = colors.paint(progress.encoder)
                 job.deliver(lambda: self._show_epoch([progress], globe))
                 # A run may be over before its steps are due.
@@ -153,8 +153,8 @@ class PretrainPane(Pane):
             try:
                 data = self.imagery.open(load_config(config).imagery.night_lights)
                 # Blue Marble has a button of its own; this fetches weights of image encoders.
-                return pretrain(config, data=data, output=output, on_step=on_step, fresh=fresh,
-                                on_epoch=on_epoch, cancel=cancel, download=True,
+                return pretrain(config, data=data, output=output, fresh=fresh, cancel=cancel,
+                                on_progress=on_progress, on_epoch=on_epoch, download=True,
                                 **settings)  # fmt: skip
             except (Cancelled, OSError, ImportError) as error:
                 raise ValueError(reason(error)) from error
@@ -187,11 +187,11 @@ class PretrainPane(Pane):
         kept, recall = self._epochs[-1][:2] if self._epochs else (0, math.nan)
         return views.ending(name, kept, self.progress.epochs if self.progress else 0, recall)
 
-    def _show(self, progress: Progress, points: list[tuple[int, float]]) -> None:
+    def _show(self, progress: TrainingProgress, points: list[tuple[int, float]]) -> None:
         busy = self.busy if self._cancel.is_set() else STAGES[progress.stage]
         self.param.update(progress=progress, _points=points, busy=busy)
 
-    def _show_epoch(self, epochs: Sequence[Progress], globe: np.ndarray) -> None:
+    def _show_epoch(self, epochs: Sequence[TrainingProgress], globe: np.ndarray) -> None:
         rows = [
             (epoch.epoch, found.recall_at_1, found.recall_at_5, found.recall_at_10, epoch.probes)
             for epoch in epochs
@@ -208,7 +208,7 @@ class PretrainPane(Pane):
     def loss(self) -> hv.Curve:
         """Return the loss of each step so far."""
         training = self.progress is not None and self.progress.stage in ("training", "resumed")
-        return views.loss_chart(self._points, self.progress.steps if training else 100)
+        return views.loss_chart(self._points, self.progress.total if training else 100)
 
     @param.depends("_epochs", "config", "epochs")
     def recall(self) -> hv.Overlay:

@@ -11,30 +11,30 @@ import holoviews as hv
 from satclip_explore.panes import plots, theme
 from satclip_explore.panes.pretrain.imagery_choice import progress_bar
 from training.pretraining.console import duration
-from training.pretraining.progress import Progress
+from training.pretraining.progress import TrainingProgress
 
 CHART_HEIGHT = 150
 
 
-def how_far(progress: Progress | None, outcome: str) -> str:
+def how_far(progress: TrainingProgress | None, outcome: str) -> str:
     """Say how far a run is and how long it will take, or how it ended, as markup."""
     if outcome:
         return f"<div style='font-size:12.5px'>{theme.escape(outcome)}</div>"
-    if progress is None or not progress.steps:
+    if progress is None or not progress.total:
         return ""
     if progress.stage == "features":
-        words = [f"block {progress.step:,} of {progress.steps:,}"]
+        words = [f"block {progress.done:,} of {progress.total:,}"]
     else:
         epoch = min(progress.epoch + 1, progress.epochs)
         words = [
             f"epoch {epoch} of {progress.epochs}",
-            f"step {progress.step:,} of {progress.steps:,}",
+            f"step {progress.done:,} of {progress.total:,}",
         ]
     if progress.places_per_second:
         words.append(f"{progress.places_per_second:,.0f} places per second")
     if math.isfinite(progress.seconds_left):
         words.append(f"about {duration(progress.seconds_left)} left")
-    share = 100.0 * progress.step / progress.steps
+    share = 100.0 * progress.share
     return f"<div class='hint'>{' · '.join(words)}</div>{progress_bar(share)}"
 
 

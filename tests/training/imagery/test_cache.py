@@ -12,7 +12,8 @@ from threading import Event
 import numpy as np
 import pytest
 
-from training.imagery.cache import Cancelled, cached_features
+from satclip_explore.progress import Cancelled
+from training.imagery.cache import cached_features
 
 
 class Counting:
@@ -96,8 +97,8 @@ def test_progress_has_rate_and_time_left(tmp_path):
     assert [p.done for p in seen] == list(range(7))
     assert all(p.total == 6 for p in seen)
     assert math.isnan(seen[0].seconds_left)
-    assert seen[0].features_per_second == 0
-    assert all(p.seconds_left >= 0 and p.features_per_second > 0 for p in seen[1:])
+    assert seen[0].places_per_second == 0
+    assert all(p.seconds_left >= 0 and p.places_per_second > 0 for p in seen[1:])
     assert seen[-1].seconds_left == 0
 
 

@@ -10,8 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from satclip_explore.encoders.download import DownloadError
+from satclip_explore.progress import Cancelled
 from training.imagery import download
-from training.imagery.cache import Cancelled
 from training.imagery.source import open_source
 from training.pretraining.config import load_config
 
@@ -50,9 +50,10 @@ def server(tmp_path, monkeypatch):
 def test_fetches_months_and_night_and_counts_them(server, tmp_path, origin):
     seen = []
     folder = download.download_blue_marble(
-        tmp_path / "mine", origin=origin, on_file=lambda *a: seen.append(a)
+        tmp_path / "mine", origin=origin, on_progress=seen.append
     )
-    assert seen == [(count, 13) for count in range(1, 14)]
+    assert {progress.total for progress in seen} == {13}
+    assert [*dict.fromkeys(progress.done for progress in seen)] == list(range(14))
     assert (folder / "world.200412.jpg").read_bytes() == b"month 12"
     assert (folder / "BlackMarble_2016.png").read_bytes() == b"night"
 
@@ -77,16 +78,15 @@ def test_a_file_with_another_checksum_is_refused(server, tmp_path):
 
 def test_a_download_is_counted_stopped_and_gone_on_with(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "SIZES", (*(len(f"month {m}") for m in range(1, 13)), 5))
-    folder, cancel, seen = tmp_path / "mine", threading.Event(), []
+    folder, cancel = tmp_path / "mine", threading.Event()
     assert download.missing_bytes(folder) == 9 * 7 + 3 * 8 + 5
 
-    def on_bytes(done):
-        seen.append(done)
-        if sum(map(bool, seen)) == 3:
+    def on_progress(progress):
+        if progress.done == 3:
             cancel.set()
 
     with pytest.raises(Cancelled, match="what arrived is kept"):
-        download.download_blue_marble(folder, on_bytes=on_bytes, cancel=cancel)
+        download.download_blue_marble(folder, on_progress=on_progress, cancel=cancel)
     assert download.missing_bytes(folder) < 9 * 7 + 3 * 8 + 5 - 2 * 7
     (folder / "world.200412.jpg.partial").write_bytes(b"mon")
     left = download.missing_bytes(folder)

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from training.pretraining.console import Console, as_typed, duration, line, reason
-from training.pretraining.progress import Progress
+from training.pretraining.progress import TrainingProgress
 from training.pretraining.retrieval import Retrieval
 
 
@@ -19,13 +19,13 @@ class Terminal(io.StringIO):
 
 
 def training(step, **changes):
-    return Progress("training", step=step, steps=20, epoch=0, epochs=2, loss=1.5, **changes)
+    return TrainingProgress("training", step, 20, epoch=0, epochs=2, loss=1.5, **changes)
 
 
 def test_progress_is_one_line_with_rate_and_time_left():
     said = line(training(3, places_per_second=12345.6, seconds_left=100.0))
     assert said == "training 3/20 · loss 1.500 · 12,346 places/s · 2 min left"
-    features = Progress("features", step=13, steps=13, epoch=0, epochs=2, seconds_left=0.0)
+    features = TrainingProgress("features", 13, 13, epoch=0, epochs=2, seconds_left=0.0)
     assert line(features) == "features 13/13"
 
 
@@ -68,7 +68,7 @@ def test_a_file_gets_a_line_now_and_then(monkeypatch):
     for step in (1, 2, 3):
         console.step(training(step))
     for step in (12, 13):
-        console.step(Progress("features", step=step, steps=13, epoch=0, epochs=2))
+        console.step(TrainingProgress("features", step, 13, epoch=0, epochs=2))
     said = [words.split(" · ")[0] for words in stream.getvalue().splitlines()]
     assert said == ["training 1/20", "training 3/20", "features 12/13", "features 13/13"]
 
@@ -77,9 +77,9 @@ def test_stages_without_steps_are_named():
     stream = io.StringIO()
     console = Console(stream)
     for stage in ("imagery", "preparing"):
-        console.step(Progress(stage, step=0, steps=0, epoch=0, epochs=2))
+        console.step(TrainingProgress(stage, 0, 0, epoch=0, epochs=2))
     for epoch in (1, 2):
-        console.step(Progress("resumed", step=0, steps=0, epoch=epoch, epochs=2))
+        console.step(TrainingProgress("resumed", 0, 0, epoch=epoch, epochs=2))
     assert stream.getvalue().splitlines() == [
         "opening the imagery …",
         "whitening the features …",

@@ -78,7 +78,7 @@ def assert_same_weights(a, b):
 
 def test_a_run_ends_in_a_folder_that_load_encoder_opens(run):
     epochs, steps = [], []
-    folder = run(on_epoch=epochs.append, on_step=steps.append, learning_rate=3e-3, epochs=20)
+    folder = run(on_epoch=epochs.append, on_progress=steps.append, learning_rate=3e-3, epochs=20)
     encoder = load_encoder(folder)
     assert encoder.embed([(13.4, 52.5)]).shape == (1, 16)
     assert [p.epoch for p in epochs] == list(range(1, 21))
@@ -92,7 +92,7 @@ def test_a_run_ends_in_a_folder_that_load_encoder_opens(run):
     assert found.recall_at_1 > 0.06
     assert found.recall_at_10 > 0.32
     training = [p for p in steps if p.stage == "training"]
-    assert [p.step for p in training] == list(range(1, training[-1].steps + 1))
+    assert [p.done for p in training] == list(range(1, training[-1].total + 1))
     assert all(p.places_per_second > 0 and p.seconds_left >= 0 for p in training)
     card = json.loads((folder / "config.json").read_text())["card"]
     assert card["epochs"] == 20
@@ -115,7 +115,7 @@ def test_every_epoch_is_scored_on_the_tasks_that_were_named(run):
     assert card["validation"]["probes"] == epochs[-1].probes
     # What is scored decides nothing: a run goes on with other tasks, or without any.
     steps = []
-    run(on_step=steps.append, probes=())
+    run(on_progress=steps.append, probes=())
     assert [p.probes for p in steps[-1].past] == [p.probes for p in epochs]
     with pytest.raises(ValueError, match="probes are tasks among .*biome.*; got 'biom'"):
         run(probes=("biom",))
@@ -141,7 +141,7 @@ def test_recipes_learn(run, changes):
 def test_a_finished_run_is_returned_at_once_and_fresh_starts_over(run):
     folder = run()
     before, steps = weights(folder), []
-    run(on_step=steps.append)
+    run(on_progress=steps.append)
     assert [p for p in steps if p.stage == "training"] == []
     assert_same_weights(folder, run("other"))
     run(fresh=True, seed=1)
@@ -179,11 +179,11 @@ def test_a_cancelled_run_goes_on_and_ends_in_the_same_weights(run):
     cancel = Event()
 
     def stop_in_the_second_epoch(progress):
-        if progress.stage == "training" and progress.step == 6:
+        if progress.stage == "training" and progress.done == 6:
             cancel.set()
 
     same = {"head": "mlp", "copies": 2, "jitter_m": 1000.0}
-    folder = run(on_step=stop_in_the_second_epoch, cancel=cancel, **same)
+    folder = run(on_progress=stop_in_the_second_epoch, cancel=cancel, **same)
     assert json.loads((folder / "config.json").read_text())["card"]["epochs"] == 1
     assert_same_weights(run(**same), whole)
 
@@ -214,10 +214,10 @@ def test_probes_of_an_epoch_leave_the_gpu_alone(run, monkeypatch):
 
 def test_an_interrupt_keeps_the_last_checkpoint(run):
     def interrupt(progress):
-        if progress.stage == "training" and progress.step == 6:
+        if progress.stage == "training" and progress.done == 6:
             raise KeyboardInterrupt
 
-    folder = run(on_step=interrupt)
+    folder = run(on_progress=interrupt)
     assert load_encoder(folder).embed_dim == 16
     assert_same_weights(run(), run("whole"))
 
@@ -266,7 +266,7 @@ def test_a_checkpoint_on_other_images_is_refused_before_their_features(run):
     state["description"]["files"] = {}
     torch.save(state, folder / "training.pt")
     with pytest.raises(ValueError, match="a run on other images"):
-        run(on_step=lambda progress: stages.append(progress.stage))
+        run(on_progress=lambda progress: stages.append(progress.stage))
     assert stages == ["imagery"]
 
 
@@ -283,10 +283,10 @@ def test_weights_that_are_no_numbers_do_not_replace_a_checkpoint(run, monkeypatc
     cancel = Event()
 
     def stop_in_the_second_epoch(progress):
-        if progress.stage == "training" and progress.step == 6:
+        if progress.stage == "training" and progress.done == 6:
             cancel.set()
 
-    folder = run(on_step=stop_in_the_second_epoch, cancel=cancel)
+    folder = run(on_progress=stop_in_the_second_epoch, cancel=cancel)
     state = (folder / "training.pt").read_bytes()
     validate = Loop.validate
 
@@ -452,7 +452,7 @@ def test_two_processes_give_the_loss_curve_of_one(earth, cache, tmp_path):
         data=earth,
         output=tmp_path / "one",
         cache=cache,
-        on_step=lambda p: losses.append(p.loss),
+        on_progress=lambda p: losses.append(p.loss),
         **changes,
     )
     script = tmp_path / "two.py"
@@ -462,7 +462,8 @@ def test_two_processes_give_the_loss_curve_of_one(earth, cache, tmp_path):
             from training.pretraining.config import PretrainConfig
             from training.pretrain import pretrain
             pretrain(PretrainConfig(), data={str(earth)!r}, output={str(tmp_path / "two")!r},
-                     cache={str(cache)!r}, on_step=lambda p: print("loss", p.loss), **{changes!r})
+                     cache={str(cache)!r}, on_progress=lambda p: print("loss", p.loss),
+                     **{changes!r})
             """
         )
     )
