@@ -26,7 +26,7 @@ def test_the_curve_is_the_mean_over_seeds_that_have_a_loss():
 
 def test_pretraining_reports_its_step():
     live = LiveLosses(redraw_seconds=0.0)
-    live(SimpleNamespace(step=3, steps=12, loss=2.5, stage="training"))
+    live(SimpleNamespace(done=3, total=12, loss=2.5, stage="training"))
     assert live.curves == {"training": [(3.0, 2.5)]}
     assert live.bar.value == pytest.approx(0.25)
 
