@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.encoder_table import NEAREST, TASKS, available
+from benchmarks.encoder_table import NEAREST, TASKS, available, write_between
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.files.atomic import write_whole
 from training.probe import train_probe
@@ -38,7 +38,6 @@ CELL = ["setting", "task", "model", "seed", "encoder"]
 LABELS = 500
 ROOT = Path(__file__).resolve().parents[1]
 HEADING = "## What probes find"
-BEGIN, END = "<!-- tables -->", "<!-- /tables -->"
 SETTINGS = {"random halves": 3, "500 labels": 10, "Africa but 1 %": 10}
 """Ways to hold out, and over how many splits."""
 
@@ -138,9 +137,7 @@ Below the best of the others: {"; ".join(below) or "nowhere"}.
 
 def write(results: pd.DataFrame, tables: str) -> None:
     """Put the tables where readers find them."""
-    page = ROOT / "docs" / "embedded-encoders.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{tables}{END}{rest.partition(END)[2]}")
+    write_between(ROOT / "docs" / "embedded-encoders.md", "tables", tables)
     for name in OWN:
         card = ROOT / "satclip_explore" / "data" / name / "README.md"
         text = card.read_text().partition(HEADING)[0].rstrip()

@@ -2,10 +2,10 @@
 
 Run it from the repository, with a folder of published weights if there is one:
 
-    python -m benchmarks.encoder_table --weights FOLDER --out runs/encoder-table
+    python -m benchmarks.encoder_table --weights FOLDER --page
 
-Encoders that are not at hand share a row without figures with their like. The best figure of a
-column is bold.
+``--page`` puts the table into docs/encoders.md. Encoders that are not at hand share a row without
+figures with their like. The best figure of a column is bold.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from training.probes.metrics import HIGHER_IS_BETTER
 from training.tasks.atlas import load_task
 from training.tasks.task import Task
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "encoders.md"
 TASKS = ("biome", "ecoregion", "country", "elevation", "population", "air_temperature")
 PLACES = 20_000
 """Places of one measurement of speed; fewer where an encoder needs more than `SECONDS` for them."""
@@ -120,6 +121,22 @@ def _two_digits(value: float) -> str:
     return "–" if np.isnan(value) else f"{float(f'{value:.2g}'):,.0f}"
 
 
+def write_between(page: Path, name: str, text: str) -> None:
+    """Replace what stands between two comments, `<!-- name -->` and `<!-- /name -->`, of a page.
+
+    Raises
+    ------
+    ValueError
+        If the page does not have both.
+    """
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{page.name} must hold {begin.strip()} and {end} on lines of their own.")
+    write_whole(page, f"{before}{begin}{text}{end}{after}".encode())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.encoder_table", description=__doc__)
@@ -130,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--page", action="store_true", help=f"write into docs/{PAGE.name} too")
     parser.add_argument("--out", type=Path, default=Path("runs/encoder-table"))
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
@@ -152,7 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         spread = max(spread, float(deviations.max()))
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-    text = markdown(facts, columns) + (
+    table = markdown(facts, columns)
+    if chosen.page:
+        write_between(PAGE, "encoder table", table)
+    text = table + (
         f"\nRandom halves, {chosen.model}, mean over {chosen.seeds} seeds (sd at most "
         f"{spread:.3f}); speed on {chosen.threads} cores.\n"
     )

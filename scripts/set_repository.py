@@ -1,4 +1,4 @@
-"""Write the repository's address where readers need it: Colab's cell, badges, the proxy of Binder.
+"""Write the repository's address where readers need it: Colab's cell, Binder's links, the citation.
 
 ``python -m scripts.set_repository OWNER/NAME`` once, when the repository has found its home. The
 address is kept in one place, pyproject.toml's ``Repository``; everything else follows from it.
@@ -15,15 +15,18 @@ ROOT = Path(__file__).resolve().parents[1]
 NAME = r"(?:<owner>|[\w.-]+)/[\w.-]+"
 """Owner and name, or what stands for an owner that is not known yet."""
 
-PLACES = (
-    rf"(?<=https://github\.com/){NAME}",
-    rf"(?<=https://mybinder\.org/v2/gh/){NAME}",
-    rf"(?<=https://colab\.research\.google\.com/github/){NAME}",
-)
-"""Addresses that hold the repository."""
+PLACE = re.compile(rf"(?<=https://github\.com/){NAME}")
+"""The address in a notebook, which links to nothing else on that host; a test says so."""
 
-MARKED = re.compile(r"(<!-- repository -->)(.*?)(<!-- /repository -->)", re.DOTALL)
-"""The part of the README that may be written: the papers' repositories are linked too."""
+MARKED = re.compile(r"(<!-- repository -->).*?(<!-- /repository -->)", re.DOTALL)
+LINKS = """
+[Open the dashboard on Binder](https://mybinder.org/v2/gh/{name}/HEAD?urlpath=panel%2Fapp) ·
+[notebooks on Binder](https://mybinder.org/v2/gh/{name}/HEAD?urlpath=lab%2Ftree%2Fnotebooks) ·
+[first notebook on Colab](https://colab.research.google.com/github/{name}/blob/HEAD/notebooks/01_a_place.ipynb)
+"""
+"""What the README shows once the address is known; until then, nothing."""
+
+CODE = re.compile(r"^repository-code: .*\n", re.MULTILINE)
 
 
 def repository(root: Path = ROOT) -> str:
@@ -32,24 +35,19 @@ def repository(root: Path = ROOT) -> str:
     return str(urls["Repository"]).removeprefix("https://github.com/")
 
 
-def written(text: str, name: str) -> str:
-    """Return a text with the repository in every address."""
-    for place in PLACES:
-        text = re.sub(place, lambda _: name, text)
-    return text
-
-
 def pages(root: Path = ROOT) -> dict[Path, str]:
     """Return the files that hold the address, as they should be."""
-    name, texts = repository(root), {}
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        # The notebooks link to nothing else on those hosts; a test says so.
-        texts[path] = written(path.read_text(encoding="utf-8"), name)
-    readme = root / "README.md"
-    texts[readme] = MARKED.sub(
-        lambda found: found[1] + written(found[2], name) + found[3],
-        readme.read_text(encoding="utf-8"),
-    )
+    name = repository(root)
+    known = "<" not in name
+    texts = {
+        path: PLACE.sub(name, path.read_text(encoding="utf-8"))
+        for path in sorted((root / "notebooks").glob("*.ipynb"))
+    }
+    readme, citation = root / "README.md", root / "CITATION.cff"
+    links = LINKS.format(name=name) if known else ""
+    texts[readme] = MARKED.sub(rf"\g<1>{links}\g<2>", readme.read_text(encoding="utf-8"))
+    line = f'repository-code: "https://github.com/{name}"\n' if known else ""
+    texts[citation] = CODE.sub("", citation.read_text(encoding="utf-8")) + line
     return texts
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.encoder_table import available, main, markdown, places_per_second
+from benchmarks.encoder_table import (
+    PAGE,
+    available,
+    main,
+    markdown,
+    places_per_second,
+    write_between,
+)
 from satclip_explore.encoders.registry import load_encoder
 
 
@@ -52,3 +59,19 @@ def test_the_command_writes_the_table(tmp_path, capsys):
     assert text in capsys.readouterr().out
     assert text.count("\n| ") == 5
     assert "| geoclip | 512 | global | – | – |" in text
+
+
+def test_the_page_keeps_what_stands_around_the_table(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n\n<!-- encoder table -->\nold\n<!-- /encoder table -->\n\nAfter.\n")
+    write_between(page, "encoder table", "| new |\n")
+    assert page.read_text() == (
+        "Before.\n\n<!-- encoder table -->\n| new |\n<!-- /encoder table -->\n\nAfter.\n"
+    )
+    with pytest.raises(ValueError, match="must hold <!-- other -->"):
+        write_between(page, "other", "")
+
+
+def test_the_page_has_a_place_for_the_table():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    assert lines.index("<!-- encoder table -->") < lines.index("<!-- /encoder table -->")

@@ -12,7 +12,7 @@ from scripts.set_repository import ROOT, pages, repository, set_repository
 def copy(tmp_path):
     """A copy of the files that hold the address."""
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    for name in ("README.md", "pyproject.toml"):
+    for name in ("README.md", "CITATION.cff", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -35,11 +35,12 @@ def test_a_new_owner_is_written_everywhere(copy):
 
 
 def test_it_can_be_written_again(copy):
+    set_repository("a/satclip_explore", copy)
     before = {path: path.read_text(encoding="utf-8") for path in pages(copy)}
-    set_repository("a/b", copy)
+    set_repository("some-body/sat.explore", copy)
     set_repository("a/satclip_explore", copy)
     for path, text in before.items():
-        assert path.read_text(encoding="utf-8") == text.replace(repository(), "a/satclip_explore")
+        assert path.read_text(encoding="utf-8") == text
 
 
 def test_links_to_others_stay(copy):
@@ -50,13 +51,23 @@ def test_links_to_others_stay(copy):
     assert readme.read_text(encoding="utf-8").endswith(words)
 
 
-def test_badges_open_the_app_on_binder_and_a_notebook_on_colab():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    name = repository()
-    assert f"https://mybinder.org/v2/gh/{name}/HEAD?urlpath=panel%2Fapp" in text
+def test_links_open_the_app_on_binder_and_a_notebook_on_colab(copy):
+    set_repository("a/b", copy)
+    text = (copy / "README.md").read_text(encoding="utf-8")
+    assert "https://mybinder.org/v2/gh/a/b/HEAD?urlpath=panel%2Fapp" in text
     first = sorted((ROOT / "notebooks").glob("*.ipynb"))[0].name
-    colab = f"https://colab.research.google.com/github/{name}/blob/HEAD/notebooks/{first}"
-    assert colab in text
+    assert f"https://colab.research.google.com/github/a/b/blob/HEAD/notebooks/{first}" in text
+    citation = (copy / "CITATION.cff").read_text(encoding="utf-8")
+    assert citation.count('repository-code: "https://github.com/a/b"') == 1
+
+
+def test_without_an_address_nothing_leads_nowhere():
+    if "<" not in repository():
+        pytest.skip("the repository has its address")
+    for name in ("README.md", "CITATION.cff"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "<owner>" not in text
+        assert "mybinder.org" not in text
 
 
 @pytest.mark.parametrize(
