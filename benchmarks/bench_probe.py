@@ -28,8 +28,8 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import EmbeddedGrid
 from satclip_explore.geo import unit_vectors
 from satclip_explore.labels import predict_labels
+from satclip_explore.store import RESULTS
 from training.probe import train_probe
-from training.probes import baselines as contenders
 from training.probes.base import TrainingData, errors_per_seed, standardization
 from training.probes.mlp import MLPHead, MLPSettings, fit_mlp
 from training.probes.mlp_training import Batches, Weights, first_weights, schedule
@@ -184,7 +184,7 @@ def whole_runs(repeats: int) -> None:
     for model in ("linear", "mlp", "knn", "kernel"):
         rounds, first = [], []
         for _ in range(repeats):
-            contenders.forget_embeddings()
+            RESULTS.clear()
             start = time.perf_counter()
             points: list[float] = []
             wall, cpu, result = seconds(

@@ -24,6 +24,7 @@ from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane
 from satclip_explore.panes.probe.pane import ProbePane
 from satclip_explore.panes.similarity import SimilarityPane
+from satclip_explore.store import RESULTS
 
 TITLE = "SatCLIP Explore"
 TALL = {"max-height": "none"}
@@ -255,8 +256,19 @@ def credits_line() -> Any:
 
 
 def load_once(name: str) -> Any:
-    """Load an encoder by its name, once per process."""
-    return pn.state.as_cached(f"encoder-{name}", lambda: load_encoder(name))
+    """Load an encoder by its name; the same weights are one object in the whole process."""
+
+    def load() -> Any:
+        encoder = load_encoder(name)
+        # Without a hash nothing says that two are the same.
+        return one_of(encoder) if encoder.weights_hash else encoder
+
+    return RESULTS.get(("encoder", name), load)
+
+
+def one_of(encoder: Any) -> Any:
+    """Return the object that this process has for the weights of an encoder."""
+    return RESULTS.get(("weights", encoder), lambda: encoder)
 
 
 def set_up_server() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from satclip_explore.geo import as_lonlat, great_circle_km
 from satclip_explore.html_view import facts_table
 from satclip_explore.provenance import provenance
 from satclip_explore.regions import region as find_region
+from satclip_explore.store import RESULTS
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,19 @@ class NeighborIndex:
         return np.array(rows, dtype=np.intp)
 
 
-@lru_cache(maxsize=4)
 def atlas_index(encoder: LocationEncoder) -> NeighborIndex:
     """Encode the embedded atlas of land places once per encoder."""
-    return NeighborIndex.of(encoder, load_atlas().places)
+    places, lonlat = RESULTS.get(("atlas",), _atlas_places)
+    # The embeddings alone are shared: an index would keep its encoder.
+    unit = RESULTS.get(
+        ("atlas embeddings", encoder), lambda: NeighborIndex.of(encoder, places).unit
+    )
+    return NeighborIndex(encoder, places, lonlat, unit)
+
+
+def _atlas_places() -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    places = load_atlas().places
+    return places, as_lonlat(places)
 
 
 def nearest_neighbors(

@@ -18,6 +18,7 @@ from satclip_explore.encoders.spherical_harmonics import real_spherical_harmonic
 from satclip_explore.fields import Progress, as_field, collect, iter_rows
 from satclip_explore.geo import GLOBE, Bounds, Grid
 from satclip_explore.html_view import facts_table
+from satclip_explore.store import RESULTS
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,6 @@ class Projection:
         return _to_uint8(embeddings @ readout.weight.T + readout.bias)
 
 
-@lru_cache(maxsize=16)
 def fit_pca(
     encoder: LocationEncoder,
     n_components: int = 3,
@@ -118,6 +118,19 @@ def fit_pca(
         raise ValueError(f"stretch must be a percentage from 0 to below 50; got {stretch}.")
     if not 0 <= smooth_degrees <= 20:
         raise ValueError(f"smooth_degrees must lie between 0 and 20; got {smooth_degrees}.")
+    key = ("pca", encoder, n_components, stretch, n_samples, smooth_degrees)
+    return RESULTS.get(
+        key, lambda: _fit_pca(encoder, n_components, stretch, n_samples, smooth_degrees)
+    )
+
+
+def _fit_pca(
+    encoder: LocationEncoder,
+    n_components: int,
+    stretch: float,
+    n_samples: int,
+    smooth_degrees: int,
+) -> Projection:
     lonlat = load_atlas().lonlat[:n_samples]
     embeddings = encoder.embed(lonlat).astype(np.float64)
     covered = np.isfinite(embeddings).all(axis=1)

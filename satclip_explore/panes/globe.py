@@ -8,9 +8,10 @@ import panel as pn
 import param
 
 from satclip_explore.fields import EmbeddedGrid
+from satclip_explore.geo import Grid
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
-from satclip_explore.panes.world import kept
+from satclip_explore.store import RESULTS
 
 
 class GlobePane(Pane):
@@ -23,18 +24,22 @@ class GlobePane(Pane):
     def __init__(self, encoder: Any, **params: Any) -> None:
         super().__init__(encoder, **params)
         self._background = Background()
-        self._asked = ""
+        self._asked: Any = None
 
     def globe(self, progress: Any = None) -> EmbeddedGrid:
         """Return the encoded globe; computes it where nobody has."""
         encoder, resolution = self.encoder, self.resolution
-        return pn.state.as_cached(
-            self._key(), lambda: EmbeddedGrid.of(encoder, resolution, progress=progress)
+        # The embeddings alone are shared: an EmbeddedGrid would keep its encoder.
+        unit = RESULTS.get(
+            self._key(),
+            lambda: EmbeddedGrid.of(encoder, resolution, progress=progress).unit,
+            progress,
         )
+        return EmbeddedGrid(encoder, Grid.from_resolution(resolution), unit)
 
     def ready(self) -> bool:
         """Tell whether the globe is there; where it is not, start encoding it."""
-        if kept(self._key()) is not None:
+        if RESULTS.peek(self._key()) is not None:
             return True
         if self._asked != self._key():
             self._asked = self._key()
@@ -53,8 +58,8 @@ class GlobePane(Pane):
         self.param.update(busy="", message="", _tick=self._tick + 1)
 
     def _failed(self, error: ValueError) -> None:
-        self._asked = ""
+        self._asked = None
         self.param.update(busy="", message=str(error))
 
-    def _key(self) -> str:
-        return f"globe-{id(self.encoder)}-{self.resolution}"
+    def _key(self) -> tuple[Any, ...]:
+        return ("globe", self.encoder, self.resolution)

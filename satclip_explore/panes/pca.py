@@ -14,6 +14,7 @@ from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.projection import pca_colors
+from satclip_explore.store import RESULTS
 
 MAX_PIXELS = 700_000
 COARSE_PIXELS = 12_000
@@ -70,7 +71,7 @@ class PCAPane(Pane):
     ) -> hv.RGB:
         """Show a view at once from what is at hand, and start encoding it in full."""
         grid = self.grid(x_range, y_range, width, height)
-        key = (id(self.encoder), self.components, self.stretch, grid)
+        key = (self.encoder, self.components, self.stretch, grid)
         if self._fine is not None and self._fine[0] == key:
             colors = self._fine[1]
         else:
@@ -97,7 +98,7 @@ class PCAPane(Pane):
 
     def _coarse(self, grid: Grid) -> np.ndarray:
         key = world.world_key(self.encoder, self.components, self.stretch)
-        kept = world.kept(key)
+        kept = RESULTS.peek(key)
         if kept is not None and grid.resolution[0] * FINEST_UPSAMPLING >= world.WORLD_RESOLUTION:
             return resample(kept, grid)
         shrink = min(1.0, (COARSE_PIXELS / (grid.shape[0] * grid.shape[1])) ** 0.5)

@@ -7,13 +7,13 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import panel as pn
 import xarray as xr
 from PIL import Image
 
 from satclip_explore.atlas import land_mask
 from satclip_explore.geo import Bounds, Grid
 from satclip_explore.projection import Projection, fit_pca, pca_raster
+from satclip_explore.store import RESULTS
 
 WORLD_RESOLUTION = 0.25
 """Degrees per pixel of the raster that is kept of the whole globe."""
@@ -61,18 +61,14 @@ def world_picture(
         projection = projection_of(encoder, components, stretch)
         return pca_raster(encoder, WORLD_RESOLUTION, projection=projection, progress=progress)
 
-    return pn.state.as_cached(world_key(encoder, components, stretch), paint)
+    return RESULTS.get(world_key(encoder, components, stretch), paint, progress)
 
 
-def world_key(encoder: Any, components: tuple[int, ...], stretch: float) -> str:
-    """Name the globe of `world_picture` among what the process keeps."""
-    return f"world-{id(encoder)}-{components}-{stretch}"
-
-
-def kept(key: str) -> Any:
-    """Return what `panel.state.as_cached` keeps under a key, or None; computes nothing."""
-    entry = pn.state.cache.get((key,))
-    return None if entry is None else entry[0]
+def world_key(
+    encoder: Any, components: tuple[int, ...] = (0, 1, 2), stretch: float = 1.0
+) -> tuple[Any, ...]:
+    """Say what the globe of `world_picture` depends on, for the store of shared results."""
+    return ("world", encoder, components, stretch, WORLD_RESOLUTION)
 
 
 def rgba(colors: np.ndarray, grid: Grid, land_only: bool) -> np.ndarray:

@@ -6,6 +6,8 @@ import holoviews as hv
 import panel as pn
 import pytest
 
+from satclip_explore.store import RESULTS
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _plotting():
@@ -16,3 +18,4 @@ def _plotting():
 def _nothing_kept():
     yield
     pn.state.clear_caches()
+    RESULTS.clear()

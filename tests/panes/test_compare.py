@@ -19,6 +19,7 @@ from satclip_explore.panes.compare import views as compare_views
 from satclip_explore.panes.compare.degrees import DEGREES, DegreesPane
 from satclip_explore.panes.compare.pane import MOST, ComparePane
 from satclip_explore.projection import pca_raster
+from satclip_explore.store import RESULTS
 from satclip_explore.truncation import truncate_encoder
 
 
@@ -293,13 +294,13 @@ def test_a_cut_that_was_left_behind_is_computed_when_it_is_asked_for_again(tiny_
     pane.cut()
     pane._background.stop()
     pane._background.wait(60)
-    world.pn.state.cache.pop((pane._key(),), None)
+    RESULTS.clear()
     pane.legendre_polys = 2
     pane.cut()
     pane.legendre_polys = 5
     pane.cut()
     pane._background.wait(60)
-    assert world.kept(pane._key()) is not None
+    assert RESULTS.peek(pane._key()) is not None
 
 
 def test_both_panes_show_themselves_and_follow_one_selection(tiny_encoder):

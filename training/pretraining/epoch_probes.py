@@ -30,7 +30,7 @@ def probe_scores(encoder: LocationEncoder, tasks: Sequence[str]) -> dict[str, fl
         Accuracy of classes, R² of values; 1 is perfect.
     """
     scores = {}
-    # Without a hash its embeddings are not kept: they would push out those of encoders in use.
+    # Without a hash its embeddings go with it, and push out none of encoders in use.
     encoder = copy(encoder)
     encoder.weights_hash = ""
     for name in tasks:

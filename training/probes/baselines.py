@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import torch
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
+from satclip_explore.store import RESULTS
 from training.tasks.task import Task
 
 BASELINES = ("nearest", "lonlat", "xyz", "harmonics-l10", "random-l10")
@@ -65,29 +65,14 @@ def covered_places(task: Task, encoders: Sequence[LocationEncoder]) -> tuple[Tas
     return (task.subset(covered), missing) if missing else (task, 0)
 
 
-_EMBEDDINGS: OrderedDict[tuple[str, ...], torch.Tensor] = OrderedDict()
-_KEPT = 8
-
-
 def task_features(encoder: LocationEncoder | None, task: Task) -> torch.Tensor:
     """Embed the places of a task, and join its image features; kept for the next call."""
     if encoder is None:
         return torch.zeros(len(task), 0)
-    digest = hashlib.sha256(np.ascontiguousarray(task.lonlat).tobytes()).hexdigest()
-    key = (encoder.weights_hash, encoder.name, str(encoder.dtype), digest)
-    embeddings = _EMBEDDINGS.pop(key, None)
-    if embeddings is None:
-        embeddings = torch.from_numpy(encoder.embed(task.lonlat)).float()
-    # Without a hash two encoders could pass for one another.
-    if encoder.weights_hash:
-        _EMBEDDINGS[key] = embeddings
-        while len(_EMBEDDINGS) > _KEPT:
-            _EMBEDDINGS.popitem(last=False)
+    embeddings = RESULTS.get(
+        ("embeddings", encoder, task.lonlat),
+        lambda: torch.from_numpy(encoder.embed(task.lonlat)).float(),
+    )
     if task.image_features is None:
         return embeddings
     return torch.cat([embeddings, torch.from_numpy(task.image_features).float()], dim=1)
-
-
-def forget_embeddings() -> None:
-    """Drop the embeddings that are kept for the next call: for benchmarks, and to free memory."""
-    _EMBEDDINGS.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import holoviews as hv
@@ -19,6 +18,7 @@ from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.jupyter import native
 from satclip_explore.projection import pca_raster
+from satclip_explore.store import RESULTS
 from satclip_explore.truncation import shortest_wave_km, truncate_encoder, truncate_raster
 
 DEGREES = [2, 5, 10, 20, 40, 100]
@@ -43,32 +43,36 @@ class DegreesPane(Pane):
     def __init__(self, encoder: Any, **params: Any) -> None:
         super().__init__(encoder, **params)
         self._background = Background()
-        self._asked = ""
+        self._asked: Any = None
         self._shown: dict[str, np.ndarray] = {}
 
     @param.depends("legendre_polys", "encoder", watch=True)
     def _ask_again(self) -> None:
         """Let what was asked for and stopped be asked for once more."""
-        self._asked = ""
+        self._asked = None
+
+    @param.depends("encoder", watch=True)
+    def _forget(self) -> None:
+        self._shown.pop("cut", None)
 
     def picture(self, **_: Any) -> hv.RGB:
         """Show the picture of the Earth in L degrees; what was shown before until it is ready."""
-        return self._paint(f"degrees-picture-{self.legendre_polys}", land_only=False)
+        return self._paint("picture", _picture_key(self.legendre_polys), land_only=False)
 
     def cut(self, **_: Any) -> hv.RGB:
         """Show the encoder cut at L; what was shown before until it is ready."""
-        return self._paint(self._key(), self.land_only)
+        return self._paint("cut", self._key(), self.land_only)
 
-    def _paint(self, key: str, land_only: bool) -> hv.RGB:
-        colors, kind = world.kept(key), key.rpartition("-")[0]
+    def _paint(self, kind: str, key: tuple[Any, ...], land_only: bool) -> hv.RGB:
+        colors = RESULTS.peek(key)
         if colors is None:
             pn.state.onload(self._compute)
             colors = self._shown.get(kind, BLANK)
         self._shown[kind] = colors
         return world.picture(world.rgba(colors, Grid(GLOBE, colors.shape[:2]), land_only), GLOBE)
 
-    def _key(self) -> str:
-        return f"degrees-{id(self.encoder)}-{self.legendre_polys}"
+    def _key(self) -> tuple[Any, ...]:
+        return ("degrees", self.encoder, self.legendre_polys)
 
     def _compute(self) -> None:
         key, encoder, degrees = self._key(), self.encoder, self.legendre_polys
@@ -78,17 +82,17 @@ class DegreesPane(Pane):
         self.busy = "computing …"
 
         def work(job: Job) -> None:
-            pn.state.as_cached(f"degrees-picture-{degrees}", lambda: _in_degrees(degrees))
+            RESULTS.get(_picture_key(degrees), lambda: _in_degrees(degrees), job.check)
             job.deliver(lambda: self.param.update(_tick=self._tick + 1))
             short = truncate_encoder(encoder, degrees)
             # The colors of the whole encoder, so that only what L takes away changes.
             own = encoder if short.name.startswith(encoder.name) else short
-            pn.state.as_cached(key, lambda: pca_raster(
+            RESULTS.get(key, lambda: pca_raster(
                 short, RESOLUTION, projection=world.projection_of(own), progress=job.check
-            ).to_numpy())  # fmt: skip
+            ).to_numpy(), job.check)  # fmt: skip
 
         def failed(error: ValueError) -> None:
-            self._asked = ""
+            self._asked = None
             self.param.update(busy="", message=str(error))
 
         self._background.start(
@@ -157,11 +161,11 @@ class DegreesPane(Pane):
         )  # fmt: skip
 
 
-@cache
-def _picture() -> np.ndarray:
-    with Image.open(BASEMAP) as picture:
-        return np.asarray(picture.convert("RGB").resize((720, 360), Image.Resampling.BOX))
+def _picture_key(degrees: int) -> tuple[Any, ...]:
+    return ("degrees of the picture", degrees)
 
 
 def _in_degrees(degrees: int) -> np.ndarray:
-    return truncate_raster(_picture(), degrees).round().clip(0, 255).astype(np.uint8)
+    with Image.open(BASEMAP) as file:
+        picture = np.asarray(file.convert("RGB").resize((720, 360), Image.Resampling.BOX))
+    return truncate_raster(picture, degrees).round().clip(0, 255).astype(np.uint8)

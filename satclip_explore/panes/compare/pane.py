@@ -16,6 +16,7 @@ from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.compare import views as compare_views
 from satclip_explore.panes.compare.near import NearView
+from satclip_explore.store import RESULTS
 from training.probe import Losses, ProbeCancelledError, train_probe
 from training.tasks.atlas import list_tasks
 
@@ -107,7 +108,7 @@ class ComparePane(Pane):
         if x_range is not None and y_range is not None:
             self.near.look(x_range, y_range, self.encoders())
         encoder = self._encoders.get(name)
-        field = None if encoder is None else world.kept(world.world_key(encoder, (0, 1, 2), 1.0))
+        field = None if encoder is None else RESULTS.peek(world.world_key(encoder))
         if field is None:
             return world.picture(compare_views.BLANK, GLOBE)
         grid, colors = self.near.raster(name) or (Grid(GLOBE, field.shape[:2]), field.to_numpy())
@@ -138,8 +139,11 @@ class ComparePane(Pane):
                 job.deliver(lambda: self.param.update(_tick=self._tick + 1))
             encoders = [self._encoders[name] for name in chosen]
             job.deliver(lambda: self.param.update(busy=f"comparing at {N_SAMPLES:,} places …"))
-            key = "likeness-" + "-".join(str(id(encoder)) for encoder in encoders)
-            return pn.state.as_cached(key, lambda: compare_encoders(encoders, progress=job.check))
+            return RESULTS.get(
+                ("comparison", *encoders),
+                lambda: compare_encoders(encoders, progress=job.check),
+                job.check,
+            )
 
         def failed(error: ValueError) -> None:
             self._asked = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from satclip_explore import load_encoder
+from satclip_explore.store import RESULTS
 from training.pretrain import Cancelled, main, native_precision, pretrain
 from training.pretraining import epoch_probes
 from training.pretraining.batches import PlacePairs
@@ -27,7 +29,6 @@ from training.pretraining.distributed import Processes
 from training.pretraining.epoch_probes import probe_scores
 from training.pretraining.loop import Loop
 from training.pretraining.model import rate_at
-from training.probes import baselines as contenders
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -103,12 +104,13 @@ def test_a_run_ends_in_a_folder_that_load_encoder_opens(run):
 
 def test_every_epoch_is_scored_on_the_tasks_that_were_named(run):
     epochs = []
-    contenders.forget_embeddings()
+    RESULTS.clear()
     folder = run(on_epoch=epochs.append, probes=("country",))
     assert [list(p.probes) for p in epochs] == [["country"]] * 3
     encoder = load_encoder(folder)
     assert epochs[-1].probes == probe_scores(encoder, ["country"])
-    assert not contenders._EMBEDDINGS
+    gc.collect()
+    assert len(RESULTS) == 0
     assert encoder.weights_hash
     assert 0.0 < epochs[-1].probes["country"] < 1.0
     card = json.loads((folder / "config.json").read_text())["card"]
