@@ -52,7 +52,7 @@ def wrap_lon(lon: ArrayLike) -> NDArray[np.float64]:
     return np.where((lon >= -180.0) & (lon < 180.0), lon, wrapped)
 
 
-def as_lonlat(lonlat: Any) -> NDArray[np.float64]:
+def as_lonlat(lonlat: Any, *, east_edge: bool = False) -> NDArray[np.float64]:
     """Check places and return them as one float64 array.
 
     Parameters
@@ -61,6 +61,8 @@ def as_lonlat(lonlat: Any) -> NDArray[np.float64]:
         Places, longitude first, in degrees: an (N, 2) array or list, one (lon, lat) pair, or a
         table with columns lon/lat, longitude/latitude, lng/lat or x/y. A GeoDataFrame gives the
         points of its geometry, reprojected to longitude and latitude when it says it is not.
+    east_edge : bool
+        Keep longitude 180 itself, for encoders to which it is not the same as -180.
 
     Returns
     -------
@@ -96,7 +98,10 @@ def as_lonlat(lonlat: Any) -> NDArray[np.float64]:
             f"lonlat must have shape (N, 2) with longitude first; got {values.shape}.{hint}"
         )
     _check_values(values)
-    return np.stack([wrap_lon(values[:, 0]), values[:, 1]], axis=1)
+    lon = wrap_lon(values[:, 0])
+    if east_edge:
+        lon[values[:, 0] == 180.0] = 180.0
+    return np.stack([lon, values[:, 1]], axis=1)
 
 
 def _check_values(values: NDArray[np.float64]) -> None:

@@ -58,6 +58,8 @@ class LocationEncoder(ABC):
         Where the arithmetic runs.
     weights_hash : str
         First 16 hex digits of the SHA-256 of the weights; empty where there are none.
+    periodic : bool
+        Whether longitude 180 is the same as -180 to it; if not, `embed` keeps 180 as it is.
     """
 
     name: str = "encoder"
@@ -66,6 +68,7 @@ class LocationEncoder(ABC):
     dtype: torch.dtype = torch.float32
     device: torch.device = torch.device("cpu")
     weights_hash: str = ""
+    periodic: bool = True
     chunk_size: int = 4096
 
     @abstractmethod
@@ -118,7 +121,7 @@ class LocationEncoder(ABC):
         ValueError
             If the places are not valid; see `geo.as_lonlat`.
         """
-        places = torch.from_numpy(as_lonlat(lonlat))
+        places = torch.from_numpy(as_lonlat(lonlat, east_edge=not self.periodic))
         dtype = torch.float32 if self.dtype == torch.bfloat16 else self.dtype
         out = torch.empty(len(places), self.embed_dim, dtype=dtype)
         for start in range(0, len(places), self.chunk_size):

@@ -6,59 +6,10 @@ hash is trusted when it is first downloaded and checked against that from then o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import quote
 
+from satclip_explore.encoders.card import EncoderCard
 from satclip_explore.encoders.torchspatial_files import FILES, REPOSITORY
-
-
-@dataclass(frozen=True)
-class EncoderCard:
-    """One registered encoder.
-
-    Parameters
-    ----------
-    name, family : str
-        What one types, and which loader reads it.
-    dim : int
-        Numbers per place.
-    authors, year, licence : str, int, str
-        Of the weights.
-    training_data, coverage : str
-        What it learned from, and where it has something to say.
-    source : str
-        Page of the weights' origin.
-    size_mb : float or None
-        Download size in MB; None where nothing is downloaded or it is not known.
-    repo_id, filename, revision : str
-        On the Hugging Face hub: repository, file, and commit ("main" where none is pinned).
-    url : str
-        Direct address, for files elsewhere.
-    sha256 : str or None
-        Of the file, in hex.
-    manual : str
-        Where only a person can download it: where to click and which file to take.
-    embedded : bool
-        Whether the weights come with this package.
-    """
-
-    name: str
-    family: str
-    dim: int
-    authors: str
-    year: int
-    licence: str
-    training_data: str
-    coverage: str = "global"
-    source: str = ""
-    size_mb: float | None = None
-    repo_id: str = ""
-    filename: str = ""
-    revision: str = "main"
-    url: str = ""
-    sha256: str | None = None
-    manual: str = ""
-    embedded: bool = False
 
 
 def _satclip(backbone: str, legendre_polys: int) -> EncoderCard:
@@ -204,8 +155,99 @@ _OTHERS = [
         size_mb=37.8,
         filename="location_encoder_weights.pth",
         sha256="94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
-        manual="take geoclip/model/weights/location_encoder_weights.pth out of the Python package "
-        "geoclip (pip download --no-deps geoclip==1.2.0; the wheel is a zip file)",
+        manual="run pip download --no-deps geoclip and pass the wheel as path=, or take "
+        "geoclip/model/weights/location_encoder_weights.pth out of it",
+        good_for="where photos are taken: towns, streets, landmarks",
+    ),
+]
+
+_LOCATION_ENCODERS = [
+    EncoderCard(
+        name="mind",
+        family="mind",
+        dim=3072,
+        authors="Corley, Rao, Rolf, Klemmer, Shelhamer, Lehmann, Rußwurm, Mai, Jacobs, Kerner",
+        year=2026,
+        licence="MIT",
+        training_data="distilled from AlphaEarth, Climplicit, GeoCLIP and SINR",
+        source="https://huggingface.co/taylor-geospatial/MIND",
+        repo_id="taylor-geospatial/MIND",
+        filename="mind.safetensors",
+        good_for="many tasks at once; prefixes from 64 numbers trade accuracy for size",
+    ),
+    EncoderCard(
+        name="tte",
+        family="tte",
+        dim=512,
+        authors="Cher, Iqbal, Xing, Wei, Jacobs",
+        year=2026,
+        licence="MIT",
+        training_data="S2-100K: 100,000 Sentinel-2 images, contrastive with a ViT-L (MAE)",
+        source="https://huggingface.co/MVRL/TTE",
+        size_mb=14.0,
+        repo_id="MVRL/TTE",
+        filename="model.safetensors",
+        good_for="what satellites see, with detail where training images are dense",
+    ),
+    EncoderCard(
+        name="climplicit",
+        family="climplicit",
+        dim=1024,
+        authors="Dollinger, Robert, Plekhanova, Drees, Wegner",
+        year=2025,
+        licence="not stated",
+        training_data="CHELSA: monthly climate of 1981 to 2010, 11 variables, 1 km",
+        source="https://huggingface.co/Jobedo/climplicit",
+        repo_id="Jobedo/climplicit",
+        filename="model.safetensors",
+        good_for="climate, its seasons, and where species can live",
+    ),
+    EncoderCard(
+        name="sinr",
+        family="sinr",
+        dim=256,
+        authors="Cole, Van Horn, Lange, Shepard, Leary, Perona, Loarie, Mac Aodha",
+        year=2023,
+        licence="MIT",
+        training_data="iNaturalist: 35.5 million sightings of 47,375 species, at most 1,000 each",
+        source="https://huggingface.co/MVRL/sinr-location-encoder-1000-cls",
+        repo_id="MVRL/sinr-location-encoder-1000-cls",
+        filename="model.safetensors",
+        good_for="ranges of species and other ecology on land",
+    ),
+    *(
+        EncoderCard(
+            name=name,
+            family="range",
+            dim=1280,
+            authors="Dhakal, Sastry, Khanal, Ahmad, Xing, Jacobs",
+            year=2025,
+            licence="not stated",
+            training_data="a database of Sentinel-2 images of S2-100K, SatMAE features, found by "
+            + how,
+            source="https://huggingface.co/datasets/MVRL/RANGE-database",
+            filename="range_db_large.npz",
+            manual="take range_db_large.npz from the dataset MVRL/RANGE-database on "
+            "huggingface.co, and get satclip-vit16-l40, which it needs",
+            good_for="what images show, at several scales",
+        )
+        for name, how in (
+            ("range", "their SatCLIP embedding"),
+            ("range-plus", "their SatCLIP embedding and their nearness"),
+        )
+    ),
+    EncoderCard(
+        name="taxabind-location",
+        family="geoclip",
+        dim=512,
+        authors="Sastry, Khanal, Dhakal, Ahmad, Jacobs",
+        year=2025,
+        licence="Apache-2.0",
+        training_data="iNaturalist photos with place, bound to images, text, sound and satellites",
+        source="https://huggingface.co/MVRL/ecogeo",
+        repo_id="MVRL/ecogeo",
+        filename="model.safetensors",
+        good_for="species in photos, sound and text, and where they are",
     ),
 ]
 
@@ -230,6 +272,7 @@ _ALL = [
     _MOSAIKS_MINI,
     *(_satclip(backbone, L) for backbone in ("ResNet18", "ResNet50", "ViT16") for L in (10, 40)),
     *_OTHERS,
+    *_LOCATION_ENCODERS,
     *(_torchspatial(key) for key in FILES),
     _baseline("lonlat", 2, "longitude and latitude"),
     _baseline("xyz", 3, "unit vector"),

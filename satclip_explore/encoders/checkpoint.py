@@ -18,23 +18,36 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from satclip_explore.encoders.base import resolve_device, resolve_dtype
-from satclip_explore.encoders.lightning_files import export_lightning, from_published
+from satclip_explore.encoders.lightning_files import (
+    export_lightning,
+    from_hub,
+    from_published,
+    is_satclip,
+)
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.satclip_config import SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.encoders.tensor_files import (
     read_safetensors,
+    read_settings,
     read_torch_file,
+    read_weights,
     take_tensors,
     weights_hash,
 )
 
-__all__ = ["build_encoder", "export_lightning", "read_config", "read_encoder", "save_encoder"]
+__all__ = [
+    "build_encoder",
+    "export_lightning",
+    "is_satclip",
+    "read_config",
+    "read_encoder",
+    "save_encoder",
+]
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "encoder.safetensors"
 CONFIG_FILE = "config.json"
-MAX_CONFIG_BYTES = 1_000_000
 STORAGE = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 
 
@@ -46,8 +59,9 @@ def read_encoder(
     Parameters
     ----------
     path : str or Path
-        A Lightning checkpoint (full, or only the location network), a folder that `save_encoder`
-        wrote, or its .safetensors file with config.json beside it.
+        A Lightning checkpoint (full, or only the location network), the hub's safetensors of the
+        location network, or a folder that `save_encoder` wrote, or its .safetensors file with
+        config.json beside it.
     name : str
         How results call the encoder; default the stored name, or the file's.
     dtype : {"float32", "float64", "bfloat16"}
@@ -69,7 +83,7 @@ def read_encoder(
     """
     path = Path(path)
     if path.is_dir() or path.suffix == ".safetensors":
-        config, state = _read_own(path)
+        config, state = _read_folder(path)
     else:
         config, state = from_published(read_torch_file(path), path.name)
     return build_encoder(config, state, name=name, dtype=dtype, device=device)
@@ -188,13 +202,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     file = (path if path.is_dir() else path.parent) / CONFIG_FILE
     if not file.is_file():
         raise FileNotFoundError(f"no {CONFIG_FILE} at {file.parent}; the weights need it.")
-    if file.stat().st_size > MAX_CONFIG_BYTES:
-        raise ValueError(f"{file} is too large to be the description of an encoder.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is not valid JSON.") from error
-    if not isinstance(config, dict) or config.get("family") != "satclip":
+    config = read_settings(path)
+    if config.get("family") != "satclip":
         raise ValueError(f"{file} must describe an encoder of family 'satclip'.")
     if config.get("format_version") != FORMAT_VERSION:
         raise ValueError(
@@ -202,6 +211,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}."
         )
     return config
+
+
+def _read_folder(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
+    """Read our own format, or what the hub has of SatCLIP's location encoders."""
+    if "family" not in read_settings(path) and (path.is_file() or any(path.glob("*.safetensors"))):
+        content = read_weights(path)
+        if is_satclip(content):
+            return from_hub(content, path.name)
+    return _read_own(path)
 
 
 def _read_own(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:

@@ -1,4 +1,4 @@
-"""The published layout of microsoft/satclip's checkpoints, read and written without Lightning."""
+"""The published layouts of SatCLIP's weights: Lightning checkpoints and the hub's safetensors."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ INITIAL_LOGIT_SCALE = math.log(1 / 0.07)
 
 
 def is_satclip(content: Mapping[str, Any]) -> bool:
-    """Tell whether the content of a PyTorch file is laid out like a SatCLIP checkpoint."""
-    state = content.get("state_dict")
+    """Tell whether content is laid out like a SatCLIP checkpoint, or like the hub's weights."""
+    state = content.get("state_dict", content)
     return isinstance(state, Mapping) and any(_prefix(key) is not None for key in state)
 
 
@@ -100,6 +100,54 @@ def from_published(
     w0_initial, w0 = PUBLISHED_W0
     try:
         config = SatCLIPConfig(**values, w0_initial=w0_initial, w0=w0, name=Path(source).stem)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    return config, _location_network(state, config, source)
+
+
+def from_hub(
+    state: Mapping[str, Any], source: str
+) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
+    """Take the location network out of safetensors without settings (`MVRL/satclip-loc-enc-*`).
+
+    Sizes are read from the weights; the harmonics are the analytic ones, as published.
+
+    Parameters
+    ----------
+    state : mapping
+        Every tensor of the file by its key.
+    source : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    config : SatCLIPConfig
+    state : dict of str to torch.Tensor
+        Keys as in `SatCLIPConfig.shapes`.
+
+    Raises
+    ------
+    ValueError
+        If weights are missing or do not fit one another.
+    """
+    ends = {key.partition("nnet.")[2]: value for key, value in state.items()}
+    count = sum(1 for key in ends if key.startswith("layers.") and key.endswith(".weight"))
+    ins, outs = (ends.get(f"{key}.weight") for key in ("layers.0", "last_layer"))
+    if any(not isinstance(w, torch.Tensor) or w.ndim != 2 for w in (ins, outs)):
+        raise ValueError(f"{source} lacks the first or the last layer of SatCLIP's network.")
+    assert ins is not None
+    assert outs is not None
+    w0_initial, w0 = PUBLISHED_W0
+    try:
+        config = SatCLIPConfig(
+            legendre_polys=math.isqrt(ins.shape[1]),
+            hidden_dim=ins.shape[0],
+            num_layers=count,
+            embed_dim=outs.shape[0],
+            w0_initial=w0_initial,
+            w0=w0,
+            name=Path(source).stem,
+        )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     return config, _location_network(state, config, source)

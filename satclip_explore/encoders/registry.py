@@ -6,6 +6,7 @@ import difflib
 import re
 from dataclasses import asdict
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.cards import CARDS
+from satclip_explore.encoders.tensor_files import read_settings, read_weights
 from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate, size_mb
 
 __all__ = ["WeightsNotFoundError", "list_encoders", "load_encoder"]
@@ -20,15 +22,24 @@ __all__ = ["WeightsNotFoundError", "list_encoders", "load_encoder"]
 DEFAULT_ENCODER = "mini-l40"
 
 _LOADERS = {
-    "satclip": "checkpoint:read_encoder",
+    "satclip": "checkpoint:read_encoder:is_satclip",
     "csp": "space2vec:read_csp",
-    "torchspatial": "space2vec:read_space2vec",
+    "torchspatial": "space2vec:read_space2vec:is_torchspatial",
     "gps2vec": "gps2vec:read_gps2vec",
     "mosaiks": "mosaiks:read_mosaiks",
     "rcf": "random_convolutions:read_convolved_picture",
-    "geoclip": "geoclip:read_geoclip",
+    "geoclip": "geoclip:read_geoclip:is_geoclip",
+    "mind": "mind:read_mind:is_mind",
+    "tte": "tte:read_tte:is_tte",
+    "climplicit": "climplicit:read_climplicit:is_climplicit",
+    "sinr": "sinr:read_sinr:is_sinr",
+    "range": "retrieval:read_range",
 }
-"""Loader of each family that has files: called with path, name, dtype and device."""
+"""Module and reader of each family that has files, and how the content of one is told.
+
+Readers are called with path, name, dtype, device and options of their own; the last function gets
+the keys and values of a file.
+"""
 
 
 def load_encoder(
@@ -40,6 +51,7 @@ def load_encoder(
     download: bool = False,
     layer: int | None = None,
     cache_dir: str | Path | None = None,
+    **options: Any,
 ) -> LocationEncoder:
     """Load a location encoder.
 
@@ -57,9 +69,12 @@ def load_encoder(
     download : bool
         Whether missing weights may be fetched. Nothing is downloaded otherwise.
     layer : int, optional
-        Give the activations of this hidden layer (0-based) of a Siren in place of its output.
+        Give the activations of this hidden layer of a Siren in place of its output, counted from
+        0; of MIND, those after so many residual blocks.
     cache_dir : str or Path, optional
         Where downloads are kept; default ~/.cache/satclip_explore.
+    **options
+        What a family alone has, e.g. ``dim=256`` of MIND; see its reader.
 
     Returns
     -------
@@ -69,6 +84,8 @@ def load_encoder(
     ------
     FileNotFoundError
         If the weights are not on this machine (`WeightsNotFoundError`, which is a ValueError too).
+    TypeError
+        If the family has no such option.
     ValueError
         If the name is unknown (the closest are named), or the file is not an encoder.
 
@@ -79,18 +96,17 @@ def load_encoder(
     """
     name = DEFAULT_ENCODER if name_or_path is None else str(name_or_path)
     card = CARDS.get(name.lower())
+    arithmetic = {"dtype": dtype, "device": device}
     if path is None and re.fullmatch(r"(harmonics|random)-l\d{1,3}", name.lower()):
         # Any number of degrees can be computed; only some are listed.
-        encoder = _baseline(name.lower(), dtype=dtype, device=device)
-    elif card is None:
-        encoder = _load_file(_existing(name, path), dtype=dtype, device=device)
-    elif card.family == "baseline":
-        encoder = _baseline(card.name, dtype=dtype, device=device)
-    else:
-        weights = locate(card, path, cache_dir, download)
-        loader = _loader(card.family)
-        encoder = loader(weights, name=card.name, dtype=dtype, device=device)
-    return encoder if layer is None else _hidden_layer(encoder, layer)
+        return _baseline(name.lower(), options, layer, arithmetic)
+    if card is None:
+        file = _existing(name, path)
+        return _read(_family(file), file, options, layer, arithmetic)
+    if card.family == "baseline":
+        return _baseline(card.name, options, layer, arithmetic)
+    weights = locate(card, path, cache_dir, download)
+    return _read(card.family, weights, options, layer, {"name": card.name} | arithmetic)
 
 
 def list_encoders(*, cache_dir: str | Path | None = None) -> pd.DataFrame:
@@ -106,7 +122,7 @@ def list_encoders(*, cache_dir: str | Path | None = None) -> pd.DataFrame:
     pandas.DataFrame
         One row each: name, family, dim, licence, size_mb (of the files at hand, else of the
         download; missing where unknown), available (whether it loads without a download),
-        authors, year, training_data, coverage, source.
+        authors, year, training_data, coverage, good_for, source.
     """
     rows = []
     for card in CARDS.values():
@@ -127,19 +143,51 @@ _COLUMNS = (
     "year",
     "training_data",
     "coverage",
+    "good_for",
     "source",
 )
 
 
-def _loader(family: str) -> Any:
-    module, _, function = _LOADERS[family].partition(":")
-    return getattr(import_module(f"satclip_explore.encoders.{module}"), function)
+def _loader(family: str, part: int = 1) -> Any:
+    """Return the reader of a family, or with part=2 the function that tells its files, or None."""
+    module, *functions = _LOADERS[family].split(":")
+    if part > len(functions):
+        return None
+    return getattr(import_module(f"satclip_explore.encoders.{module}"), functions[part - 1])
 
 
-def _baseline(name: str, *, dtype: str, device: str) -> LocationEncoder:
+def _read(
+    family: str, path: Path, options: dict[str, Any], layer: int | None, common: Any
+) -> LocationEncoder:
+    """Call the reader of a family with the options that it has."""
+    reader = _loader(family)
+    known = [
+        key
+        for key, parameter in signature(reader).parameters.items()
+        if parameter.kind == parameter.KEYWORD_ONLY and key not in ("name", "dtype", "device")
+    ]
+    _refuse_others(options, known, family)
+    if layer is not None and "layer" in known:
+        options, layer = options | {"layer": layer}, None
+    encoder: LocationEncoder = reader(path, **common, **options)
+    return encoder if layer is None else _hidden_layer(encoder, layer)
+
+
+def _refuse_others(options: dict[str, Any], known: list[str], family: str) -> None:
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        has = f"has the options {', '.join(known)}" if known else "has no options"
+        raise TypeError(f"an encoder of family {family!r} {has}; got {unknown[0]!r:.60}.")
+
+
+def _baseline(
+    name: str, options: dict[str, Any], layer: int | None, arithmetic: Any
+) -> LocationEncoder:
     from satclip_explore.encoders.baselines import load_baseline
 
-    return load_baseline(name, dtype=dtype, device=device)
+    _refuse_others(options, [], "baseline")
+    encoder = load_baseline(name, **arithmetic)
+    return encoder if layer is None else _hidden_layer(encoder, layer)
 
 
 def _existing(name: str, path: str | Path | None) -> Path:
@@ -156,34 +204,28 @@ def _existing(name: str, path: str | Path | None) -> Path:
     )
 
 
-def _load_file(path: Path, *, dtype: str, device: str) -> LocationEncoder:
-    """Read a file or folder whose family its content tells."""
-    from satclip_explore.encoders.checkpoint import build_encoder, read_encoder
-    from satclip_explore.encoders.geoclip import is_geoclip, read_geoclip
-    from satclip_explore.encoders.lightning_files import from_published, is_satclip
-    from satclip_explore.encoders.mosaiks import read_mosaiks
-    from satclip_explore.encoders.space2vec import is_torchspatial, read_space2vec
-    from satclip_explore.encoders.tensor_files import read_torch_file
-
-    if path.is_dir() and not (path / "config.json").exists() and any(path.glob("model_*.h5")):
+def _family(path: Path) -> str:
+    """Tell the family of a file or folder by its content."""
+    settings = read_settings(path) if path.is_dir() or path.suffix == ".safetensors" else {}
+    if settings.get("family") in _LOADERS:
+        return str(settings["family"])
+    if path.is_dir() and any(path.glob("model_*.h5")):
         raise ValueError(
             f"{path} holds zones of GPS2Vec; say which: load_encoder('gps2vec-tag', path=…) or "
             "'gps2vec-visual'."
         )
-    if path.is_dir() or path.suffix == ".safetensors":
-        return read_encoder(path, dtype=dtype, device=device)
     if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
-        return read_mosaiks(path, name=path.stem, dtype=dtype, device=device)
-    content = read_torch_file(path)
-    if is_torchspatial(content):
-        return read_space2vec(path, dtype=dtype, device=device)
-    if is_geoclip(content):
-        return read_geoclip(path, dtype=dtype, device=device)
-    if is_satclip(content):
-        config, state = from_published(content, path.name)
-        return build_encoder(config, state, dtype=dtype, device=device)
+        return "mosaiks"
+    if path.suffix == ".npz":
+        return "range"
+    content = read_weights(path)
+    for family in _LOADERS:
+        tells = _loader(family, 2)
+        if tells is not None and tells(content):
+            return family
     raise ValueError(
-        f"{path.name} holds no encoder that is known here: SatCLIP, CSP, TorchSpatial or GeoCLIP."
+        f"{path.name} holds no encoder that is known here: {', '.join(_LOADERS)}; "
+        "list_encoders() tells where each comes from."
     )
 
 

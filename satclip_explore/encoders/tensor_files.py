@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ MAX_PICKLE_BYTES = 64_000_000
 
 MAX_TENSOR_VALUES = 500_000_000
 """Largest tensor that is taken out of a file: a first layer of L = 200 and 8,192 units fits."""
+
+MAX_SETTINGS_BYTES = 1_000_000
+"""Largest config.json that is parsed."""
 
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMPY_SCALARS: list[Any] = [
@@ -116,6 +120,51 @@ def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"{path.name} is damaged and cannot be read as safetensors.") from error
 
 
+def read_weights(path: str | Path) -> dict[str, Any]:
+    """Read a safetensors file, a folder of the Hugging Face hub with one, or a PyTorch file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or no weights in the folder.
+    ValueError
+        If it is damaged or would run code.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(path.glob("*.safetensors"))
+        if len(found) != 1:
+            raise FileNotFoundError(
+                f"{path} must hold one .safetensors file to be read as an encoder; "
+                f"it holds {len(found)}."
+            )
+        path = found[0]
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read the config.json in a folder, or beside a file; an empty dictionary where there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is too large, or not a JSON object.
+    """
+    path = Path(path)
+    file = (path if path.is_dir() else path.parent) / "config.json"
+    if not file.is_file():
+        return {}
+    if file.stat().st_size > MAX_SETTINGS_BYTES:
+        raise ValueError(f"{file} is too large to be the description of an encoder.")
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is not valid JSON.") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{file} must hold a JSON object that describes an encoder.")
+    return settings
+
+
 def take_tensors(
     state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str
 ) -> dict[str, torch.Tensor]:
@@ -165,11 +214,16 @@ def take_tensors(
     return taken
 
 
-def weights_hash(state: Mapping[str, torch.Tensor]) -> str:
-    """Return the first 16 hex digits of the SHA-256 over names, dtypes, shapes and values."""
-    digest = hashlib.sha256()
+def weights_hash(state: Mapping[str, torch.Tensor], **settings: Any) -> str:
+    """Return the first 16 hex digits of the SHA-256 over names, dtypes, shapes and values.
+
+    Settings that change what the weights give, such as a month, go into it too.
+    """
+    digest = hashlib.sha256(
+        "".join(f"{key}={settings[key]!r}\n" for key in sorted(settings)).encode()
+    )
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

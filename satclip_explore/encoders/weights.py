@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from satclip_explore.encoders.cards import EncoderCard
+from satclip_explore.encoders.card import EncoderCard
 from satclip_explore.encoders.download import (
     DownloadError,
     download_file,

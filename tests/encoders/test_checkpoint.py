@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from satclip_explore.encoders.checkpoint import (
     export_lightning,
@@ -20,6 +21,7 @@ from satclip_explore.encoders.checkpoint import (
     read_encoder,
     save_encoder,
 )
+from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.satclip_config import LIMITS, SatCLIPConfig
 from satclip_explore.encoders.siren import Siren
@@ -446,3 +448,25 @@ def test_every_limit_is_a_field_of_the_config():
         assert getattr(SatCLIPConfig(**(sizes | {key: largest})), key) == largest
         with pytest.raises(ValueError, match=key):
             SatCLIPConfig(**(sizes | {key: largest + 1}))
+
+
+def test_the_hubs_safetensors_give_the_same_encoder(tmp_path, tiny_encoder, places):
+    """`MVRL/satclip-loc-enc-*`: the location network alone, in float64, without settings."""
+    state = tiny_encoder.network.state_dict()
+    whole = {f"location.nnet.{key}": value.double() for key, value in state.items()}
+    save_file(whole, tmp_path / "model.safetensors")
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        encoder = load_encoder(path)
+        np.testing.assert_array_equal(encoder.embed(places), tiny_encoder.embed(places))
+        assert (encoder.name, encoder.legendre_polys) == (path.stem, 5)
+        assert encoder.harmonics_calculation == "analytic"
+    (tmp_path / "config.json").write_text("{}")
+    assert load_encoder("satclip-vit16-l40", path=tmp_path).name == "satclip-vit16-l40"
+    del whole["location.nnet.layers.1.bias"]
+    save_file(whole, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"lacks layers.1.bias"):
+        load_encoder(tmp_path)
+    del whole["location.nnet.last_layer.weight"]
+    save_file(whole, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="lacks the first or the last layer"):
+        load_encoder(tmp_path)

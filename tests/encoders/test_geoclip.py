@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from satclip_explore.encoders.geoclip import equal_earth, read_geoclip, weight_shapes
+from satclip_explore.encoders.registry import load_encoder
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +37,11 @@ def project(lon: float, lat: float) -> tuple[float, float]:
     return x * 66.50336 / 180, y * 66.50336 / 180
 
 
-def by_hand(state: dict[str, torch.Tensor], places: np.ndarray) -> np.ndarray:
+def by_hand(state: dict[str, torch.Tensor], places: np.ndarray, scales: int = 3) -> np.ndarray:
     w = {key: value.double().numpy() for key, value in state.items()}
     points = np.array([project(*place) for place in places.tolist()])
-    total = np.zeros((len(places), 512))
-    for i in range(3):
+    total = np.zeros((len(places), len(w["LocEnc0.head.0.bias"])))
+    for i in range(scales):
         angle = 2 * math.pi * points @ w[f"LocEnc{i}.capsule.0.b"].T
         x = np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
         for k in (1, 3, 5):
@@ -73,6 +77,56 @@ def test_the_whole_models_safetensors_are_read_too(tmp_path, state, places):
         read_geoclip(tmp_path / "model.safetensors").embed(places),
         read_geoclip(tmp_path / "w.pth").embed(places),
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "location_encoder.", "module.loc."])
+def test_models_of_its_shape_are_read_in_their_own_sizes(tmp_path, draw, edges, prefix):
+    """TaxaBind's, GAIR's and SLED's location encoders have GeoCLIP's shape."""
+    state = draw(weight_shapes(2, frequencies=6, hidden_dim=16, embed_dim=10))
+    whole = {f"{prefix}{key}": value for key, value in state.items()}
+    save_file(whole, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"sigma": [1, 16], "dim": 10}')
+    torch.save({"model": whole, "epoch": 3}, tmp_path / "checkpoint.pth")
+    expected = by_hand(state, edges, scales=2)
+    for path in (tmp_path, tmp_path / "model.safetensors", tmp_path / "checkpoint.pth"):
+        encoder = load_encoder(path, dtype="float64")
+        np.testing.assert_allclose(encoder.embed(edges), expected, rtol=0, atol=1e-9)
+    named = load_encoder("taxabind-location", path=tmp_path)
+    assert (named.name, named.family, named.embed_dim) == ("taxabind-location", "geoclip", 10)
+    # The map ends at the antimeridian: 180 is its other edge.
+    assert np.abs(encoder.embed((180, 10)) - encoder.embed((-180, 10))).max() > 0.01
+
+
+def test_the_weights_inside_the_wheel_are_read(tmp_path, state, places):
+    torch.save(state, tmp_path / "w.pth")
+    wheel = tmp_path / "geoclip-1.3.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(tmp_path / "w.pth", "geoclip/model/weights/location_encoder_weights.pth")
+    np.testing.assert_array_equal(
+        load_encoder("geoclip", path=wheel).embed(places),
+        load_encoder("geoclip", path=tmp_path / "w.pth").embed(places),
+    )
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("geoclip/__init__.py", "")
+    with pytest.raises(ValueError, match="not a wheel of geoclip"):
+        read_geoclip(wheel)
+    wheel.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="not a wheel of geoclip"):
+        read_geoclip(wheel)
+
+
+def test_the_real_weights_give_the_published_embeddings(places):
+    package = find_spec("geoclip")
+    if package is None:
+        pytest.skip("geoclip is not installed: pip install --no-deps geoclip")
+    folder = Path(next(iter(package.submodule_search_locations))) / "model" / "weights"
+    encoder = load_encoder("geoclip", path=folder, dtype="float64")
+    state = torch.load(folder / "location_encoder_weights.pth", weights_only=True)
+    expected = by_hand(state, places)
+    np.testing.assert_allclose(encoder.embed(places), expected, rtol=0, atol=1e-6)
+    quick = load_encoder("geoclip", path=folder)
+    # The finest scale turns by 6,000 radians, of which float32 keeps 5e-4.
+    assert np.abs(quick.embed(places) - expected).max() < 5e-3 * np.abs(expected).max()
 
 
 def test_longitude_comes_first_here():
