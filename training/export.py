@@ -40,6 +40,8 @@ def card_text(config: PretrainConfig, card: Mapping[str, Any]) -> str:
         "imagery": f"{data['source']}; {data.get('licence', 'see its source')}",
         "labels": "none of any task",
         "training places": f"{card['training_places']:,}",
+        "left out of each epoch": f"{card.get('left_out_of_each_epoch', 'unknown')}, too few for a "
+        "batch; others every time",
         "validation places": f"{found['candidates']:,}, at random",
         "seed": card["seed"],
         "epochs": card["epochs"],

@@ -51,9 +51,6 @@ class PlacePairs:
         ranks: int = 1,
     ) -> None:
         self.config, self.device = config, device
-        # Harmonics are stored in the arithmetic of the first layer.
-        low = config.training.precision == "bfloat16"
-        self.dtype = torch.bfloat16 if low else torch.float32
         self.lonlat = features.lonlat
         rows = np.flatnonzero(features.usable & features.on_land)
         order = np.random.default_rng([config.training.seed, 4]).permutation(rows)
@@ -93,6 +90,11 @@ class PlacePairs:
         """Whole batches in the training places."""
         return len(self.training) // self.batch_on_land
 
+    @property
+    def left_out(self) -> int:
+        """Training places too few for another batch: others in every epoch."""
+        return len(self.training) - self.steps_per_epoch * self.batch_on_land
+
     def fit(self, model: ContrastiveModel) -> None:
         """Fit whitening and position features on training places, their images undisturbed."""
         step = max(1, len(self.training) // FIT_PLACES)
@@ -114,26 +116,24 @@ class PlacePairs:
                 values = model.whitening(torch.from_numpy(images).to(self.device))
                 whitened[copy, start : start + CHUNK] = values
         self._whitened = whitened.flatten(0, 1)
-        size = len(self.lonlat) * len(self._factors) * self.dtype.itemsize
+        size = len(self.lonlat) * len(self._factors) * torch.float32.itemsize
         if size <= HARMONICS_BYTES and not self.jitter_m:
             kept = torch.empty(
-                len(self.lonlat), len(self._factors), dtype=self.dtype, device=self.device
+                len(self.lonlat), len(self._factors), dtype=torch.float32, device=self.device
             )
             for start in range(0, len(self.lonlat), CHUNK):
                 part = self.harmonics(self.lonlat[start : start + CHUNK])
                 kept[start : start + CHUNK] = part
             self._harmonics = kept
 
-    def harmonics(
-        self, lonlat: NDArray[np.float64], dtype: torch.dtype | None = None
-    ) -> torch.Tensor:
-        """Compute damped harmonics, shape (n, L²), by default in the stored dtype."""
+    def harmonics(self, lonlat: NDArray[np.float64]) -> torch.Tensor:
+        """Compute damped harmonics, shape (n, L²), float32."""
         location = self.config.location
         places = torch.from_numpy(lonlat).to(self.device)
         values = harmonics_by_feature(
             places, location.legendre_polys, location.harmonics_calculation
         )
-        return values.T.to(torch.float32).mul_(self._factors).to(dtype or self.dtype)
+        return values.T.to(torch.float32).mul_(self._factors)
 
     def epoch(self, epoch: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Shuffle the places into batches of (place, version), the same on every rank."""
@@ -177,4 +177,4 @@ class PlacePairs:
         assert self._whitened is not None
         rows = self.validation[part]
         index = torch.from_numpy(rows).to(self.device)
-        return self.harmonics(self.lonlat[rows], torch.float32), self._whitened[index].float()
+        return self.harmonics(self.lonlat[rows]), self._whitened[index].float()

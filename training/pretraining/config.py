@@ -85,13 +85,21 @@ class TrainingConfig:
 
     epochs: int = 25
     batch_size: int = 4096
-    """Over all processes together."""
+    """Pairs that are contrasted with one another, over all processes together."""
     learning_rate: float = 1e-3
+    accumulate: int = 1
+    """Batches whose gradients make one step; pairs are contrasted within each."""
+    schedule: str = "cosine"
+    """After the rise, "cosine" to zero or "constant"."""
+    adam_betas: tuple[float, ...] = (0.9, 0.98)
+    """Decay of the two moments of AdamW."""
+    dropout: float = 0.0
+    """Share of a hidden layer's phases, before the sine, set to zero while training."""
     first_layer_rate: float = 1.0
     """Learning rate of the location encoder's first layer, relative to the others."""
     weight_decay: float = 0.01
     warmup: float = 0.05
-    """Share of all steps over which the learning rate rises; it falls along a cosine after that."""
+    """Share of all steps over which the learning rate rises; see `schedule`."""
     head: str = "linear"
     """Trainable part of the image encoder: "linear", or "mlp" with one hidden layer."""
     head_dim: int = 512

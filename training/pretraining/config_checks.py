@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CHOICES = {
     "source": ("blue-marble", "s2-100k", "geotiffs"),
     "head": ("linear", "mlp"),
+    "schedule": ("cosine", "constant"),
     "precision": ("auto", "float32", "bfloat16"),
 }
 
@@ -27,9 +28,9 @@ LOWEST: dict[str, float] = {
     **dict.fromkeys(("places", "components", "component_power", "jitter_m", "seed"), 0),
     **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
     **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
-    **dict.fromkeys(("first_layer_rate", "regression_power"), 0),
+    **dict.fromkeys(("first_layer_rate", "regression_power", "dropout"), 0),
     **dict.fromkeys(("antarctica", "elsewhere"), 0),
-    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "copies"), 1),
+    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "copies", "accumulate"), 1),
     **dict.fromkeys(("batch_size", "validation_places"), 2),
     "position_anisotropy": 1,
     **dict.fromkeys(("position_eigenfunctions", "position_near_features"), 1),
@@ -65,11 +66,15 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
         ("warmup", config.training.warmup),
         ("antarctica", config.imagery.antarctica),
         ("elsewhere", config.imagery.elsewhere),
+        ("dropout", config.training.dropout),
         ("image_share", config.training.image_share),
         ("position_near_share", config.training.position_near_share),
     ):
         if value >= 1.0:
             raise ValueError(f"{name} is a share, below 1; got {value}.")
+    betas = config.training.adam_betas
+    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+        raise ValueError(f"adam_betas are two numbers from 0 to below 1; got {betas}.")
     scales = config.features.scales_km
     if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
         raise ValueError(f"scales_km must be positive and increasing; got {scales}.")

@@ -147,21 +147,29 @@ class Loop:
         self, step: int, harmonics: torch.Tensor, whitened: torch.Tensor, vectors: torch.Tensor
     ) -> float:
         training = self.config.training
-        rate = rate_at(step, self.steps, training)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["relative_rate"]
+        within = step % self.pairs.steps_per_epoch
+        first = within - within % training.accumulate
+        share = min(training.accumulate, self.pairs.steps_per_epoch - first)
         with torch.autocast(harmonics.device.type, torch.bfloat16, enabled=self.low_precision):
             on_land = self.pairs.batch_on_land // self.processes.count
             losses = self.parallel(harmonics, whitened, vectors, on_land)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        if training.gradient_clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
-        self.optimizer.step()
-        self.model.clamp_scale()
+        if within == first:
+            self.optimizer.zero_grad(set_to_none=True)
+        (losses.total / share).backward()
+        if within == first + share - 1:
+            self._descend(rate_at(step, self.steps, training))
         loss = self.processes.mean(losses.total.detach())
         self._check_finite(loss, f" at step {step + 1}")
         return loss
+
+    def _descend(self, rate: float) -> None:
+        """Take a step along the gradient of one or several batches."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["relative_rate"]
+        if self.config.training.gradient_clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.gradient_clip)
+        self.optimizer.step()
+        self.model.clamp_scale()
 
     def _check_finite(self, loss: float, where: str = " on unseen images") -> None:
         """Refuse to go on, or to write a checkpoint, with weights that are no numbers."""
@@ -210,6 +218,7 @@ class Loop:
             "seed": self.config.training.seed,
             "training_places": len(self.pairs.training),
             "unusable_images": self.pairs.unusable,
+            "left_out_of_each_epoch": self.pairs.left_out,
             "epochs": self.epoch,
             "steps": self._steps_done,
             "training_minutes": round(self.seconds / 60.0, 2),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,28 +20,38 @@ from training.pretraining.targets import PositionFeatures, TargetSpace
 
 
 def rate_at(step: int, steps: int, training: TrainingConfig) -> float:
-    """Return the learning rate of a step: a linear rise, then a cosine down to zero."""
-    rise = max(1, round(training.warmup * steps))
+    """Return the learning rate of a step: a linear rise, then constant or a cosine to zero."""
+    rise = round(training.warmup * steps)
+    if training.schedule == "cosine":
+        rise = max(1, rise)
     if step < rise:
         return training.learning_rate * (step + 1) / rise
+    if training.schedule == "constant":
+        return training.learning_rate
     done = (step - rise) / max(1, steps - rise)
     return training.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def make_optimizer(model: ContrastiveModel, training: TrainingConfig) -> torch.optim.Optimizer:
-    """Make AdamW: the first layer has a rate of its own, the scale is never decayed."""
-    first = list(model.network.layers[0].parameters())
-    scale = model.logit_scale
-    apart = {id(p) for p in [*first, scale]}
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in apart]
-    groups: list[dict[str, Any]] = [
-        {"params": first, "relative_rate": training.first_layer_rate},
-        {"params": others, "relative_rate": 1.0},
-    ]
-    if scale.requires_grad:
-        groups.append({"params": [scale], "relative_rate": 1.0, "weight_decay": 0.0})
+    """Make AdamW: the first layer has a rate of its own; biases and scale are never decayed."""
+    beta1, beta2 = training.adam_betas
+    first = {id(p) for p in model.network.layers[0].parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            key = (id(parameter) in first, parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
-        groups, lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=training.weight_decay
+        [
+            {
+                "params": parameters,
+                "relative_rate": training.first_layer_rate if is_first else 1.0,
+                "weight_decay": training.weight_decay if decays else 0.0,
+            }
+            for (is_first, decays), parameters in groups.items()
+        ],
+        lr=training.learning_rate,
+        betas=(beta1, beta2),
     )
 
 
@@ -108,6 +118,22 @@ class ContrastiveModel(nn.Module):
         mapped = self.head(whitened * self.whitening.relevance(self.power))
         return nn.functional.normalize(mapped.float(), dim=1)
 
+    def embeddings(self, harmonics: torch.Tensor) -> torch.Tensor:
+        """Embed places from damped harmonics, shapes (B, L²) to (B, embed_dim).
+
+        The first layer is float32 whatever autocast says: bfloat16 holds 8 bits, too few for the
+        phase of the first sines.
+        """
+        features = harmonics
+        layers = zip(self.network.hidden_layers, self.network.frequencies, strict=True)
+        for index, (linear, w0) in enumerate(layers):
+            exact = torch.autocast(harmonics.device.type, enabled=False)
+            with exact if index == 0 else nullcontext():
+                phase = linear(features)
+            phase = nn.functional.dropout(phase, self.settings.dropout, self.training)
+            features = torch.sin(w0 * phase)
+        return self.network.last_layer(features)
+
     def regression_relevance(self) -> torch.Tensor:
         """Weights of the components in the regression loss, shape (K,)."""
         return self.whitening.relevance(self.settings.regression_power, self.weights)
@@ -120,7 +146,7 @@ class ContrastiveModel(nn.Module):
         Without a contrastive loss no joint space is learned; the image features themselves are
         then matched with those that the embeddings predict.
         """
-        embeddings = self.network(harmonics)
+        embeddings = self.embeddings(harmonics)
         if self.settings.contrastive_weight:
             return self.image_features(whitened), nn.functional.normalize(embeddings, dim=1)
         relevance = self.regression_relevance()
@@ -150,7 +176,7 @@ class ContrastiveModel(nn.Module):
             The first so many pairs enter the contrastive loss; default all.
         """
         settings = self.settings
-        embeddings = self.network(harmonics).float()
+        embeddings = self.embeddings(harmonics).float()
         contrastive = regression = position = embeddings.new_zeros(())
         if settings.contrastive_weight:
             contrastive = contrastive_loss(
