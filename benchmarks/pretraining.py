@@ -56,7 +56,7 @@ def backbone_seconds(name: str, images: int, device: torch.device, precision: st
 
     backbone = BACKBONES[name]
     network = Frozen(timm.create_model(backbone.model, in_chans=13, num_classes=0)).to(device)
-    size = backbone.image_size
+    size = backbone.image_size or 256
     batch = torch.rand(images, len(SSL4EO_BANDS), size, size, device=device)
 
     def autocast() -> object:

@@ -87,7 +87,8 @@ class Backbone:
     repo_id, revision, filename : str
         On the Hugging Face hub. The file name ends in the first eight digits of its SHA-256.
     image_size : int
-        Pixels along the edge that the model takes; larger images are cropped to their center.
+        Pixels along the edge that the model takes; larger images are cropped to their center. 0: it
+        takes any size, and sees the whole image.
     """
 
     model: str
@@ -95,7 +96,7 @@ class Backbone:
     repo_id: str
     revision: str
     filename: str
-    image_size: int = 224
+    image_size: int = 0
 
     @property
     def url(self) -> str:
@@ -129,23 +130,32 @@ BACKBONES = {
         "torchgeo/vit_small_patch16_224_sentinel2_all_moco",
         "1cb683f6c14739634cdfaaceb076529adf898c74",
         "vit_small_patch16_224_sentinel2_all_moco-67c9032d.pth",
+        image_size=224,
     ),
 }
 """SSL4EO-S12 (Wang et al. 2023, CC BY 4.0), MoCo, 13 bands; published with torchgeo."""
 
 
 class Frozen(nn.Module):
-    """A network that never changes: no gradients, and batch statistics that stay.
+    """A network that never changes: no gradients, and stored statistics that stay.
 
     Parameters
     ----------
     network : torch.nn.Module
         Maps (n, C, H, W) to (n, dim).
+    batch_statistics : bool
+        Normalize each batch by its own mean and variance, as the authors' training did, in place of
+        the stored ones.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, batch_statistics: bool = False) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
+        if batch_statistics:
+            for layer in network.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.track_running_stats = False
+                    layer.running_mean = layer.running_var = None
 
     def train(self, mode: bool = True) -> Frozen:
         """Stay in evaluation mode, whatever the surrounding model is put in."""
@@ -159,7 +169,11 @@ class Frozen(nn.Module):
 
 
 def load_backbone(
-    name: str, weights: str | Path | None = None, *, download: bool = False
+    name: str,
+    weights: str | Path | None = None,
+    *,
+    download: bool = False,
+    batch_statistics: bool = False,
 ) -> Frozen:
     """Build a published backbone, frozen.
 
@@ -171,6 +185,8 @@ def load_backbone(
         Its file; default the cache.
     download : bool
         Fetch missing weights.
+    batch_statistics : bool
+        See `Frozen`.
 
     Raises
     ------
@@ -197,4 +213,4 @@ def load_backbone(
             f"{weights or backbone.filename} does not hold the weights of {name}: its keys or "
             "shapes are others."
         ) from error
-    return Frozen(network)
+    return Frozen(network, batch_statistics=batch_statistics)

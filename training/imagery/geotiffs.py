@@ -30,6 +30,11 @@ class Location:
     size: int = -1
 
     @property
+    def bytes(self) -> int:
+        """Size of the content."""
+        return self.path.stat().st_size if self.size < 0 else self.size
+
+    @property
     def stamp(self) -> str:
         """Tell this content from another under the same name, without reading it."""
         found = self.path.stat()
@@ -95,6 +100,12 @@ S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09"
 REFLECTANCE = 10_000.0
 """Digital numbers of Sentinel-2 at reflectance 1."""
 
+SMALLEST_TILE = 10_000
+"""Bytes below which the authors take a tile of S2-100K for empty pixels, and leave it out."""
+
+BLUR_SIGMA = (0.1, 2.0)
+"""Range of the deviation of the authors' 3 x 3 blur, in pixels."""
+
 READERS = 8
 """Files that are decoded at once; decoding leaves the interpreter free."""
 
@@ -120,6 +131,8 @@ class GeoTiffs:
         What the bands are; empty takes the names in the first file.
     scale : float
         What the numbers in the files are divided by.
+    blur : bool
+        Blur all versions but the first, each with a deviation of its own.
     """
 
     name = "geotiffs"
@@ -135,11 +148,12 @@ class GeoTiffs:
         seed: int = 0,
         bands: tuple[str, ...] = (),
         scale: float = 1.0,
+        blur: bool = False,
     ) -> None:
         if copies > 8:
             raise ValueError(f"an image has eight turned and mirrored versions; got {copies}.")
         self.root, self.patch_size, self.copies = Path(root), patch_size, copies
-        self.allow_missing = allow_missing
+        self.allow_missing, self.blur, self.seed = allow_missing, blur, seed
         names, lonlat, self.files = self._index()
         rows = np.arange(len(names))
         if 0 < places < len(rows):
@@ -184,14 +198,18 @@ class GeoTiffs:
             with ThreadPoolExecutor(READERS) as readers:
                 locations = [self.files[self.file_names[row]] for row in rows]
                 self._last = (rows.tobytes(), list(readers.map(self._decode, locations)))
-        for image, values in zip(images, self._last[1], strict=True):
+        for row, image, values in zip(rows, images, self._last[1], strict=True):
             if values is not None:
                 turned = np.rot90(values, copy % 4, axes=(1, 2))
-                image[:] = turned[:, :, ::-1] if copy >= 4 else turned
+                turned = turned[:, :, ::-1] if copy >= 4 else turned
+                if self.blur and copy:
+                    sigma = np.random.default_rng([self.seed, 7, row, copy]).uniform(*BLUR_SIGMA)
+                    turned = _blurred(turned, sigma)
+                image[:] = turned
         return images
 
     def _decode(self, location: Location) -> NDArray[np.float32] | None:
-        """Read one file; None if it is damaged, too small, or has empty pixels or other bands."""
+        """Read one file; None if damaged, small, of other bands, or with no or constant content."""
         rasterio = import_rasterio()
         try:
             with location.open() as dataset:
@@ -205,7 +223,9 @@ class GeoTiffs:
         except (OSError, ValueError, rasterio.errors.RasterioError):
             return None
         values = read.data.astype(np.float32) / np.float32(self.scale)
-        return None if np.ma.is_masked(read) or not np.isfinite(values).all() else values
+        whole = not np.ma.is_masked(read) and bool(np.isfinite(values).all())
+        # All zeros is how a tile without data comes; one that is constant tells nothing either.
+        return values if whole and np.ptp(values, axis=(1, 2)).any() else None
 
     def describe(self) -> dict[str, Any]:
         """Say which files, by name, and which content, by size and time of change."""
@@ -220,7 +240,17 @@ class GeoTiffs:
             "patch_size": self.patch_size,
             "bands": list(self.bands),
             "copies": self.copies,
+            **({"blur": self.seed} if self.blur else {}),
         }
+
+
+def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Blur an image (C, H, W) with the 3 x 3 Gaussian of a deviation in pixels, edges reflected."""
+    side = np.exp(-0.5 / sigma**2)
+    center, side = np.float32(1.0 / (1.0 + 2.0 * side)), np.float32(side / (1.0 + 2.0 * side))
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="reflect")
+    rows = center * padded[:, 1:-1] + side * (padded[:, :-2] + padded[:, 2:])
+    return center * rows[:, :, 1:-1] + side * (rows[:, :, :-2] + rows[:, :, 2:])
 
 
 class S2100K(GeoTiffs):
@@ -260,8 +290,18 @@ class S2100K(GeoTiffs):
         here = np.array([name in files for name in wanted])
         if not here.all():
             self._complain(wanted, here)
-        lonlat = table[list(names)].to_numpy(dtype=np.float64)[here]
-        return [name for name, kept in zip(wanted, here, strict=True) if kept], lonlat, files
+        large = np.array([name in files and files[name].bytes >= SMALLEST_TILE for name in wanted])
+        small = int((here & ~large).sum())
+        if small:
+            warnings.warn(
+                f"{small:,} of {len(wanted):,} images are smaller than "
+                f"{SMALLEST_TILE // 1000} kB and hold no picture; they are left out.",
+                stacklevel=4,
+            )
+        if not large.any():
+            raise ValueError(f"all images in {self.root} are smaller than {SMALLEST_TILE:,} bytes.")
+        lonlat = table[list(names)].to_numpy(dtype=np.float64)[large]
+        return [name for name, kept in zip(wanted, large, strict=True) if kept], lonlat, files
 
     def _files(self) -> dict[str, Location]:
         files: dict[str, Location] = {}

@@ -143,6 +143,7 @@ def open_source(
         "allow_missing": imagery.allow_missing,
         "copies": copies,
         "seed": config.training.seed,
+        "blur": config.features.blur,
     }
     if imagery.source == "s2-100k":
         return S2100K(root, **settings)

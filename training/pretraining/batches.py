@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.spherical_harmonics import harmonics_by_feature
-from satclip_explore.geo import unit_vectors
+from satclip_explore.geo import as_lonlat, unit_vectors
 from training.imagery.cache import Features
 from training.imagery.source import displace
 from training.pretraining.config import PretrainConfig
@@ -79,8 +79,10 @@ class PlacePairs:
         self._harmonics: torch.Tensor | None = None
         # The images of Blue Marble are displaced in the cache; those of files stay, so their
         # locations move.
-        moves = config.imagery.source != "blue-marble" and config.features.jitter_m > 0
-        self.jitter_m = config.features.jitter_m if moves else 0.0
+        published = config.features.jitter == "published"
+        self.moves = config.imagery.source != "blue-marble" and (
+            published or config.features.jitter_m > 0
+        )
         self._factors = degree_factors(
             config.location.legendre_polys, config.location.degree_damping
         ).to(device)
@@ -117,7 +119,7 @@ class PlacePairs:
                 whitened[copy, start : start + CHUNK] = values
         self._whitened = whitened.flatten(0, 1)
         size = len(self.lonlat) * len(self._factors) * torch.float32.itemsize
-        if size <= HARMONICS_BYTES and not self.jitter_m:
+        if size <= HARMONICS_BYTES and not self.moves:
             kept = torch.empty(
                 len(self.lonlat), len(self._factors), dtype=torch.float32, device=self.device
             )
@@ -167,10 +169,16 @@ class PlacePairs:
         if self._harmonics is not None:
             harmonics = self._harmonics[places]
         else:
-            lonlat = displace(lonlat, self.jitter_m, rng) if self.jitter_m else lonlat
+            lonlat = self._moved(lonlat, rng) if self.moves else lonlat
             harmonics = self.harmonics(lonlat)
         vectors = torch.from_numpy(unit_vectors(lonlat)).to(self.device, torch.float32)
         return harmonics, self._whitened[index].float(), vectors
+
+    def _moved(self, lonlat: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+        features = self.config.features
+        if features.jitter == "published":
+            return as_lonlat(np.minimum(lonlat + rng.uniform(0.0, 0.01, lonlat.shape), [360, 90]))
+        return displace(lonlat, features.jitter_m, rng)
 
     def unseen(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float32 harmonics and whitened images of some validation places, undisturbed."""

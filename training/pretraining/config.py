@@ -62,6 +62,12 @@ class FeatureConfig:
     """Versions of each image: its center displaced (Blue Marble) or the image turned (files)."""
     jitter_m: float = 0.0
     """Standard deviation of the displacement, along each axis, in meters."""
+    jitter: str = "symmetric"
+    """"symmetric", or "published": up to 0.01 degrees north and east (files)."""
+    blur: bool = False
+    """Whether versions of files are blurred, each differently; the first one is not."""
+    batch_statistics: bool = False
+    """Whether a ResNet normalizes batches of 512 by their own statistics, not the stored ones."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CHOICES = {
     "source": ("blue-marble", "s2-100k", "geotiffs"),
     "head": ("linear", "mlp"),
+    "jitter": ("symmetric", "published"),
     "schedule": ("cosine", "constant"),
     "precision": ("auto", "float32", "bfloat16"),
 }
@@ -99,6 +100,10 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
     imagery = config.imagery
     if imagery.scale <= 0:
         raise ValueError(f"scale must be above 0; got {imagery.scale}.")
+    if imagery.source == "blue-marble" and (
+        config.features.blur or config.features.jitter == "published"
+    ):
+        raise ValueError("blur and jitter='published' are for files; leave them out.")
     if imagery.source != "geotiffs" and (imagery.scale != 1.0 or imagery.bands != ("auto",)):
         raise ValueError(f"bands and scale are known for {imagery.source!r}; leave them out.")
     unknown = [name for name in config.training.probes if name not in ATLAS_TASKS]

@@ -87,14 +87,18 @@ def open_extractor(
                 f"{name} looks at {size} x {size} pixels; patch_size must be at least {size}, got "
                 f"{config.imagery.patch_size}."
             )
+        own = config.features.batch_statistics
+        # The authors' batches; statistics of fewer images would be others.
+        sizes = {"block_size": 512, "batch_size": 512} if own else {}
         extractor = BackboneFeatures(
             source,
-            load_backbone(name, download=download),
+            load_backbone(name, download=download, batch_statistics=own),
             name,
             BACKBONES[name].dim,
-            weights=asdict(BACKBONES[name]),
+            weights=asdict(BACKBONES[name]) | ({"batch_statistics": 512} if own else {}),
             bands=SSL4EO_BANDS,
             image_size=size,
             device=str(device),
+            **sizes,
         )
     return extractor, {**source.describe(), **extractor.describe()}

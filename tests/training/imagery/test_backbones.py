@@ -247,3 +247,22 @@ def test_a_missing_timm_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ImportError, match="pip install timm"):
         load_backbone("resnet18")
+
+
+def test_batch_statistics_are_those_of_the_batch_and_nothing_stays():
+    torch.manual_seed(0)
+    network = nn.BatchNorm2d(3)
+    network.running_mean += 5.0
+    images = torch.rand(8, 3, 4, 4)
+    own = Frozen(network, batch_statistics=True)
+    found = own(images)
+    torch.testing.assert_close(found.mean(dim=(0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(own(images), found)
+
+
+def test_resnets_see_the_whole_tile_and_only_the_transformer_its_center():
+    assert {name: each.image_size for name, each in BACKBONES.items()} == {
+        "resnet18": 0,
+        "resnet50": 0,
+        "vit16": 224,
+    }

@@ -36,6 +36,12 @@ def write_patch(path, values, crs="EPSG:32633", left=500_000.0, top=5_000_000.0,
         dataset.write(values)
 
 
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    """Tiles of 16 pixels are smaller than any of S2-100K."""
+    monkeypatch.setattr("training.imagery.geotiffs.SMALLEST_TILE", 0)
+
+
 @pytest.fixture
 def dataset(tmp_path):
     """Six patches of 12 bands and 16 pixels in index.csv and images/."""
@@ -126,6 +132,7 @@ def test_unusable_images_become_nan_and_spare_the_others(dataset):
 
 def test_pixels_that_a_file_calls_empty_are_not_data(dataset):
     values = np.full((12, 16, 16), 500, np.int16)
+    values[0, 0, 0] = 501
     write_patch(dataset / "images" / "patch_0.tif", values, nodata=-9999)
     values[3, 4, 4] = -9999
     write_patch(dataset / "images" / "patch_1.tif", values, nodata=-9999)
@@ -159,9 +166,9 @@ def test_ones_own_files_may_be_named_and_scaled(dataset):
 def test_whole_numbers_are_no_reflectance(dataset, monkeypatch):
     monkeypatch.setattr("training.pretraining.extractors.load_backbone", lambda *a, **b: None)
     config = PretrainConfig().replace(
-        source="geotiffs", places=0, patch_size=16, image_encoder="resnet18", bands=list(S2_BANDS)
+        source="geotiffs", places=0, patch_size=16, image_encoder="vit16", bands=list(S2_BANDS)
     )
-    with pytest.raises(ValueError, match="whole numbers and resnet18 expects reflectance; set sca"):
+    with pytest.raises(ValueError, match="whole numbers and vit16 expects reflectance; set sca"):
         open_extractor(config, dataset / "images")
     with pytest.raises(ValueError, match="looks at 224 x 224 pixels; patch_size must be at least"):
         open_extractor(config.replace(scale=10_000), dataset / "images")
@@ -355,3 +362,41 @@ def test_the_real_patches_of_s2_100k(shared):
     order = [by_file.file_names.index(name) for name in source.file_names]
     # The index gives the centers that the files' own projections give.
     np.testing.assert_allclose(by_file.lonlat[order], source.lonlat, atol=0.002)
+
+
+def test_tiles_too_small_to_hold_a_picture_are_left_out_and_counted(dataset, monkeypatch):
+    sizes = [(dataset / "images" / f"patch_{i}.tif").stat().st_size for i in range(6)]
+    write_patch(dataset / "images" / "patch_2.tif", np.zeros((12, 2, 2), np.uint16))
+    monkeypatch.setattr("training.imagery.geotiffs.SMALLEST_TILE", min(sizes))
+    with pytest.warns(UserWarning, match="^1 of 6 images are smaller than .* are left out"):
+        source = S2100K(dataset, patch_size=16)
+    assert source.file_names == [f"patch_{i}.tif" for i in (0, 1, 3, 4, 5)]
+    into_shards(dataset)
+    with pytest.warns(UserWarning, match="^1 of 6 images are smaller than"):
+        assert len(S2100K(dataset, patch_size=16).lonlat) == 5
+    monkeypatch.setattr("training.imagery.geotiffs.SMALLEST_TILE", 10**9)
+    with pytest.warns(UserWarning, match="^6 of 6"), pytest.raises(ValueError, match="all images"):
+        S2100K(dataset, patch_size=16)
+
+
+@pytest.mark.parametrize("value", [0, 700])
+def test_a_tile_of_one_value_is_no_image(dataset, value):
+    write_patch(dataset / "images" / "patch_1.tif", np.full((12, 16, 16), value, np.uint16))
+    read = S2100K(dataset, patch_size=16).read(np.arange(3))
+    assert np.isnan(read).all(axis=(1, 2, 3)).tolist() == [False, True, False]
+
+
+def test_the_blur_of_a_version_is_its_own_and_the_first_is_sharp(dataset):
+    rows, images = np.arange(2), dataset / "images"
+    (images / "patch_1.tif").write_bytes((images / "patch_0.tif").read_bytes())
+    sharp = S2100K(dataset, patch_size=16, copies=2)
+    blurred = S2100K(dataset, patch_size=16, copies=2, blur=True)
+    np.testing.assert_array_equal(blurred.read(rows, 0), sharp.read(rows, 0))
+    once, again = blurred.read(rows, 1), blurred.read(rows, 1)
+    np.testing.assert_array_equal(once, again)
+    turned = sharp.read(rows, 1)
+    # What is blurred keeps its mean, but for the edges, and loses variance.
+    np.testing.assert_allclose(once.mean(axis=(2, 3)), turned.mean(axis=(2, 3)), rtol=0.05)
+    assert (once.var(axis=(2, 3)) < turned.var(axis=(2, 3))).all()
+    assert not np.array_equal(once[0], once[1])
+    assert blurred.describe() != sharp.describe()

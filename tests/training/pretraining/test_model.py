@@ -14,6 +14,8 @@ from training.pretraining.model import (
     degree_factors,
     image_head,
     location_encoder,
+    make_optimizer,
+    rate_at,
 )
 from training.pretraining.retrieval import retrieval
 from training.pretraining.targets import PositionFeatures, TargetSpace
@@ -212,3 +214,43 @@ def test_scale_weights_shift_the_regression_towards_a_scale():
     square = whitening.relevance(0.5, (1.0, 2.0)).square()
     assert float(square.mean()) == pytest.approx(1.0, abs=1e-5)
     assert float(square[4:].sum()) == pytest.approx(4.0 * float(square[:4].sum()), rel=1e-5)
+
+
+def test_biases_and_the_scale_are_never_decayed():
+    config = tiny_config(weight_decay=0.3, adam_betas=[0.8, 0.95], first_layer_rate=0.5)
+    model = ContrastiveModel(config, (5,))
+    optimizer = make_optimizer(model, config.training)
+    decay = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        group = decay[id(parameter)]
+        assert group["weight_decay"] == (0.3 if name.endswith("weight") else 0.0), name
+        assert group["relative_rate"] == (0.5 if name.startswith("network.layers.0") else 1.0)
+        assert group["betas"] == (0.8, 0.95)
+
+
+def test_a_constant_schedule_has_no_rise_unless_asked():
+    training = tiny_config(schedule="constant", warmup=0).training
+    assert {rate_at(step, 10, training) for step in range(10)} == {training.learning_rate}
+    rising = tiny_config(schedule="constant", warmup=0.2).training
+    shares = [rate_at(step, 10, rising) / rising.learning_rate for step in range(4)]
+    assert shares == [0.5, 1.0, 1.0, 1.0]
+
+
+def test_bfloat16_does_not_reach_the_harmonics():
+    model = ContrastiveModel(tiny_config(hidden_dim=64), (5,)).eval()
+    harmonics = 3.0 * torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+    seen = []
+    model.network.layers[0].register_forward_hook(lambda *a: seen.append(a[2]))
+    exact = model.embeddings(harmonics).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        low = model.embeddings(harmonics).detach()
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(seen[1], seen[0], rtol=0, atol=0)
+    assert float((low - exact).norm() / exact.norm()) < 0.006
+
+
+def test_dropout_hits_phases_in_training_only():
+    model = ContrastiveModel(tiny_config(dropout=0.5), (5,))
+    harmonics = torch.randn(50, 16)
+    torch.testing.assert_close(model.eval().embeddings(harmonics), model.network(harmonics))
+    assert not torch.equal(model.train().embeddings(harmonics), model.network(harmonics))

@@ -102,6 +102,24 @@ def test_a_run_ends_in_a_folder_that_load_encoder_opens(run):
     assert card["validation"]["recall_at_1"] == found.recall_at_1
 
 
+def test_gradients_of_several_batches_make_one_step(run):
+    """Accumulating over a whole epoch is one step; its loss is the mean of the batches."""
+    steps = []
+    folder = run(
+        on_progress=steps.append, accumulate=100, epochs=1, schedule="constant", warmup=0,
+        weight_decay=0.0, learning_rate=1e-3,
+    )  # fmt: skip
+    losses = [p.loss for p in steps if p.stage == "training"]
+    assert len(losses) > 2
+    start = load_encoder(run("start", epochs=1, learning_rate=1e-12)).network.state_dict()
+    moved = load_encoder(folder).network.state_dict()
+    # The first step of Adam moves every weight by the learning rate, or not at all.
+    for key, value in moved.items():
+        assert float((value - start[key]).abs().max()) == pytest.approx(1e-3, rel=0.02), key
+    card = json.loads((folder / "config.json").read_text())["card"]
+    assert card["left_out_of_each_epoch"] == card["training_places"] % 64
+
+
 def test_every_epoch_is_scored_on_the_tasks_that_were_named(run):
     epochs = []
     RESULTS.clear()
