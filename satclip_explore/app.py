@@ -56,9 +56,12 @@ class Explorer(pn.viewable.Viewer):
         table = list_encoders()
         names = table["name"][table["available"]].tolist()
         self._encoders = {encoder.name: encoder}
+        super().__init__(**params)
+        # Before this line they would be the options of every visitor.
         self.param.encoder_name.objects = list(dict.fromkeys([encoder.name, *names]))
-        super().__init__(encoder_name=encoder.name, **params)
-        self._background = Background()
+        with param.parameterized.discard_events(self):
+            self.encoder_name = encoder.name
+        self._background, self._built = Background(), False
         self.selection = Selection()
         shared = {"selection": self.selection}
         self.pca = PCAPane(encoder, **shared)
@@ -91,7 +94,14 @@ class Explorer(pn.viewable.Viewer):
             self.encoder_name = self.pca.encoder.name
             self.message = str(error)
 
-        self._background.start(work, self._use, failed)
+        if self._built:
+            self._background.start(work, self._use, failed)
+            return
+        # A link names an encoder: whatever is drawn first is drawn of that one.
+        try:
+            self._use(load_once(name))
+        except ValueError as error:
+            failed(error)
 
     def _use(self, encoder: Any) -> None:
         self._encoders[encoder.name] = encoder
@@ -176,6 +186,7 @@ class Explorer(pn.viewable.Viewer):
 
     def pages(self) -> Any:
         """Return the pages, of which one is visible; each is built when it is first opened."""
+        self._built = True
         build = {
             "explore": self.explore_page,
             "compare": self.compare_page,
@@ -271,6 +282,11 @@ def one_of(encoder: Any) -> Any:
     return RESULTS.get(("weights", encoder), lambda: encoder)
 
 
+def threads() -> dict[str, int]:
+    """Return how many threads to ask Panel for: none where `--num-threads` has said it."""
+    return {"nthreads": 4} if pn.config.nthreads is None else {}
+
+
 def set_up_server() -> None:
     """Load what a served page needs; nothing of it comes from another machine."""
     import holoviews as hv
@@ -278,7 +294,7 @@ def set_up_server() -> None:
     from satclip_explore.panes.served.early_refresh import wait_for_connection
     from satclip_explore.panes.served.leaflet import allow_ipywidgets
 
-    pn.extension("filedropper", nthreads=4, notifications=False)
+    pn.extension("filedropper", notifications=False, **threads())
     hv.extension("bokeh")
     allow_ipywidgets()
     wait_for_connection()

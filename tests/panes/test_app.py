@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import panel as pn
 import param
+import pytest
 
-from satclip_explore.app import TABS, Explorer
+from satclip_explore.app import TABS, Explorer, load_once, threads
 from satclip_explore.notebook import explore
 
 
@@ -21,6 +23,7 @@ def test_one_selection_is_shared_and_two_explorers_have_their_own(tiny_encoder):
 
 def test_switching_the_encoder_reaches_every_pane(tiny_encoder):
     explorer = Explorer(tiny_encoder)
+    explorer.pages()
     explorer.encoder_name = "xyz"
     explorer._background.wait(30)
     assert {pane.encoder.name for pane in explorer.panes} == {"xyz"}
@@ -63,3 +66,32 @@ def test_an_address_is_followed_key_by_key(tiny_encoder):
 
 def test_explore_takes_a_name():
     assert explore("xyz").pca.encoder.name == "xyz"
+
+
+def test_a_link_with_another_encoder_has_it_in_every_pane_before_anything_is_drawn(tiny_encoder):
+    explorer = Explorer(tiny_encoder)
+    location = Location(search="?encoder=xyz&at=1,2")
+    explorer.follow_address(location)
+    assert {pane.encoder.name for pane in explorer.panes} == {"xyz"}
+    assert explorer.message == ""
+    assert explorer.neighbors.table().attrs["encoder"] == "xyz"
+
+
+def test_two_visitors_have_options_of_their_own(tiny_encoder):
+    first = Explorer(tiny_encoder)
+    first.param.encoder_name.objects = [*first._names(), "my-secret-run"]
+    second = Explorer(load_once("xyz"))
+    assert "my-secret-run" not in second._names()
+    assert tiny_encoder.name not in second._names()
+    assert Explorer.param.encoder_name.objects == []
+    assert first.encoder_name == tiny_encoder.name
+
+
+@pytest.mark.parametrize(("flag", "asked"), [(None, {"nthreads": 4}), (2, {}), (0, {})])
+def test_the_flag_for_threads_is_respected(flag, asked, monkeypatch):
+    monkeypatch.setattr(type(pn.config), "nthreads", flag)
+    assert threads() == asked
+
+
+def test_the_same_weights_are_one_object_in_the_process():
+    assert load_once("mini-l10") is load_once("mini-l10")

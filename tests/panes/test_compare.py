@@ -142,7 +142,8 @@ def test_a_swipe_lays_the_second_over_the_first_and_leaves_the_rest(tiny_encoder
     pane = ComparePane(tiny_encoder, ["tiny-l5", "xyz", "wrap"], load_encoder)
     pane.chosen = ["tiny-l5", "xyz", "wrap"]
     pane.layout = "swipe"
-    titles, slider, stack = pane.view()
+    note, titles, slider, stack = pane.view()
+    assert "without wrap" in note.object
     assert "tiny-l5" in titles[0].object
     assert "xyz" in titles[1].object
     assert slider.value == 50.0
@@ -336,3 +337,29 @@ def test_a_near_view_stays_on_the_globe_and_a_line_is_no_view(tiny_encoder):
     assert pane.image("xyz").bounds.lbrt() == (137.5, 63.75, 180.0, 90.0)
     pane.image("tiny-l5", (10.0, 10.0), (20.0, 20.0))
     assert pane.message == ""
+
+
+def test_two_files_of_one_name_are_two_rows(tiny_encoder):
+    def load(path):
+        turn = ord(path[0])
+        return from_callable(lambda lonlat: np.sin(turn * unit_vectors(lonlat)), name="last.ckpt")
+
+    pane = ready(ComparePane(tiny_encoder, ["a/last.ckpt", "b/last.ckpt"], load))
+    pane.chosen = ["a/last.ckpt", "b/last.ckpt"]
+    pane._background.wait(60)
+    assert list(pane.encoders()) == ["a/last.ckpt", "b/last.ckpt"]
+    assert [encoder.name for encoder in pane.encoders().values()] == list(pane.encoders())
+    assert set(pane.likeness.pairs.loc[0, ["first", "second"]]) == set(pane.chosen)
+    second = load("b")
+    assert pane.offer(load("a")) == "last.ckpt"
+    assert pane.offer(second) == pane.offer(second) == "last.ckpt (2)"
+
+
+def test_a_fifth_encoder_is_refused_in_words(tiny_encoder):
+    pane = ComparePane(tiny_encoder, ["tiny-l5", "xyz", "lonlat", "wrap", "harmonics-l10"])
+    pane.chosen = ["tiny-l5", "xyz", "lonlat", "wrap", "harmonics-l10"]
+    assert pane.chosen == ["tiny-l5", "xyz", "lonlat", "wrap"]
+    assert "before adding harmonics-l10" in pane.message
+    pane.encoder = load_encoder("harmonics-l10")
+    assert pane.chosen == ["harmonics-l10", "tiny-l5", "xyz", "lonlat"]
+    assert "wrap made room" in pane.message

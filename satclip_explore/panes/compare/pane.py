@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 import panel as pn
@@ -21,6 +22,7 @@ from training.probe import Losses, ProbeCancelledError, train_probe
 from training.tasks.atlas import list_tasks
 
 MOST = 4
+TASKS = {name.replace("_", " "): name for name in list_tasks().index}
 COMPUTED = ("harmonics-l20", "random-l20")
 """Offered beside the registered ones: between L = 10 and L = 40."""
 
@@ -49,7 +51,7 @@ class ComparePane(Pane):
     chosen = param.List([], item_type=str, doc="two to four names")
     layout = param.Selector(default="beside", objects={"Beside": "beside", "Swipe": "swipe"})
     land_only = param.Boolean(True, doc="leave out the sea")
-    task = param.Selector(default="biome", objects=[], doc="what the probes predict")
+    task = param.Selector(default="biome", objects=TASKS, doc="what the probes predict")
     model = param.Selector(default="linear", objects=["linear", "mlp", "knn"])
     hold_out = param.Selector(
         default="random", objects=HOLD_OUTS, doc="where the probes are tested"
@@ -74,9 +76,9 @@ class ComparePane(Pane):
         names = list(dict.fromkeys([*listed, *(COMPUTED if load else ())]))
         self._load = load
         self._encoders: dict[str, Any] = {encoder.name: encoder}
+        self._originals = dict(self._encoders)
         others = [name for name in names if name != encoder.name][:1]
         params.setdefault("chosen", [encoder.name, *others])
-        self.param.task.objects = {name.replace("_", " "): name for name in list_tasks().index}
         super().__init__(encoder, names=names, **params)
         self._background, self._probes = Background(), Background()
         self.near = NearView(self._closer, lambda error: self.param.update(message=str(error)))
@@ -85,20 +87,51 @@ class ComparePane(Pane):
 
     @param.depends("encoder", watch=True)
     def _lead(self) -> None:
-        """Put the page's encoder first; the last one makes room."""
-        self.offer(self.encoder)
-        others = [name for name in self.chosen if name != self.encoder.name]
-        self.chosen = [self.encoder.name, *others][: max(2, len(self.chosen))]
+        """Put the page's encoder first; the last one makes room, and that is said."""
+        name = self.offer(self.encoder)
+        others = [other for other in self.chosen if other != name]
+        chosen = [name, *others][: max(2, len(self.chosen))]
+        gone = [other for other in others if other not in chosen]
+        self.chosen = chosen
+        if gone:
+            self.message = f"{name} is shown now; {gone[0]} made room for it."
+
+    @param.depends("chosen", watch=True)
+    def _keep_to_four(self) -> None:
+        """Refuse a fifth encoder in words, and keep the four that are shown."""
+        if len(self.chosen) > MOST:
+            more = ", ".join(self.chosen[MOST:])
+            self.chosen = self.chosen[:MOST]
+            self.message = f"{MOST} encoders fit side by side: take one away before adding {more}."
 
     def encoders(self) -> Mapping[str, Any]:
         """Return the chosen encoders that are loaded, by name."""
         return {name: self._encoders[name] for name in self.chosen if name in self._encoders}
 
-    def offer(self, encoder: Any) -> None:
-        """Let an encoder be chosen too, e.g. the one that was just trained."""
-        self._encoders[encoder.name] = encoder
-        if encoder.name not in self.names:
-            self.names = [*self.names, encoder.name]
+    def offer(self, encoder: Any) -> str:
+        """Let an encoder be chosen too, e.g. the one that was just trained.
+
+        Returns
+        -------
+        str
+            What it is called here: another one of the same name gets a number.
+        """
+        name, number = encoder.name, 1
+        while not _same(self._originals.get(name, encoder), encoder):
+            number += 1
+            name = f"{encoder.name} ({number})"
+        self._keep(name, encoder)
+        if name not in self.names:
+            self.names = [*self.names, name]
+        return name
+
+    def _keep(self, name: str, encoder: Any) -> None:
+        """Keep an encoder under the name that it has here: two files may both be last.ckpt."""
+        self._originals[name] = encoder
+        if encoder.name != name:
+            encoder = copy(encoder)
+            encoder.name = name
+        self._encoders[name] = encoder
 
     def image(self, name: str, x_range: Any = None, y_range: Any = None, **_: Any) -> Any:
         """Show the globe of one encoder; empty until it has been encoded.
@@ -134,7 +167,7 @@ class ComparePane(Pane):
                 job.check()
                 job.deliver(lambda name=name: self.param.update(busy=f"encoding {name} …"))
                 if name not in self._encoders:
-                    self._encoders[name] = self._load(name)
+                    self._keep(name, self._load(name))
                 world.world_picture(self._encoders[name], progress=job.check)
                 job.deliver(lambda: self.param.update(_tick=self._tick + 1))
             encoders = [self._encoders[name] for name in chosen]
@@ -166,7 +199,7 @@ class ComparePane(Pane):
             for name in chosen:
                 job.check()
                 if name not in self._encoders:
-                    self._encoders[name] = self._load(name)
+                    self._keep(name, self._load(name))
             encoders = [self._encoders[name] for name in chosen]
 
             def on_update(_: int, losses: Losses) -> None:
@@ -207,10 +240,14 @@ class ComparePane(Pane):
         # On a served page the first figure comes first, and nothing is computed for a hidden page.
         self._open = True
         pn.state.onload(self.prepare)
-        arrange = compare_views.beside
         if self.layout == "swipe":
-            arrange, chosen = compare_views.swipe, chosen[:2]
-        return arrange(self, chosen)
+            left_out = chosen[2:]
+            shown = compare_views.swipe(self, chosen[:2])
+            if left_out:
+                words = f"Swipe shows the first two, without {' and '.join(left_out)}."
+                shown.insert(0, theme.hint(words))
+            return shown
+        return compare_views.beside(self, chosen)
 
     @param.depends("likeness")
     def statistics(self) -> Any:
@@ -263,3 +300,8 @@ class ComparePane(Pane):
         probes = theme.card("What does each know?", settings, table)
         return pn.Column(maps, alike, probes, margin=0, sizing_mode="stretch_width",
                          styles={"gap": "8px", "max-height": "none"})  # fmt: skip
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Tell whether two encoders are one: the same object, or the same weights."""
+    return first is second or bool(first.weights_hash and first.weights_hash == second.weights_hash)

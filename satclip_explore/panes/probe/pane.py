@@ -22,6 +22,7 @@ from training.tasks.atlas import Task, list_tasks, load_task
 from training.tasks.tables import task_from_table
 
 OWN = "your own table"
+TASKS = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
 MODELS = {
     "linear": "linear",
     "one hidden layer": "mlp",
@@ -71,7 +72,7 @@ class _Cancel:
 class ProbePane(Pane):
     """Train small models on frozen embeddings and show how they do beside the baselines."""
 
-    task = param.Selector(default="biome", objects=[], doc="what to predict")
+    task = param.Selector(default="biome", objects=TASKS, doc="what to predict")
     column = param.String("", doc="of the uploaded table; empty: the only one left")
     kind = param.Selector(default="auto", objects=KINDS, doc="of the uploaded column")
     hold_out = param.Selector(default="Africa", objects=HOLD_OUTS, doc="where it is tested")
@@ -90,8 +91,6 @@ class ProbePane(Pane):
     _not_settings = (*Pane._not_settings, "result", "field", "about")
 
     def __init__(self, encoder: Any, **params: Any) -> None:
-        tasks = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
-        self.param.task.objects = tasks
         self._upload: bytes | None = None
         self._read: tuple[Any, Task] | None = None
         super().__init__(encoder, **params)
