@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, Readout, resolve_dtype
-from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.patch_series import PatchSeries, pays
+from satclip_explore.encoders.siren import Siren, UpperLayers
 from satclip_explore.encoders.spherical_harmonics import (
     harmonics_by_feature,
     legendre_rows,
@@ -15,13 +18,16 @@ from satclip_explore.encoders.spherical_harmonics import (
     trigonometric_rows,
 )
 from satclip_explore.encoders.tensor_files import weights_hash
-from satclip_explore.geo import Grid
+from satclip_explore.geo import Grid, as_lonlat
 
 ROWS_PER_TABLE = 64
 """Grid rows whose first layer is contracted together: large enough for the matrix product."""
 
 PIXELS_PER_BLOCK = 3072
-"""Pixels that pass through the layers together: their activations stay in the cache."""
+"""Pixels or places that pass through the layers together: their activations stay in the cache."""
+
+MANY_PLACES = 10_000
+"""From here on scattered places take a table of the first layer, which costs some 5,000 places."""
 
 
 class SatCLIP(LocationEncoder):
@@ -70,6 +76,8 @@ class SatCLIP(LocationEncoder):
         self.embed_dim = network.last_layer.out_features
         # Places per chunk: the harmonics of a chunk, float64, stay near 16 MB.
         self.chunk_size = max(256, 2_000_000 // legendre_polys**2)
+        # At most one, with the weights and biases it was made of.
+        self._series: list[tuple[PatchSeries, torch.Tensor, torch.Tensor]] = []
 
     def features(self, lonlat: torch.Tensor) -> torch.Tensor:
         """Return the harmonics of places, shape (N, L²), in the network's dtype."""
@@ -79,6 +87,51 @@ class SatCLIP(LocationEncoder):
     def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
         """Encode one chunk of checked places; see `LocationEncoder.encode`. Differentiable."""
         return self.network(self.features(lonlat))
+
+    @torch.no_grad()
+    def embed(self, lonlat: Any) -> NDArray[Any]:
+        """Encode places; see `LocationEncoder.embed`.
+
+        Many places on a CPU in float32 take `PatchSeries` in place of the harmonics: within 1e-5
+        of float64, whatever their order and company.
+        """
+        lonlat = as_lonlat(lonlat)
+        if (
+            len(lonlat) < MANY_PLACES
+            or self.dtype != torch.float32
+            or self.device.type != "cpu"
+            or not pays(self.legendre_polys, self.network.last_layer.in_features)
+        ):
+            return super().embed(lonlat)
+        series = self._patch_series()
+        upper = UpperLayers(self.network, self.dtype)
+        order, patch, inside = series.sort(torch.from_numpy(lonlat))
+        out = torch.empty(len(lonlat), self.embed_dim)
+        phase = torch.empty(PIXELS_PER_BLOCK, self.network.last_layer.in_features)
+        for start in range(0, len(lonlat), PIXELS_PER_BLOCK):
+            block = slice(start, start + PIXELS_PER_BLOCK)
+            rows = order[block]
+            out[rows] = upper(series.phases(patch[block], inside[:, block], phase[: len(rows)]))
+        return out.numpy()
+
+    def _patch_series(self) -> PatchSeries:
+        """Return the table of the first layer, made anew when its weights have changed."""
+        layer = self.network.hidden_layers[0]
+        for series, weight, bias in self._series:
+            if torch.equal(weight, layer.weight) and torch.equal(bias, layer.bias):
+                return series
+        by_order = self._first_layer_by_order().float()
+        series = PatchSeries(
+            lambda lat: self._first_layer_by_row(lat, by_order),
+            self.legendre_polys,
+            self.harmonics_calculation,
+            layer.out_features,
+        )
+        self._series = [(series, layer.weight.clone(), layer.bias.clone())]
+        return series
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_series": []}
 
     @torch.no_grad()
     def iter_grid(
@@ -93,36 +146,23 @@ class SatCLIP(LocationEncoder):
         dtype = self.dtype if precision is None else resolve_dtype(precision)
         # bfloat16 holds 8 bits: too few for the phase of the first sines, enough after them.
         first_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
-        hidden = [
-            ((w0 * layer.weight).T.to(dtype), (w0 * layer.bias).to(dtype))
-            for layer, w0 in zip(
-                self.network.hidden_layers[1:], self.network.frequencies[1:], strict=True
-            )
-        ]
-        last_weight, last_bias = self._last_layer(readout)
-        last_weight, last_bias = last_weight.T.to(dtype), last_bias.to(dtype)
+        upper = UpperLayers(self.network, dtype, readout)
         by_order = self._first_layer_by_order().to(first_dtype)
         trig = self._trig(grid).to(first_dtype).contiguous()
 
         height, width = grid.shape
         lat = torch.from_numpy(grid.lat).to(self.device)
         step = max(1, min(ROWS_PER_TABLE, PIXELS_PER_BLOCK // width))
-        # Reused buffers: fresh ones of this size cost more in page faults than the sines.
+        # A reused buffer: fresh ones of this size cost more in page faults than the sines.
         phase = torch.empty(step, width, by_order.shape[-1], dtype=first_dtype, device=self.device)
-        buffers = [torch.empty_like(phase.flatten(0, 1), dtype=dtype) for _ in range(2)]
         for top in range(0, height, ROWS_PER_TABLE):
             table = self._first_layer_by_row(lat[top : top + ROWS_PER_TABLE], by_order)
             for start in range(0, len(table), step):
                 block = table[start : start + step]
-                n = len(block) * width
                 # One product a row: a batched one takes twice as long here.
                 for row, out in zip(block, phase, strict=False):
                     torch.mm(trig, row, out=out)
-                first = phase[: len(block)].flatten(0, 1).sin_()
-                x, spare = buffers[0][:n].copy_(first), buffers[1][:n]
-                for weight, bias in hidden:
-                    x, spare = torch.addmm(bias, x, weight, out=spare).sin_(), x
-                x = torch.addmm(last_bias, x, last_weight)
+                x = upper(phase[: len(block)].flatten(0, 1))
                 rows = slice(top + start, top + start + len(block))
                 yield rows, x.reshape(len(block), width, -1)
 
@@ -157,15 +197,6 @@ class SatCLIP(LocationEncoder):
         scale = order_scale(L, self.harmonics_calculation)[0].item()
         table[0] += (layer.bias * self.network.frequencies[0] / scale).to(table)
         return table.transpose(0, 1).contiguous()
-
-    def _last_layer(self, readout: Readout | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weight (C, hidden) and bias (C,) of the last layer with a readout folded in."""
-        weight, bias = self.network.last_layer.weight, self.network.last_layer.bias
-        if readout is None:
-            return weight, bias
-        fold = torch.as_tensor(readout.weight, dtype=torch.float64, device=self.device)
-        shift = torch.as_tensor(readout.bias, dtype=torch.float64, device=self.device)
-        return fold @ weight.double(), fold @ bias.double() + shift
 
 
 @torch.no_grad()

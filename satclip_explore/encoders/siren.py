@@ -8,6 +8,8 @@ from typing import cast
 import torch
 from torch import nn
 
+from satclip_explore.encoders.base import Readout
+
 
 class _Blank(nn.Linear):
     """A linear layer that draws nothing: its weights are drawn later, or read from a file.
@@ -95,3 +97,47 @@ class Siren(nn.Module):
         for linear, w0 in zip(self.hidden_layers[:stop], self.frequencies[:stop], strict=True):
             features = torch.sin(w0 * linear(features))
         return features
+
+
+class UpperLayers:
+    """What follows the phases of a Siren's first layer, for one block of places after another.
+
+    Frequencies are folded into the weights.
+
+    Parameters
+    ----------
+    network : Siren
+        Gives the layers.
+    dtype : torch.dtype
+        Arithmetic after the first sine.
+    readout : Readout, optional
+        Linear map, folded into the last layer.
+    """
+
+    def __init__(self, network: Siren, dtype: torch.dtype, readout: Readout | None = None) -> None:
+        self._hidden = [
+            ((w0 * layer.weight).T.to(dtype), (w0 * layer.bias).to(dtype))
+            for layer, w0 in zip(network.hidden_layers[1:], network.frequencies[1:], strict=True)
+        ]
+        weight: torch.Tensor = network.last_layer.weight
+        bias: torch.Tensor = network.last_layer.bias
+        if readout is not None:
+            fold = torch.as_tensor(readout.weight, dtype=torch.float64, device=weight.device)
+            shift = torch.as_tensor(readout.bias, dtype=torch.float64, device=weight.device)
+            weight, bias = fold @ weight.double(), fold @ bias.double() + shift
+        self._last = weight.T.to(dtype), bias.to(dtype)
+        # Reused buffers: fresh ones of this size cost more in page faults than the sines.
+        self._buffers = [weight.new_empty(0, dtype=dtype)] * 2
+
+    def __call__(self, phase: torch.Tensor) -> torch.Tensor:
+        """Map phases, shape (N, hidden), which are overwritten, to outputs, shape (N, C)."""
+        x = phase.sin_()
+        if len(self._buffers[0]) < len(x):
+            self._buffers = [torch.empty_like(x, dtype=self._last[0].dtype) for _ in range(2)]
+        spare, other = (buffer[: len(x)] for buffer in self._buffers)
+        if x.dtype != spare.dtype:
+            x = other.copy_(x)
+        for weight, bias in self._hidden:
+            x, spare = torch.addmm(bias, x, weight, out=spare).sin_(), x
+        weight, bias = self._last
+        return torch.addmm(bias, x, weight)
