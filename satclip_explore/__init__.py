@@ -11,6 +11,8 @@ from typing import Any
 _HOME = {
     "load_encoder": "satclip_explore.encoders.registry",
     "list_encoders": "satclip_explore.encoders.registry",
+    "concat": "satclip_explore.encoders.combine",
+    "stack": "satclip_explore.encoders.combine",
     "load_atlas": "satclip_explore.atlas",
     "region": "satclip_explore.regions",
     "embed_grid": "satclip_explore.fields",

@@ -37,7 +37,8 @@ def provenance(
     Returns
     -------
     dict of str to str
-        encoder, encoder_family, weights_hash, embed_dim; grid_bounds (lon_min, lat_min, lon_max,
+        encoder, encoder_family, weights_hash, embed_dim, encoder_parts (of one that is made of
+        others); grid_bounds (lon_min, lat_min, lon_max,
         lat_max in degrees), grid_shape (rows, columns), crs; the further facts; software and
         versions. No time stamp: the same call gives the same file.
     """
@@ -49,6 +50,8 @@ def provenance(
             "weights_hash": encoder.weights_hash or "none",
             "embed_dim": encoder.embed_dim,
         }
+        if encoder.parts:
+            facts["encoder_parts"] = [f"{p.name} {p.weights_hash or 'none'}" for p in encoder.parts]
     if grid is not None:
         facts |= {"grid_bounds": grid.bounds, "grid_shape": grid.shape, "crs": "EPSG:4326"}
     facts |= more

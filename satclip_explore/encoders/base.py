@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,10 @@ class LocationEncoder(ABC):
         First 16 hex digits of the SHA-256 of the weights; empty where there are none.
     periodic : bool
         Whether longitude 180 is the same as -180 to it; if not, `embed` keeps 180 as it is.
+    parts : tuple of LocationEncoder
+        What it is made of, if of encoders.
+    origin : mapping or None
+        What `load_encoder` has to be called with to get it again; None for one made in code.
     """
 
     name: str = "encoder"
@@ -69,6 +73,8 @@ class LocationEncoder(ABC):
     device: torch.device = torch.device("cpu")
     weights_hash: str = ""
     periodic: bool = True
+    parts: tuple[LocationEncoder, ...] = ()
+    origin: Mapping[str, Any] | None = None
     chunk_size: int = 4096
 
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -34,6 +35,8 @@ _LOADERS = {
     "climplicit": "climplicit:read_climplicit:is_climplicit",
     "sinr": "sinr:read_sinr:is_sinr",
     "range": "retrieval:read_range",
+    "concat": "combine:read_combined",
+    "mapped": "combine:read_combined",
 }
 """Module and reader of each family that has files, and how the content of one is told.
 
@@ -50,6 +53,7 @@ def load_encoder(
     device: str = "auto",
     download: bool = False,
     layer: int | None = None,
+    dim: int | None = None,
     cache_dir: str | Path | None = None,
     **options: Any,
 ) -> LocationEncoder:
@@ -71,10 +75,12 @@ def load_encoder(
     layer : int, optional
         Give the activations of this hidden layer of a Siren in place of its output, counted from
         0; of MIND, those after so many residual blocks.
+    dim : int, optional
+        Keep the first `dim` numbers; meant for encoders that were trained for it, as MIND was.
     cache_dir : str or Path, optional
         Where downloads are kept; default ~/.cache/satclip_explore.
     **options
-        What a family alone has, e.g. ``dim=256`` of MIND; see its reader.
+        What a family alone has, e.g. ``month=4`` of Climplicit; see its reader.
 
     Returns
     -------
@@ -97,16 +103,33 @@ def load_encoder(
     name = DEFAULT_ENCODER if name_or_path is None else str(name_or_path)
     card = CARDS.get(name.lower())
     arithmetic = {"dtype": dtype, "device": device}
+    has: tuple[str, ...] = ()
+    wishes = {key: v for key, v in (("layer", layer), ("dim", dim)) if v is not None}
     if path is None and re.fullmatch(r"(harmonics|random)-l\d{1,3}", name.lower()):
         # Any number of degrees can be computed; only some are listed.
-        return _baseline(name.lower(), options, layer, arithmetic)
-    if card is None:
-        file = _existing(name, path)
-        return _read(_family(file), file, options, layer, arithmetic)
-    if card.family == "baseline":
-        return _baseline(card.name, options, layer, arithmetic)
-    weights = locate(card, path, cache_dir, download)
-    return _read(card.family, weights, options, layer, {"name": card.name} | arithmetic)
+        read = _baseline(name.lower(), arithmetic)
+    elif card is not None and card.family == "baseline":
+        read = _baseline(card.name, arithmetic)
+    else:
+        file = _existing(name, path) if card is None else locate(card, path, cache_dir, download)
+        family = _family(file) if card is None else card.family
+        own = {} if card is None else {"name": card.name}
+        name = str(file.resolve()) if card is None else card.name
+        read, has = _reader(family, file, own | arithmetic)
+    unknown = [key for key in options if key not in has]
+    if unknown:
+        what = f"has the options {', '.join(has)}" if has else "has no options of its own"
+        raise TypeError(f"{name} {what}; got {unknown[0]!r:.60}.")
+    encoder: LocationEncoder = read(
+        **options, **{key: value for key, value in wishes.items() if key in has}
+    )
+    if "layer" in wishes and "layer" not in has:
+        encoder = _hidden_layer(encoder, wishes["layer"])
+    if "dim" in wishes and "dim" not in has:
+        encoder = _prefix(encoder, wishes["dim"])
+    call = {"name_or_path": name, "path": path and str(path)} | wishes | options
+    encoder.origin = _plain(call)
+    return encoder
 
 
 def list_encoders(*, cache_dir: str | Path | None = None) -> pd.DataFrame:
@@ -156,38 +179,28 @@ def _loader(family: str, part: int = 1) -> Any:
     return getattr(import_module(f"satclip_explore.encoders.{module}"), functions[part - 1])
 
 
-def _read(
-    family: str, path: Path, options: dict[str, Any], layer: int | None, common: Any
-) -> LocationEncoder:
-    """Call the reader of a family with the options that it has."""
+def _reader(family: str, path: Path, common: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the reader of a family, bound to a file, and the options that it has."""
     reader = _loader(family)
-    known = [
+    has = tuple(
         key
         for key, parameter in signature(reader).parameters.items()
         if parameter.kind == parameter.KEYWORD_ONLY and key not in ("name", "dtype", "device")
-    ]
-    _refuse_others(options, known, family)
-    if layer is not None and "layer" in known:
-        options, layer = options | {"layer": layer}, None
-    encoder: LocationEncoder = reader(path, **common, **options)
-    return encoder if layer is None else _hidden_layer(encoder, layer)
+    )
+    return partial(reader, path, **common), has
 
 
-def _refuse_others(options: dict[str, Any], known: list[str], family: str) -> None:
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        has = f"has the options {', '.join(known)}" if known else "has no options"
-        raise TypeError(f"an encoder of family {family!r} {has}; got {unknown[0]!r:.60}.")
+def _plain(call: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a call that JSON can hold, or None where an option is an array."""
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in call.items() if v is not None}
+    plain = all(isinstance(value, (str, int, float, bool)) for value in given.values())
+    return given if plain else None
 
 
-def _baseline(
-    name: str, options: dict[str, Any], layer: int | None, arithmetic: Any
-) -> LocationEncoder:
+def _baseline(name: str, arithmetic: Any) -> Any:
     from satclip_explore.encoders.baselines import load_baseline
 
-    _refuse_others(options, [], "baseline")
-    encoder = load_baseline(name, **arithmetic)
-    return encoder if layer is None else _hidden_layer(encoder, layer)
+    return partial(load_baseline, name, **arithmetic)
 
 
 def _existing(name: str, path: str | Path | None) -> Path:
@@ -233,3 +246,8 @@ def _hidden_layer(encoder: LocationEncoder, layer: int) -> LocationEncoder:
     from satclip_explore.encoders.satclip import hidden_layer
 
     return hidden_layer(encoder, layer)
+
+
+def _prefix(encoder: LocationEncoder, dim: int) -> LocationEncoder:
+    cut: LocationEncoder = import_module("satclip_explore.encoders.combine").prefix(encoder, dim)
+    return cut
