@@ -30,8 +30,9 @@ from satclip_explore.geo import unit_vectors
 from satclip_explore.labels import predict_labels
 from satclip_explore.store import RESULTS
 from training.probe import train_probe
-from training.probes.base import TrainingData, errors_per_seed, standardization
-from training.probes.mlp import MLPHead, MLPSettings, fit_mlp
+from training.probes.base import errors_per_seed, standardization
+from training.probes.data import TrainingData
+from training.probes.mlp import MLPProbe, MLPSettings
 from training.probes.mlp_training import Batches, Weights, first_weights, schedule
 from training.tasks.atlas import load_task
 from training.tasks.splits import random_split, shuffled
@@ -67,7 +68,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, float, Any]:
 def plain_run(data: TrainingData, seed: int, settings: MLPSettings) -> torch.nn.Sequential:
     """Train one probe as one would write it down: autograd, AdamW, one seed, float32.
 
-    First weights, batches, schedule and early stopping are those of `fit_mlp`.
+    First weights, batches, schedule and early stopping are those of `MLPProbe`.
     """
     settings = settings.completed(data.features.shape[1], data.n_outputs)
     steps, decay = settings.steps, settings.weight_decay
@@ -123,12 +124,12 @@ def together_and_alone(name: str, encoder: str, settings: MLPSettings, repeats: 
     """
     data = task_data(name, encoder)
     rounds: dict[str, list[tuple[float, float]]] = {"at once": [], "in turn": [], "plain": []}
-    fit_mlp(data, [0], replace(settings, steps=20))
+    MLPProbe.fit(data, [0], replace(settings, steps=20))
     plain_run(data, 0, replace(settings, steps=20))
     for _ in range(repeats):
-        *took, together = seconds(lambda: fit_mlp(data, SEEDS, settings))
+        *took, together = seconds(lambda: MLPProbe.fit(data, SEEDS, settings))
         rounds["at once"].append((took[0], took[1]))
-        *took, alone = seconds(lambda: [fit_mlp(data, [seed], settings) for seed in SEEDS])
+        *took, alone = seconds(lambda: [MLPProbe.fit(data, [seed], settings) for seed in SEEDS])
         rounds["in turn"].append((took[0], took[1]))
         *took, _ = seconds(lambda: [plain_run(data, seed, settings) for seed in SEEDS[::5]])
         rounds["plain"].append((5.0 * took[0], 5.0 * took[1]))
@@ -159,10 +160,10 @@ def calls(name: str, repeats: int) -> None:
     )
 
 
-def _difference(data: TrainingData, together: MLPHead, alone: Sequence[MLPHead]) -> str:
+def _difference(data: TrainingData, together: MLPProbe, alone: Sequence[MLPProbe]) -> str:
     features, vectors = data.features[:2000], data.vectors[:2000]
     one = together.scores(features, vectors)
-    other = torch.cat([head.scores(features, vectors) for head in alone])
+    other = torch.cat([probe.scores(features, vectors) for probe in alone])
     relative = float((one - other).abs().max() / one.abs().mean())
     if not data.n_classes:
         return f"largest difference {relative:.1e} of the mean score"
@@ -181,7 +182,7 @@ def _ratio(slow: list[tuple[float, float]], fast: list[tuple[float, float]], k: 
 
 def whole_runs(repeats: int) -> None:
     """Time `train_probe(region="Africa")` with nothing kept from the run before."""
-    for model in ("linear", "mlp", "knn", "kernel"):
+    for model in ("linear", "mlp", "knn", "kriging"):
         rounds, first = [], []
         for _ in range(repeats):
             RESULTS.clear()
@@ -191,7 +192,7 @@ def whole_runs(repeats: int) -> None:
                 lambda model=model, points=points, start=start: train_probe(
                     region="Africa",
                     model=model,
-                    on_update=lambda step, losses: points.append(time.perf_counter() - start),
+                    on_progress=lambda losses: points.append(time.perf_counter() - start),
                 )
             )
             rounds.append((wall, cpu))

@@ -33,6 +33,7 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.files.atomic import write_whole
 from training.probe import train_probe
 from training.probes.baselines import BASELINES
+from training.probes.registry import MODELS
 from training.probes.report import PLACE_ALONE, figure_png, markdown
 from training.tasks.atlas import load_task
 from training.tasks.inaturalist import FILES, URL
@@ -210,7 +211,7 @@ def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -
         baselines=("nearest",) if nearest else (),
     )
     scores = result.metrics.loc["nearest" if nearest else result.name]
-    if cell.model == "kernel" and encoder:
+    if cell.model == "kriging" and encoder:
         name = PLACE_ALONE if encoder.name == "xyz" else f"{name} + place"
     return {
         "encoder": name,
@@ -242,9 +243,9 @@ def figure2b(
     nothing in it is random. Coordinates in that probe show what place alone does.
     """
     ways = [(one, model, seeds) for one in encoders]
-    if model != "kernel":
-        ways += [(one, "kernel", 1) for one in encoders if one not in BASELINES]
-        ways += [("xyz", "kernel", 1)]
+    if model != "kriging":
+        ways += [(one, "kriging", 1) for one in encoders if one not in BASELINES]
+        ways += [("xyz", "kriging", 1)]
     return [
         Cell(one, task, region, shots, probe, runs)
         for task in tasks
@@ -260,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--encoders", nargs="+", default=None, help="names, files, or SHOWN=FILE")
     parser.add_argument("--tasks", nargs="+", default=None, help="names from list_tasks()")
     parser.add_argument("--region", default="Africa", help="held out in figure2b")
-    parser.add_argument("--model", default="mlp", choices=("mlp", "linear", "knn", "kernel"))
+    parser.add_argument("--model", default="mlp", choices=MODELS)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--out", type=Path, default=None, help="folder; default runs/WHAT")
     chosen = parser.parse_args(arguments)

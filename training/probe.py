@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device
-from satclip_explore.progress import interruptible
+from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
-from training.probes.base import Cancel, Head
+from training.probes.base import Probe
 from training.probes.baselines import (
     as_encoder,
     baseline_names,
@@ -21,55 +20,25 @@ from training.probes.baselines import (
     line_up,
     task_features,
 )
-from training.probes.kriging import fit_kernel
-from training.probes.linear import fit_linear
-from training.probes.mlp import MLPSettings, fit_mlp
-from training.probes.nearest import fit_knn, fit_nearest
-from training.probes.predictions import ranked_classes, values_per_seed
-from training.probes.result import Fitted, ProbeResult
-from training.probes.training_rows import scale_of, training_data, valid_rows
-from training.probes.tuning import tune_mlp
-from training.tasks.atlas import load_task
+from training.probes.data import Scale, training_data, valid_rows
+from training.probes.nearest import NearestProbe
+from training.probes.predictions import predict_test
+from training.probes.registry import find_model
+from training.probes.result import Fitted, Losses, ProbeResult
+from training.probes.tuning import tune as tuned
 from training.tasks.splits import Split, block_split, random_split, region_split
+from training.tasks.tables import as_task
 from training.tasks.task import Task
 
-MODELS: dict[str, Callable[..., Head]] = {
-    "linear": fit_linear,
-    "mlp": fit_mlp,
-    "knn": fit_knn,
-    "kernel": fit_kernel,
-}
-"""Probes by name."""
-
-
-@dataclass(frozen=True)
-class Losses:
-    """State of a training run, as `on_update` receives it.
-
-    Parameters
-    ----------
-    encoder : str
-        Whose embeddings are being probed.
-    train, valid : numpy.ndarray, shape (S,)
-        Loss of each seed; NaN where there is none yet.
-    done : float
-        Fraction of all the encoders that are finished, 0 … 1.
-    """
-
-    encoder: str
-    train: NDArray[np.float32]
-    valid: NDArray[np.float32]
-    done: float
-
-
-class ProbeCancelledError(RuntimeError):
-    """The run was stopped before the encoder itself had a probe."""
+MAX_SEEDS = 100
 
 
 @interruptible
 def train_probe(
-    task: str | Task = "ecoregion",
+    task: Any = "ecoregion",
     *,
+    target: str | None = None,
+    kind: str = "auto",
     region: Any = None,
     shots: float | int = 0.01,
     split: str | Split | None = None,
@@ -78,9 +47,9 @@ def train_probe(
     encoder: str | LocationEncoder | None = None,
     baselines: bool | Sequence[str] = True,
     encoders: Sequence[str | LocationEncoder] = (),
-    settings: MLPSettings | None = None,
+    settings: Any = None,
     tune: bool = False,
-    on_update: Callable[[int, Losses], None] | None = None,
+    on_progress: Callable[[Losses], object] | None = None,
     cancel: Cancel | None = None,
     split_seed: int = 0,
     device: str = "auto",
@@ -89,16 +58,19 @@ def train_probe(
 
     Parameters
     ----------
-    task : str or Task
-        A name in `list_tasks`, or a task of one's own; see `task_from_table`.
+    task : str, Task, path or table
+        A name in `list_tasks`; a task; or labelled places of one's own, as a file or a frame.
+    target, kind : str, optional
+        Column of such a table, and what it holds; see `task_from_table`.
     region : str, sequence, mapping or Region, optional
         Hold out this part of the Earth, but for `shots`; see `satclip_explore.region`.
     shots : float or int
         Part of the region's places that train: a fraction, or a number per class.
     split : {"random", "blocks"} or Split, optional
         Used when there is no region; default "random", half of the places.
-    model : {"mlp", "linear", "knn", "kernel"}
-        The probe. "kernel" joins embedding and place, and can beat the nearest labelled place.
+    model : {"mlp", "linear", "knn", "kriging"}
+        The probe; see `training.probes.registry`. "kriging", a Gaussian process, joins embedding
+        and place, and can beat the nearest labelled place.
     seeds : int or sequence of int
         How many independent first weights and row orders, or which ones. The split is the same.
     encoder : str or LocationEncoder, optional
@@ -107,12 +79,12 @@ def train_probe(
         Which of `BASELINES` to run beside it; True for all.
     encoders : sequence
         Further encoders to compare.
-    settings : MLPSettings, optional
-        Of the "mlp".
+    settings : mapping or Settings of the probe, optional
+        As in ``{"hidden_dim": 64}``.
     tune : bool
-        Search width, weight decay and learning rate on the validation rows, for each encoder.
-    on_update : callable, optional
-        Called with (step, `Losses`) while it trains, from this thread.
+        Search the settings on the validation rows, for each encoder; for probes that can be tuned.
+    on_progress : callable, optional
+        Called with `Losses` while it trains, from this thread.
     cancel : object with is_set(), optional
         Stops the run; what is trained by then is returned. An interrupt (Ctrl-C, the stop button of
         a notebook) does the same.
@@ -131,59 +103,62 @@ def train_probe(
     ValueError
         If a name is unknown, the split leaves nothing to train or test on, or there are fewer
         training places than seeds.
-    ProbeCancelledError
-        If it was cancelled before the encoder itself was trained.
+    TypeError
+        If a setting is unknown, or belongs to another probe.
+    Cancelled
+        If it was stopped before the encoder itself was trained.
 
     Notes
     -----
     Test rows touch nothing before they are scored: standardization, early stopping and every
     choice of settings see training rows only, a tenth of which are kept for validation.
     """
-    if model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}.")
-    if tune and model != "mlp":
-        raise ValueError(f"tune=True searches settings of the mlp; {model!r} chooses its own.")
+    probe = find_model(model)
+    settings = probe.as_settings(settings)
+    if tune and not probe.alternatives(probe.Settings()):
+        raise ValueError(f"tune=True needs a probe with a search; {model!r} chooses its own.")
     chosen_seeds = _seeds(seeds)
     where = resolve_device(device)
-    task = load_task(task) if isinstance(task, str) else task
-    main = as_encoder(encoder, device)
-    others = [as_encoder(one, device) for one in encoders]
-    contenders = line_up(main, others, baseline_names(baselines), device)
-    task, uncovered = covered_places(task, [one for one in contenders.values() if one is not None])
+    task = as_task(task, target, kind=kind)
+    encoder = as_encoder(encoder, device)
+    others = [as_encoder(other, device) for other in encoders]
+    compared = line_up(encoder, others, baseline_names(baselines), device)
+    task, uncovered = covered_places(task, compared.values())
     rows = hold_out(task, region, shots=shots, split=split, seed=split_seed)
     valid = valid_rows(task, rows, chosen_seeds, split_seed)
-    scale = scale_of(task, rows.train)
+    scale = Scale.of(task, rows.train)
+    test = torch.from_numpy(rows.test).to(where)
 
     fitted: dict[str, Fitted] = {}
-    curves: list[tuple[str, int, NDArray[Any], NDArray[Any]]] = []
-    for position, (name, one) in enumerate(contenders.items()):
+    curves: list[Losses] = []
+    for position, (name, each) in enumerate(compared.items()):
         if cancel is not None and cancel.is_set():
             break
 
         def report(
             step: int, train: torch.Tensor, loss: torch.Tensor, name: str = name, at: int = position
         ) -> None:
-            curves.append((name, step, train.numpy(), loss.numpy()))
-            if on_update is not None:
-                on_update(step, Losses(name, train.numpy(), loss.numpy(), at / len(contenders)))
+            losses = Losses(
+                "probe", at, len(compared), encoder=name, step=step,
+                train=train.numpy(), valid=loss.numpy(),
+            )  # fmt: skip
+            curves.append(losses)
+            if on_progress is not None:
+                on_progress(losses)
 
-        features = task_features(one, task).to(where)
+        features = task_features(each, task).to(where)
         data, vectors = training_data(task, rows, features, valid, scale, where)
-        fit = MODELS[model] if one is not None else fit_nearest
-        more: dict[str, Any] = {}
-        if fit is fit_mlp:
-            more["settings"] = tune_mlp(data, settings, cancel) if tune else settings
-        head = fit(data, chosen_seeds, on_step=report, cancel=cancel, **more)
-        test = torch.from_numpy(rows.test).to(where)
-        if task.is_classification:
-            predicted: NDArray[Any] = ranked_classes(head, features[test], vectors[test])
+        if each is None:
+            found: Probe = NearestProbe.fit(data, chosen_seeds)
         else:
-            predicted = values_per_seed(head, features[test], vectors[test], scale)
-        fitted[name] = Fitted(one, head.to(torch.device("cpu")), predicted)
-    if main.name not in fitted:
-        raise ProbeCancelledError(f"stopped before {main.name} had a probe; nothing to show yet.")
+            chosen = tuned(probe, data, settings, cancel) if tune else settings
+            found = probe.fit(data, chosen_seeds, chosen, on_step=report, cancel=cancel)
+        predicted = predict_test(found, features[test], vectors[test], task, scale)
+        fitted[name] = Fitted(each, found.to(torch.device("cpu")), predicted)
+    if encoder.name not in fitted:
+        raise Cancelled(f"stopped before {encoder.name} had a probe; nothing to show yet.")
     facts = provenance(
-        main,
+        encoder,
         task=task.name,
         task_kind=task.kind,
         task_source=task.source,
@@ -195,17 +170,26 @@ def train_probe(
         model=model,
         seeds=list(chosen_seeds),
         tuned=tune,
-        settings=fitted[main.name].head.settings,
-        complete=len(fitted) == len(contenders),
+        settings=fitted[encoder.name].probe.settings,
+        complete=len(fitted) == len(compared),
     )
-    return ProbeResult(task, rows, main.name, fitted, curves, scale, facts)
+    return ProbeResult(task, rows, encoder.name, fitted, curves, scale, facts)
 
 
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
-    if not 1 <= len(chosen) <= 100 or len(set(chosen)) != len(chosen) or min(chosen) < 0:
-        raise ValueError(f"seeds must be 1 to 100 different numbers from 0 on; got {seeds!r}.")
-    return chosen
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    """Check how many seeds, or which, before anything is made of their number."""
+    several = isinstance(seeds, Iterable) and not isinstance(seeds, (str, bytes, Mapping))
+    listed = list(islice(seeds, MAX_SEEDS + 1)) if several else [seeds]
+    whole = all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in listed)
+    if whole and not several and 1 <= seeds <= MAX_SEEDS:
+        return tuple(range(int(seeds)))
+    few = several and 1 <= len(listed) <= MAX_SEEDS and len(set(listed)) == len(listed)
+    if whole and few and min(listed) >= 0 and max(listed) < 2**63:
+        return tuple(int(seed) for seed in listed)
+    raise ValueError(
+        f"seeds must be 1 to {MAX_SEEDS}, or that many different whole numbers from 0 to 2⁶³ - 1; "
+        f"got {seeds!r:.80}."
+    )
 
 
 def hold_out(

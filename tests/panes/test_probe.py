@@ -67,7 +67,7 @@ def test_training_shows_curves_a_table_and_maps(pane, monkeypatch):
     assert len(pane.view().get_root().children) == 2
 
 
-@pytest.mark.parametrize("model", ["mlp", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "knn", "kriging"])
 def test_every_model_is_offered_and_runs(pane, model):
     pane.model = model
     assert trained(pane).result.facts["model"] == model
@@ -197,7 +197,7 @@ def test_stopping_ends_the_spinner(pane, monkeypatch):
     def endless(*_, cancel, **__):
         while not cancel.is_set():
             pass
-        raise probe_module.ProbeCancelledError("stopped")
+        raise probe_module.Cancelled("stopped")
 
     monkeypatch.setattr(probe_module, "train_probe", endless)
     pane.start()

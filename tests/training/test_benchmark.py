@@ -134,11 +134,11 @@ def test_the_experiments_list_their_cells():
     assert len(table1(["a", "b"], ["t", "u"], "mlp", 3)) == 4
     cells = figure2b(["a"], ["t"], "mlp", 3, "Asia")
     assert [cell.shots for cell in cells if cell.model == "mlp"] == [0.01, 0.05, 0.1, 0.25]
-    assert [cell.seeds for cell in cells if cell.model == "kernel"] == [1] * 8
-    assert {cell.encoder for cell in cells if cell.model == "kernel"} == {"a", "xyz"}
+    assert [cell.seeds for cell in cells if cell.model == "kriging"] == [1] * 8
+    assert {cell.encoder for cell in cells if cell.model == "kriging"} == {"a", "xyz"}
     assert {cell.region for cell in cells} == {"Asia"}
     assert len(figure2b(["nearest"], ["t"], "mlp", 3, "Asia")) == 8
-    assert len(figure2b(["a"], ["t"], "kernel", 3, "Asia")) == 4
+    assert len(figure2b(["a"], ["t"], "kriging", 3, "Asia")) == 4
 
 
 def test_an_encoder_may_be_shown_under_another_name(small, tmp_path):
@@ -148,7 +148,7 @@ def test_an_encoder_may_be_shown_under_another_name(small, tmp_path):
 
 
 def test_the_probe_that_knows_the_place_has_a_row_of_its_own(small, tmp_path):
-    ways = (("xyz", "linear"), ("xyz", "kernel"), ("wrap", "kernel"))
+    ways = (("xyz", "linear"), ("xyz", "kriging"), ("wrap", "kriging"))
     some = [Cell(name, "biome", "Africa", 0.1, model, 1) for name, model in ways]
     scores, _ = run(some, tmp_path, say=lambda line: None)
     assert list(scores["encoder"]) == ["xyz", "place alone", "wrap + place"]

@@ -70,13 +70,13 @@ def test_an_interrupted_probe_keeps_what_it_learned():
     task = Task("north", "classification", lonlat, (lonlat[:, 1] > 0).astype(int), ("s", "n"))
     seen = []
 
-    def interrupt(step, losses):
+    def interrupt(losses):
         if losses.encoder == "xyz" and not seen:
             os.kill(os.getpid(), signal.SIGINT)
         seen.append(losses.encoder)
 
     result = train_probe(
-        task, encoder="xyz", baselines=("nearest", "random-l10"), seeds=2, on_update=interrupt
+        task, encoder="xyz", baselines=("nearest", "random-l10"), seeds=2, on_progress=interrupt
     )
     assert set(result.metrics.index) == {"nearest", "xyz"}
     assert result.facts["complete"] == "false"

@@ -1,91 +1,87 @@
-"""What every probe offers once it is fitted: scores for new embeddings, and its tensors."""
+"""`Probe`: a small model on frozen embeddings, from `fit` to a file and back."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
 
 import torch
 from torch.nn import functional
+
+from satclip_explore.encoders.base import Readout
+from satclip_explore.progress import Cancel
+from training.probes.data import TrainingData
 
 Step = Callable[[int, torch.Tensor, torch.Tensor], None]
 """Called with (step, training losses, validation losses), each of shape (S,)."""
 
 
-class Cancel(Protocol):
-    """Anything like `threading.Event`."""
-
-    def is_set(self) -> bool:
-        """Tell whether to stop."""
-        ...
-
-
 @dataclass(frozen=True)
-class TrainingData:
-    """What a probe is fitted on. The test set is not in here.
-
-    Parameters
-    ----------
-    features : torch.Tensor, shape (N, D), float32
-        Embeddings as the encoder gives them.
-    vectors : torch.Tensor, shape (N, 3), float32
-        Places as unit vectors.
-    target : torch.Tensor, shape (N,)
-        Class codes (int64), or values (float32), standardized.
-    n_classes : int
-        0 for regression.
-    valid : torch.Tensor, shape (N,), bool
-        Rows kept for early stopping and for choosing settings.
-    gap_km : float
-        How far a test place will typically be from its nearest label; probes that choose settings
-        by distance hide labels nearer than this from the valid rows while they choose.
-    """
-
-    features: torch.Tensor
-    vectors: torch.Tensor
-    target: torch.Tensor
-    n_classes: int
-    valid: torch.Tensor
-    gap_km: float = 0.0
-
-    @property
-    def n_outputs(self) -> int:
-        """Numbers per place that a probe gives."""
-        return self.n_classes or 1
-
-    def part(self, rows: torch.Tensor) -> TrainingData:
-        """Keep some rows (indices or a mask)."""
-        return replace(
-            self,
-            features=self.features[rows],
-            vectors=self.vectors[rows],
-            target=self.target[rows],
-            valid=self.valid[rows],
-        )
-
-    def one_hot(self) -> torch.Tensor:
-        """Return targets as columns, shape (N, C): indicators of classes, or the value."""
-        if not self.n_classes:
-            return self.target[:, None]
-        return functional.one_hot(self.target, self.n_classes).to(self.features)
+class NoSettings:
+    """For probes that have nothing to choose."""
 
 
-class Head(ABC):
-    """A fitted probe: embeddings in, scores out, for S seeds.
+class Probe(ABC):
+    """A small model on frozen embeddings, fitted for S seeds at once.
+
+    A new one is a subclass in a file of its own, and a line in `training.probes.registry`.
 
     Attributes
     ----------
     kind : str
-        "linear", "mlp", "knn", "kernel" or "nearest".
+        Its name in `train_probe(model=…)`, on the command line and in files.
+    label : str
+        Its name in menus.
+    Settings : type
+        Frozen dataclass of what can be set, with defaults that run.
+    uses_embedding : bool
+        Whether its scores depend on the encoder. Those that do not are baselines.
     settings : dict
-        What was chosen, in plain numbers and strings.
+        What a fitted probe was made with, in plain numbers and strings.
     """
 
-    kind: str
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    Settings: ClassVar[type] = NoSettings
+    uses_embedding: ClassVar[bool] = True
     settings: dict[str, Any]
+
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls,
+        data: TrainingData,
+        seeds: Sequence[int],
+        settings: Any = None,
+        *,
+        on_step: Step | None = None,
+        cancel: Cancel | None = None,
+    ) -> Self:
+        """Fit the probe to the training rows.
+
+        Parameters
+        ----------
+        data : TrainingData
+            Training rows; those marked valid choose settings, or when to stop.
+        seeds : sequence of int
+            One model each, where something in it is random; else one for all of them.
+        settings : Settings, optional
+            Default: ``cls.Settings()``.
+        on_step : callable, optional
+            Called with the losses of each validation, or of each setting that is tried.
+        cancel : object with is_set(), optional
+            Ends the fit early; the best so far is returned.
+        """
+
+    @classmethod
+    def alternatives(cls, settings: Any) -> dict[str, Sequence[Any]]:
+        """List by setting the values that `tune` tries in place of the given ones; {} for none."""
+        del settings
+        return {}
 
     @abstractmethod
     def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -104,13 +100,105 @@ class Head(ABC):
             Larger is likelier for classes; the standardized value for regression.
         """
 
+    @property
     @abstractmethod
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return everything that `scores` needs, by name, as a file would hold it."""
+    def n_features(self) -> int | None:
+        """Length D of the embeddings it takes; None where it uses none."""
+
+    @property
+    @abstractmethod
+    def n_scores(self) -> int:
+        """Numbers per place that are held while it scores: how many places fit in a chunk."""
+
+    @property
+    def readout(self) -> Readout | None:
+        """The linear map that it begins with, to be folded into the encoder; None without one."""
+        return None
+
+    def finish(self, folded: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Turn what the encoder gives, with `readout` folded into it, into scores (S, N, C)."""
+        return self.scores(folded, vectors)
 
     @abstractmethod
-    def to(self, device: torch.device) -> Head:
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return everything that `scores` needs, by name, as a file holds it."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], n_classes: int
+    ) -> Self:
+        """Build a probe from the content of a file, which is not to be trusted.
+
+        Parameters
+        ----------
+        tensors : mapping of str to torch.Tensor
+            As `tensors` returned them.
+        settings : mapping
+            As in `settings`.
+        n_classes : int
+            C; 0 for regression.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not belong together.
+        KeyError, TypeError
+            If something is missing.
+        """
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
         """Return the same probe on a device."""
+
+    @classmethod
+    def as_settings(cls, settings: Any) -> Any:
+        """Check settings of this probe: None, a mapping of some of them, or `cls.Settings`.
+
+        Raises
+        ------
+        TypeError
+            If they belong to another probe, or a name is unknown; the close match is offered.
+        """
+        if settings is None or isinstance(settings, cls.Settings):
+            return settings
+        known = [field.name for field in fields(cls.Settings)]
+        if not isinstance(settings, Mapping):
+            raise TypeError(
+                f"settings of {cls.kind!r} are {cls.Settings.__name__} or a mapping; got "
+                f"{type(settings).__name__}."
+            )
+        for name in settings:
+            if name not in known:
+                close = get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"it has {_listed(known)}."
+                raise TypeError(f"{cls.kind!r} has no setting {name!r}; {hint}")
+        return cls.Settings(**settings)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def check_shapes(
+    tensors: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Compare tensors of a file with the shapes they must have; -1 stands for any length.
+
+    Raises
+    ------
+    ValueError
+        Where they differ.
+    KeyError
+        Where one is missing.
+    """
+    for name, shape in shapes.items():
+        found = tuple(tensors[name].shape)
+        fits = len(found) == len(shape) and all(
+            want in (-1, got) for want, got in zip(shape, found, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"tensor {name!r} of the probe has shape {found}; expected {shape}.")
 
 
 def standardization(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,5 +227,5 @@ def errors_per_seed(
 def loss_per_seed(scores: torch.Tensor, target: torch.Tensor, n_classes: int) -> torch.Tensor:
     """Return cross-entropy or mean squared error of scores (S, N, C), shape (S,)."""
     if n_classes:
-        return torch.stack([functional.cross_entropy(one.float(), target) for one in scores])
+        return torch.stack([functional.cross_entropy(each.float(), target) for each in scores])
     return (scores[..., 0].float() - target).square().mean(dim=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -40,27 +40,28 @@ def baseline_names(baselines: bool | Sequence[str]) -> tuple[str, ...]:
 def line_up(
     main: LocationEncoder, others: Sequence[LocationEncoder], names: Sequence[str], device: str
 ) -> OrderedDict[str, LocationEncoder | None]:
-    """Order the contenders: cheap baselines first, so that something is seen at once."""
+    """Order what is compared: cheap baselines first, so that something is seen at once."""
     quick = [name for name in names if name in ("nearest", "lonlat", "xyz")]
     slow = [name for name in names if name not in quick]
     line: OrderedDict[str, LocationEncoder | None] = OrderedDict()
     # "nearest" has no curve to show: something that has comes before it.
     for name in sorted(quick, key=lambda name: name == "nearest"):
         line[name] = None if name == "nearest" else load_encoder(name, device=device)
-    for one in (main, *others, *(load_encoder(name, device=device) for name in slow)):
-        if one.name in line and one is not main:
-            if line[one.name] is main or one.name in names:
+    for encoder in (main, *others, *(load_encoder(name, device=device) for name in slow)):
+        if encoder.name in line and encoder is not main:
+            if line[encoder.name] is main or encoder.name in names:
                 continue
-            raise ValueError(f"two encoders are called {one.name!r}; rename one of them.")
-        line[one.name] = one
+            raise ValueError(f"two encoders are called {encoder.name!r}; rename one of them.")
+        line[encoder.name] = encoder
     return line
 
 
-def covered_places(task: Task, encoders: Sequence[LocationEncoder]) -> tuple[Task, int]:
+def covered_places(task: Task, encoders: Iterable[LocationEncoder | None]) -> tuple[Task, int]:
     """Keep the places that every encoder covers, so that all are scored on the same ones."""
     covered = np.ones(len(task), dtype=bool)
-    for one in encoders:
-        covered &= one.coverage(task.lonlat)
+    for encoder in encoders:
+        if encoder is not None:
+            covered &= encoder.coverage(task.lonlat)
     missing = int((~covered).sum())
     return (task.subset(covered), missing) if missing else (task, 0)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from satclip_explore.atlas import outlines_geojson
-
-if TYPE_CHECKING:
-    from training.probes.result import ProbeResult
+from training.tasks.task import Task
 
 MAX_CONFUSION = 20
 """Classes in a confusion matrix: the most frequent ones of the test set."""
@@ -34,52 +33,74 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def draw(result: ProbeResult) -> Any:
-    """Draw the three panels.
+def loss_series(curves: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Turn the losses of a run into one series for each encoder.
 
     Parameters
     ----------
-    result : ProbeResult
-        What `train_probe` returned.
+    curves : pandas.DataFrame
+        encoder, step and valid, a row for each validation and seed; as `ProbeResult.curves`.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Not registered with pyplot; `savefig` writes it.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
+    dict of str to pandas.DataFrame
+        By encoder, in the order of training: mean, min and max over the seeds, indexed by step.
+        Steps without a finite loss are left out.
     """
-    figure = new_figure(13.0, 3.6)
+    known = curves[np.isfinite(curves["valid"].astype(float))]
+    return {
+        str(name): part.groupby("step")["valid"].agg(["mean", "min", "max"])
+        for name, part in known.groupby("encoder", sort=False)
+    }
+
+
+def figure_html(task: Task, name: str, curves: pd.DataFrame, test: pd.DataFrame) -> str:
+    """Draw curves, predictions and errors as an image element.
+
+    Parameters
+    ----------
+    task : Task
+        What was predicted.
+    name : str
+        The encoder in question, drawn stronger than the others.
+    curves, test : pandas.DataFrame
+        As `ProbeResult.curves` and `ProbeResult.test`.
+
+    Returns
+    -------
+    str
+        Markup; empty where matplotlib is not installed.
+    """
+    try:
+        figure = new_figure(13.0, 3.6)
+    except ImportError:
+        return ""
     axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 1.8))
-    draw_curves(result, axes[0])
-    if result.task.is_classification:
-        draw_confusion(result, axes[1])
+    _draw_curves(axes[0], curves, name)
+    if task.is_classification:
+        _draw_confusion(axes[1], test)
     else:
-        draw_scatter(result, axes[1])
-    draw_errors(result, axes[2])
-    return figure
+        _draw_scatter(axes[1], test, task.unit)
+    _draw_errors(axes[2], test, task)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    code = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="curves, predictions and errors" src="data:image/png;base64,{code}">'
 
 
-def draw_curves(result: ProbeResult, axis: Any) -> None:
+def _draw_curves(axis: Any, curves: pd.DataFrame, strong: str) -> None:
     """Draw the validation loss of each encoder: the mean of its seeds, and their range."""
-    for name, part in result.curves.groupby("encoder", sort=False):
-        loss = part.groupby("step")["valid"].agg(["mean", "min", "max"])
-        strong = name == result.name
-        (line,) = axis.plot(
-            loss.index, loss["mean"], label=safe_text(name), lw=2.2 if strong else 1.0
-        )
+    for name, loss in loss_series(curves).items():
+        width = 2.2 if name == strong else 1.0
+        (line,) = axis.plot(loss.index, loss["mean"], label=safe_text(name), lw=width)
         axis.fill_between(loss.index, loss["min"], loss["max"], color=line.get_color(), alpha=0.2)
     axis.set(xlabel="step", ylabel="validation loss")
-    if len(result.curves):
+    if len(curves):
         axis.legend(fontsize=7)
 
 
-def draw_confusion(result: ProbeResult, axis: Any) -> None:
+def _draw_confusion(axis: Any, test: pd.DataFrame) -> None:
     """Draw which classes are taken for which, as shares of each row, for the most frequent."""
-    test = result.test
     common = test["target"].value_counts().index[:MAX_CONFUSION]
     table = np.zeros((len(common), len(common)))
     for row, name in enumerate(common):
@@ -92,28 +113,26 @@ def draw_confusion(result: ProbeResult, axis: Any) -> None:
     axis.set(xlabel="predicted", ylabel="observed")
 
 
-def draw_scatter(result: ProbeResult, axis: Any) -> None:
+def _draw_scatter(axis: Any, test: pd.DataFrame, unit: str) -> None:
     """Draw predicted against observed values."""
-    test = result.test
     axis.plot(test["target"], test["prediction"], ".", ms=2, alpha=0.3)
     ends = [test["target"].min(), test["target"].max()]
     axis.plot(ends, ends, "k-", lw=0.8)
-    unit = safe_text(result.task.unit)
+    unit = safe_text(unit)
     axis.set(xlabel=f"observed {unit}", ylabel=f"predicted {unit}")
 
 
-def draw_errors(result: ProbeResult, axis: Any) -> None:
+def _draw_errors(axis: Any, test: pd.DataFrame, task: Task) -> None:
     """Draw where the probe is wrong."""
     for line in _coast():
         axis.plot(*line.T, color="0.6", lw=0.4)
-    test = result.test
-    if result.task.is_classification:
+    if task.is_classification:
         style: dict[str, Any] = {"cmap": "RdYlGn_r", "vmin": 0.0, "vmax": 1.0}
         label = "share of seeds that are wrong"
     else:
         limit = max(float(np.quantile(np.abs(test["error"]), 0.98)), 1e-12)
         style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-        label = f"predicted minus observed {safe_text(result.task.unit)}"
+        label = f"predicted minus observed {safe_text(task.unit)}"
     points = axis.scatter(test["lon"], test["lat"], c=test["error"], s=2, **style)
     axis.figure.colorbar(points, ax=axis, label=label, shrink=0.8)
     axis.set(xlabel="longitude", ylabel="latitude", aspect=1.2)
@@ -134,15 +153,3 @@ def _coast() -> list[Any]:
 def safe_text(text: Any) -> str:
     """Escape what matplotlib would take for mathematics; names come from files."""
     return str(text).replace("\\", "\\\\").replace("$", r"\$")
-
-
-def figure_html(result: ProbeResult) -> str:
-    """Return the figure as an image element; nothing where matplotlib is not installed."""
-    try:
-        figure = draw(result)
-    except ImportError:
-        return ""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    code = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="curves, predictions and errors" src="data:image/png;base64,{code}">'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from satclip_explore.geo import EARTH_RADIUS_KM
-from training.probes.base import Cancel, Step, TrainingData, loss_per_seed, standardization
+from satclip_explore.progress import Cancel
+from training.probes.base import Step, loss_per_seed, standardization
+from training.probes.data import TrainingData
 from training.probes.nearest import (
-    RowsHead,
+    RowsProbe,
     great_circle_as_chord,
     nearest_rows,
     rows_per_chunk,
@@ -27,8 +29,8 @@ MAX_VALID = 500
 
 
 @dataclass(frozen=True)
-class KernelSettings:
-    """Settings of the sum of both kernels.
+class KrigingSettings:
+    """Settings of the Gaussian process: the sum of both kernels, and noise.
 
     Parameters
     ----------
@@ -49,41 +51,78 @@ class KernelSettings:
 
 
 GRID = tuple(
-    KernelSettings(*values)
+    KrigingSettings(*values)
     for values in product((0.0, 0.3, 0.6, 0.9), (200.0, 800.0, 3000.0), (0.3, 1.0), (0.03, 0.3))
 )
 """Settings that are tried on the valid rows."""
 
 
-class KernelHead(RowsHead):
+class KrigingProbe(RowsProbe):
     """Local kriging: each place solves for the weights of its own nearest training rows.
 
-    Parameters
+    Its `points` are embeddings, standardized and divided by their typical distance; `vectors` are
+    the places as unit vectors. Nothing in it is random.
+
+    Notes
+    -----
+    Distances on the globe are chords: the exponential kernel is then positive definite. Each
+    place uses its 32 nearest training rows in either space, so the cost grows with their number
+    only in the search.
+
+    References
     ----------
-    tensors : sequence of torch.Tensor
-        vectors (N, 3), training places as unit vectors; points (N, D), their embeddings,
-        standardized and divided by their typical distance; values (N,), class codes (int64) or
-        standardized values; mean and scale (D,), from an embedding to a point.
-    n_classes : int
-        0 for regression.
-    settings : dict
-        Fields of `KernelSettings`.
+    Datta et al. (2016), "Hierarchical Nearest-Neighbor Gaussian Process Models", JASA 111(514).
     """
 
-    kind = "kernel"
+    kind = "kriging"
+    label = "embedding and place (kriging)"
+    Settings = KrigingSettings
     names = ("vectors", "points", "values", "mean", "scale")
 
     def __init__(
-        self,
-        tensors: Sequence[torch.Tensor],
-        n_classes: int,
-        settings: dict[str, Any],
+        self, tensors: Sequence[torch.Tensor], n_classes: int, settings: dict[str, Any]
     ) -> None:
-        self.vectors, self.points, self.values, self.mean, self.scale = tensors
-        self.n_classes, self.settings = n_classes, settings
+        super().__init__(tensors, n_classes, settings)
+        self.vectors = self._tensors["vectors"]
+
+    @classmethod
+    def fit(
+        cls,
+        data: TrainingData,
+        seeds: Sequence[int],
+        settings: KrigingSettings | None = None,
+        *,
+        on_step: Step | None = None,
+        cancel: Cancel | None = None,
+    ) -> KrigingProbe:
+        """Keep all rows and choose settings among `GRID`; see `Probe.fit`.
+
+        The valid rows choose them, with the labels within `gap_km` of them hidden, and then join
+        the others.
+        """
+        del seeds
+        fitting, valid = data.part(~data.valid), data.part(data.valid)
+        mean, scale = standardization(fitting.features)
+        sample = ((fitting.features - mean) / scale)[:1000]
+        typical = torch.cdist(sample, sample).median().clamp(min=1e-6)
+        scale = scale * typical
+
+        def keep(part: TrainingData, chosen: KrigingSettings) -> KrigingProbe:
+            points = (part.features - mean) / scale
+            tensors = (part.vectors, points, part.target, mean, scale)
+            return cls(tensors, part.n_classes, asdict(chosen))
+
+        if settings is None:
+            settings = _choose(keep(fitting, GRID[0]), valid, data.gap_km, on_step, cancel)
+        return keep(data, settings)
+
+    @classmethod
+    def settings_of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Take the kernels' numbers from a file."""
+        return asdict(KrigingSettings(**{key: float(value) for key, value in settings.items()}))
 
     def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Score one chunk of places; see `Head.scores`."""
+        """Score one chunk of places; see `Probe.scores`."""
         query = (features.to(self.points) - self.mean) / self.scale
         vectors = vectors.to(self.vectors)
         step = min(1024, rows_per_chunk(self.points, NEIGHBORS))
@@ -91,7 +130,7 @@ class KernelHead(RowsHead):
         for part, place in zip(query.split(step), vectors.split(step), strict=True):
             rows = self.neighbors(part, place)
             distances = self.distances(part, place, rows)
-            parts.append(self.solve(rows, distances, KernelSettings(**self.settings)))
+            parts.append(self.solve(rows, distances, KrigingSettings(**self.settings)))
         return torch.cat(parts)[None]
 
     def neighbors(self, query: torch.Tensor, place: torch.Tensor, gap: float = 0.0) -> torch.Tensor:
@@ -115,7 +154,7 @@ class KernelHead(RowsHead):
         )
 
     def solve(
-        self, rows: torch.Tensor, distances: tuple[torch.Tensor, ...], chosen: KernelSettings
+        self, rows: torch.Tensor, distances: tuple[torch.Tensor, ...], chosen: KrigingSettings
     ) -> torch.Tensor:
         """Solve the small systems and sum the labels, shape (Q, C)."""
         inner = _kernel(distances[0], distances[1], chosen)
@@ -126,78 +165,29 @@ class KernelHead(RowsHead):
         return weighted_labels(rows, weight, self.values, self.n_classes)
 
 
-def _kernel(chord: torch.Tensor, apart: torch.Tensor, chosen: KernelSettings) -> torch.Tensor:
+def _kernel(chord: torch.Tensor, apart: torch.Tensor, chosen: KrigingSettings) -> torch.Tensor:
     """Sum two exponential kernels: of the chord of the sphere and of embedding distance."""
     place = torch.exp(chord * (-EARTH_RADIUS_KM / chosen.place_km))
     alike = torch.exp(apart * (-1.0 / chosen.embedding_scale))
     return torch.lerp(place, alike, chosen.share)
 
 
-def fit_kernel(
-    data: TrainingData,
-    seeds: Sequence[int],
-    settings: KernelSettings | None = None,
-    *,
-    on_step: Step | None = None,
-    cancel: Cancel | None = None,
-) -> KernelHead:
-    """Fit local kriging on embedding and place together.
-
-    Parameters
-    ----------
-    data : TrainingData
-        The valid rows choose the settings, with the labels within `gap_km` of them hidden, then
-        join the others.
-    seeds : sequence of int
-        Not used: nothing is random.
-    settings : KernelSettings, optional
-        Default: the best of `GRID`.
-    on_step, cancel
-        As for `fit_mlp`; one step per setting tried.
-
-    Notes
-    -----
-    Distances on the globe are chords: the exponential kernel is then positive definite. Each
-    place uses its 32 nearest training rows in either space, so the cost grows with their number
-    only in the search.
-
-    References
-    ----------
-    Datta et al. (2016), "Hierarchical Nearest-Neighbor Gaussian Process Models", JASA 111(514).
-    """
-    del seeds
-    fitting, valid = data.part(~data.valid), data.part(data.valid)
-    mean, scale = standardization(fitting.features)
-    sample = ((fitting.features - mean) / scale)[:1000]
-    typical = torch.cdist(sample, sample).median().clamp(min=1e-6)
-    scale = scale * typical
-
-    def head(part: TrainingData, chosen: KernelSettings) -> KernelHead:
-        points = (part.features - mean) / scale
-        facts = asdict(chosen)
-        return KernelHead((part.vectors, points, part.target, mean, scale), part.n_classes, facts)
-
-    if settings is None:
-        settings = _choose(head(fitting, GRID[0]), valid, data.gap_km, on_step, cancel)
-    return head(data, settings)
-
-
 def _choose(
-    head: KernelHead,
+    probe: KrigingProbe,
     valid: TrainingData,
     gap_km: float,
     on_step: Step | None,
     cancel: Cancel | None,
-) -> KernelSettings:
+) -> KrigingSettings:
     """Return the settings with the least error on the valid rows."""
     valid = valid.part(torch.arange(min(MAX_VALID, len(valid.target))))
-    query = (valid.features - head.mean) / head.scale
-    rows = head.neighbors(query, valid.vectors, great_circle_as_chord(gap_km))
-    distances = head.distances(query, valid.vectors, rows)
+    query = (valid.features - probe.mean) / probe.scale
+    rows = probe.neighbors(query, valid.vectors, great_circle_as_chord(gap_km))
+    distances = probe.distances(query, valid.vectors, rows)
     best, chosen = torch.inf, GRID[0]
     for step, settings in enumerate(GRID):
-        scores = head.solve(rows, distances, settings)
-        if head.n_classes:
+        scores = probe.solve(rows, distances, settings)
+        if probe.n_classes:
             loss = (scores.argmax(1) != valid.target).float().mean()[None]
         else:
             loss = loss_per_seed(scores[None], valid.target, 0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from satclip_explore.encoders.base import Readout
+from satclip_explore.progress import Cancel
 from satclip_explore.projection import fast_precision
-from training.probes.base import Cancel, Head, Step, TrainingData, loss_per_seed, standardization
+from training.probes.base import Probe, Step, check_shapes, loss_per_seed, standardization
+from training.probes.data import TrainingData
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-4, 11))
 """Ridge penalties that are tried: every one costs almost nothing."""
@@ -88,76 +92,108 @@ MANY_ROUNDS = 5
 """How many: two steps of L-BFGS each."""
 
 
-class LinearHead(Head):
-    """Fitted weights: weight (1, C, D) and bias (1, C). Nothing in it is random: one for all seeds.
+@dataclass(frozen=True)
+class LinearSettings:
+    """Settings of the linear probe.
 
-    Its scores are one product with the embedding, so that a raster folds it into the encoder.
+    Parameters
+    ----------
+    penalty : float, optional
+        Of the squared weights of standardized features. Default: for ridge, chosen among
+        0.01 … 100,000; for logistic regression, 1.
+    """
+
+    penalty: float | None = None
+
+
+class LinearProbe(Probe):
+    """Ridge regression, or multinomial logistic regression.
+
+    Nothing in it is random: weight (1, C, D) and bias (1, C) serve every seed. All rows train ridge
+    and choose its penalty by leaving one out; for logistic regression the valid rows choose when to
+    stop. Its scores are one product with the embedding, so that a raster folds it into the encoder.
     """
 
     kind = "linear"
+    label = "linear"
+    Settings = LinearSettings
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, settings: dict[str, Any]) -> None:
         self.weight, self.bias, self.settings = weight, bias, settings
 
+    @classmethod
+    def fit(
+        cls,
+        data: TrainingData,
+        seeds: Sequence[int],
+        settings: LinearSettings | None = None,
+        *,
+        on_step: Step | None = None,
+        cancel: Cancel | None = None,
+    ) -> LinearProbe:
+        """Fit weights in closed form, or by L-BFGS; see `Probe.fit`."""
+        del seeds
+        penalty = (settings or LinearSettings()).penalty
+        fitting = data.features[~data.valid] if data.n_classes else data.features
+        mean, scale = standardization(fitting)
+        x = (data.features - mean) / scale
+        if data.n_classes:
+            weight, bias, facts = _logistic(
+                data, x, 1.0 if penalty is None else penalty, on_step, cancel
+            )
+        else:
+            penalties = PENALTIES if penalty is None else (penalty,)
+            errors = leave_one_out(x, data.target, penalties)
+            best = int(errors.argmin())
+            weight, bias = ridge(x, data.target[:, None], penalties[best])
+            facts = {"solver": "ridge, closed form", "penalty": penalties[best]}
+            if on_step is not None:
+                train = ((x @ weight.T + bias)[:, 0] - data.target).square().mean()
+                on_step(0, train[None].cpu(), errors[best : best + 1].float().cpu())
+        weight = weight / scale
+        return cls(weight[None], (bias - weight @ mean)[None], facts)
+
     def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Score one chunk of places; see `Head.scores`."""
+        """Score one chunk of places; see `Probe.scores`."""
         del vectors
         return (features.to(self.weight) @ self.weight[0].T + self.bias[0])[None]
+
+    @property
+    def n_features(self) -> int:
+        """Length D of the embeddings it takes."""
+        return self.weight.shape[2]
+
+    @property
+    def n_scores(self) -> int:
+        """Classes, or 1."""
+        return self.bias.numel()
+
+    @property
+    def readout(self) -> Readout:
+        """The whole probe, as a linear map."""
+        return Readout(self.weight[0].double().cpu().numpy(), self.bias[0].double().cpu().numpy())
+
+    def finish(self, folded: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Return the folded scores as those of one seed."""
+        del vectors
+        return folded[None]
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return weight and bias."""
         return {"weight": self.weight, "bias": self.bias}
 
-    def to(self, device: torch.device) -> LinearHead:
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], n_classes: int
+    ) -> LinearProbe:
+        """Build the probe from the content of a file; see `Probe.from_tensors`."""
+        n_outputs = n_classes or 1
+        check_shapes(tensors, {"weight": (1, n_outputs, -1), "bias": (1, n_outputs)})
+        return cls(tensors["weight"], tensors["bias"], dict(settings))
+
+    def to(self, device: torch.device) -> LinearProbe:
         """Return the same probe on a device."""
-        return LinearHead(self.weight.to(device), self.bias.to(device), self.settings)
-
-
-def fit_linear(
-    data: TrainingData,
-    seeds: Sequence[int],
-    penalty: float | None = None,
-    *,
-    on_step: Step | None = None,
-    cancel: Cancel | None = None,
-) -> LinearHead:
-    """Fit ridge regression, or multinomial logistic regression.
-
-    Parameters
-    ----------
-    data : TrainingData
-        All rows train ridge, and choose its penalty by leaving one out. For logistic regression
-        the valid rows choose when to stop.
-    seeds : sequence of int
-        Not used: the optimum is unique.
-    penalty : float, optional
-        Of the squared weights of standardized features. Default: for ridge, chosen among
-        0.01 … 100,000; for logistic regression, 1.
-    on_step, cancel
-        As for `fit_mlp`.
-
-    Returns
-    -------
-    LinearHead
-    """
-    del seeds
-    mean, scale = standardization(data.features[~data.valid] if data.n_classes else data.features)
-    x = (data.features - mean) / scale
-    if data.n_classes:
-        weight, bias, facts = _logistic(
-            data, x, 1.0 if penalty is None else penalty, on_step, cancel
-        )
-    else:
-        penalties = PENALTIES if penalty is None else (penalty,)
-        errors = leave_one_out(x, data.target, penalties)
-        best = int(errors.argmin())
-        weight, bias = ridge(x, data.target[:, None], penalties[best])
-        facts = {"solver": "ridge, closed form", "penalty": penalties[best]}
-        if on_step is not None:
-            train = ((x @ weight.T + bias)[:, 0] - data.target).square().mean()
-            on_step(0, train[None].cpu(), errors[best : best + 1].float().cpu())
-    weight = weight / scale
-    return LinearHead(weight[None], (bias - weight @ mean)[None], facts)
+        return LinearProbe(self.weight.to(device), self.bias.to(device), self.settings)
 
 
 def discriminant(

@@ -3,90 +3,136 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
-from satclip_explore.encoders.base import resolve_dtype
+from satclip_explore.encoders.base import Readout, resolve_dtype
+from satclip_explore.progress import Cancel
 from satclip_explore.projection import fast_precision
 from training.probes.base import (
-    Cancel,
-    Head,
+    Probe,
     Step,
-    TrainingData,
+    check_shapes,
     errors_per_seed,
     loss_per_seed,
     standardization,
 )
+from training.probes.data import TrainingData
 from training.probes.mlp_training import MLPSettings, Run, forward
 
 
-class MLPHead(Head):
-    """Fitted weights of S seeds: w1 (S, D, H), b1 (S, 1, H), w2 (S, H, C), b2 (S, 1, C)."""
+class MLPProbe(Probe):
+    """One hidden layer: w1 (S, D, H), b1 (S, 1, H), w2 (S, H, C), b2 (S, 1, C) for S seeds.
+
+    The standardization is folded into the first layer: it takes embeddings as they are.
+    """
 
     kind = "mlp"
+    label = "one hidden layer"
+    Settings = MLPSettings
 
     def __init__(self, weights: Sequence[torch.Tensor], settings: dict[str, Any]) -> None:
         self.w1, self.b1, self.w2, self.b2 = weights
         self.settings = settings
 
-    def hidden(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the hidden layer before its rectifier, shape (S, N, H)."""
-        x = features.to(self.w1).expand(len(self.w1), *features.shape)
-        return torch.baddbmm(self.b1, x, self.w1)
+    @classmethod
+    def fit(
+        cls,
+        data: TrainingData,
+        seeds: Sequence[int],
+        settings: MLPSettings | None = None,
+        *,
+        on_step: Step | None = None,
+        cancel: Cancel | None = None,
+    ) -> MLPProbe:
+        """Train all seeds together; see `Probe.fit`.
 
-    def from_hidden(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return scores from what `hidden` gives."""
-        return torch.baddbmm(self.b2, hidden.relu(), self.w2)
+        The valid rows stop the training and choose each seed's weights: the last ones whose error
+        is within a standard error of the least. First weights and the order of rows come from a
+        generator of the seed's own, so that a seed gives the same probe alone or among others.
+        KeyboardInterrupt ends the training as `cancel` does.
+        """
+        return cls(*_train(data, seeds, settings or MLPSettings(), on_step, cancel))
+
+    @classmethod
+    def alternatives(cls, settings: MLPSettings) -> dict[str, Sequence[Any]]:
+        """List what `tune` tries: learning rates, widths and weight decays."""
+        return {
+            "learning_rate": [settings.learning_rate * factor for factor in (0.15, 0.4, 2.0)],
+            "hidden_dim": [32, 64, 256],
+            "weight_decay": [1e-2, 1e-1, 1.0],
+        }
 
     def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Score one chunk of places; see `Head.scores`."""
+        """Score one chunk of places; see `Probe.scores`."""
         del vectors
-        return self.from_hidden(self.hidden(features))
+        x = features.to(self.w1).expand(len(self.w1), *features.shape)
+        return self._from_hidden(torch.baddbmm(self.b1, x, self.w1))
+
+    def _from_hidden(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return scores from the hidden layer before its rectifier, (S, N, H)."""
+        return torch.baddbmm(self.b2, hidden.relu(), self.w2)
+
+    @property
+    def n_features(self) -> int:
+        """Length D of the embeddings it takes."""
+        return self.w1.shape[1]
+
+    @property
+    def n_scores(self) -> int:
+        """Seeds times classes."""
+        return self.b2.numel()
+
+    @property
+    def readout(self) -> Readout:
+        """The hidden layers of all seeds, as one linear map."""
+        weight = self.w1.transpose(1, 2).flatten(0, 1).double().cpu().numpy()
+        return Readout(weight, self.b1.flatten().double().cpu().numpy())
+
+    def finish(self, folded: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Go on from the hidden layers of all seeds."""
+        del vectors
+        return self._from_hidden(folded.reshape(len(folded), len(self.w1), -1).transpose(0, 1))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the four weights."""
         return {"w1": self.w1, "b1": self.b1, "w2": self.w2, "b2": self.b2}
 
-    def to(self, device: torch.device) -> MLPHead:
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], n_classes: int
+    ) -> MLPProbe:
+        """Build the probe from the content of a file; see `Probe.from_tensors`."""
+        check_shapes(tensors, {"w1": (-1, -1, -1)})
+        seeds, _, hidden = tensors["w1"].shape
+        n_outputs = n_classes or 1
+        check_shapes(
+            tensors,
+            {
+                "b1": (seeds, 1, hidden),
+                "w2": (seeds, hidden, n_outputs),
+                "b2": (seeds, 1, n_outputs),
+            },
+        )
+        return cls([tensors[name] for name in ("w1", "b1", "w2", "b2")], dict(settings))
+
+    def to(self, device: torch.device) -> MLPProbe:
         """Return the same probe on a device."""
-        return MLPHead([tensor.to(device) for tensor in self.tensors().values()], self.settings)
+        return MLPProbe([tensor.to(device) for tensor in self.tensors().values()], self.settings)
 
 
-def fit_mlp(
+def _train(
     data: TrainingData,
     seeds: Sequence[int],
-    settings: MLPSettings | None = None,
-    *,
-    on_step: Step | None = None,
-    cancel: Cancel | None = None,
-) -> MLPHead:
-    """Train the probe for all seeds together.
-
-    Parameters
-    ----------
-    data : TrainingData
-        The rows marked valid stop the training and choose each seed's weights: the last ones whose
-        error is within a standard error of the least.
-    seeds : sequence of int
-        One probe each: its first weights and the order of its rows come from its own generator,
-        so that a seed gives the same probe alone or among others.
-    settings : MLPSettings, optional
-        Default: as published in `MLPSettings`.
-    on_step : callable, optional
-        Called at the start and at each validation.
-    cancel : object with is_set(), optional
-        Ends the training; so does KeyboardInterrupt. The best weights so far are kept.
-
-    Returns
-    -------
-    MLPHead
-        Takes embeddings as they are: the standardization is folded into its first layer.
-    """
-    settings = settings or MLPSettings()
+    settings: MLPSettings,
+    on_step: Step | None,
+    cancel: Cancel | None,
+) -> tuple[list[torch.Tensor], dict[str, Any]]:
+    """Return the weights of every seed, and what they were trained with."""
     device = data.features.device
     if settings.precision == "auto":
         settings = replace(settings, precision=fast_precision(str(device)))
@@ -141,4 +187,4 @@ def fit_mlp(
     # Not a matrix product: that one rounds by how many seeds there are.
     b1 = b1 - (mean[:, None] * w1).sum(1, keepdim=True)
     facts = asdict(settings) | {"stopped_at": done}
-    return MLPHead([part.detach().clone() for part in (w1, b1, w2, b2)], facts)
+    return [part.detach().clone() for part in (w1, b1, w2, b2)], facts

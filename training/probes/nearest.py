@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 
 from satclip_explore.geo import EARTH_RADIUS_KM
-from training.probes.base import Cancel, Head, Step, TrainingData, errors_per_seed, standardization
+from satclip_explore.progress import Cancel
+from training.probes.base import Probe, Step, check_shapes, errors_per_seed, standardization
+from training.probes.data import TrainingData
 from training.tasks.splits import shuffled
 
 NEIGHBOR_COUNTS = (1, 3, 5, 10, 20, 40)
-"""Counts that `fit_knn` tries."""
+"""Counts that the probe tries."""
 
 MAX_LEFT_OUT = 2000
 """Rows that are left out in turn, at most, to choose the count."""
@@ -25,56 +27,81 @@ CHUNK_BYTES = 100_000_000
 """Size of the table of distances, or of differences, that is held at once."""
 
 
-class RowsHead(Head):
-    """A probe that keeps its training rows: tensors under `names`, the same on every device."""
-
-    names: tuple[str, ...]
-    n_classes: int
-
-    @abstractmethod
-    def __init__(
-        self, tensors: Sequence[torch.Tensor], n_classes: int, settings: dict[str, Any]
-    ) -> None: ...
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the training rows and their standardization."""
-        return {name: getattr(self, name) for name in self.names}
-
-    def to(self, device: torch.device) -> Self:
-        """Return the same probe on a device."""
-        tensors = [tensor.to(device) for tensor in self.tensors().values()]
-        return type(self)(tensors, self.n_classes, self.settings)
-
-
-class NeighborHead(RowsHead):
-    """Labels of the nearest training rows, weighted by inverse distance.
+class RowsProbe(Probe):
+    """A probe that keeps its training rows.
 
     Parameters
     ----------
     tensors : sequence of torch.Tensor
-        points (N, K), where the training rows are in the space that is searched; values (N,),
-        class codes (int64) or standardized values; mean and scale (K,) of that space.
+        In the order of `names`, the same on every device: points (N, K), the training rows in the
+        space that is searched; values (N,), class codes (int64) or standardized values; mean and
+        scale (K,) of that space.
     n_classes : int
         0 for regression.
     settings : dict
-        space ("place" or "embedding"), n_neighbors, power of the distance.
+        What was chosen.
     """
 
-    names = ("points", "values", "mean", "scale")
+    names: tuple[str, ...] = ("points", "values", "mean", "scale")
 
     def __init__(
-        self,
-        tensors: Sequence[torch.Tensor],
-        n_classes: int,
-        settings: dict[str, Any],
+        self, tensors: Sequence[torch.Tensor], n_classes: int, settings: dict[str, Any]
     ) -> None:
-        self.points, self.values, self.mean, self.scale = tensors
-        self.n_classes, self.settings = n_classes, settings
-        self.kind = "nearest" if settings["space"] == "place" else "knn"
+        by_name = dict(zip(self.names, tensors, strict=True))
+        self.points, self.values = by_name["points"], by_name["values"]
+        self.mean, self.scale = by_name["mean"], by_name["scale"]
+        self._tensors, self.n_classes, self.settings = by_name, n_classes, settings
+
+    @property
+    def n_features(self) -> int | None:
+        """Length D of the embeddings it takes."""
+        return len(self.mean) if self.uses_embedding else None
+
+    @property
+    def n_scores(self) -> int:
+        """A guess: distances to the rows, which are themselves found in chunks."""
+        return 4096
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the training rows and their standardization."""
+        return dict(self._tensors)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], n_classes: int
+    ) -> Self:
+        """Build the probe from the content of a file; see `Probe.from_tensors`."""
+        values = tensors["values"]
+        places, width = len(values), len(tensors["mean"])
+        shapes: dict[str, tuple[int, ...]] = {"mean": (width,), "scale": (width,)}
+        shapes |= {"values": (places,), "points": (places, width), "vectors": (places, 3)}
+        check_shapes(tensors, {name: shapes[name] for name in cls.names})
+        if n_classes and not (
+            values.dtype == torch.int64 and 0 <= int(values.min()) <= int(values.max()) < n_classes
+        ):
+            raise ValueError("the labels in the probe are not class codes.")
+        chosen = cls.settings_of_file(settings)
+        return cls([tensors[name] for name in cls.names], n_classes, chosen)
+
+    @classmethod
+    def settings_of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Take from a file the settings that `scores` reads, as numbers."""
+        raise NotImplementedError
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same probe on a device."""
+        tensors = [tensor.to(device) for tensor in self._tensors.values()]
+        return type(self)(tensors, self.n_classes, self.settings)
+
+
+class NeighborProbe(RowsProbe):
+    """Labels of the nearest training rows, weighted by a power of their inverse distance."""
+
+    space: str
 
     def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Score one chunk of places; see `Head.scores`."""
-        query = vectors if self.kind == "nearest" else features
+        """Score one chunk of places; see `Probe.scores`."""
+        query = features if self.uses_embedding else vectors
         query = (query.to(self.points) - self.mean) / self.scale
         count = min(int(self.settings["n_neighbors"]), len(self.points))
         parts = []
@@ -83,6 +110,89 @@ class NeighborHead(RowsHead):
             weight = _by_distance(distance, float(self.settings["power"]))
             parts.append(weighted_labels(rows, weight, self.values, self.n_classes))
         return torch.cat(parts)[None]
+
+    @classmethod
+    def settings_of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Take the count of neighbors and the power of their distance from a file."""
+        return {
+            "space": cls.space,
+            "n_neighbors": max(1, int(settings["n_neighbors"])),
+            "power": float(settings["power"]),
+        }
+
+
+class NearestProbe(NeighborProbe):
+    """The label of the nearest labelled place, or the inverse-distance mean of eight.
+
+    No embedding is used: this is what any encoder has to beat.
+    """
+
+    kind = "nearest"
+    label = "nearest labelled place"
+    uses_embedding = False
+    space = "place"
+
+    @classmethod
+    def fit(
+        cls,
+        data: TrainingData,
+        seeds: Sequence[int],
+        settings: Any = None,
+        *,
+        on_step: Step | None = None,
+        cancel: Cancel | None = None,
+    ) -> Self:
+        """Keep the labelled places; see `Probe.fit`."""
+        del seeds, settings, on_step, cancel
+        mean, scale = torch.zeros_like(data.vectors[0]), torch.ones_like(data.vectors[0])
+        facts = {
+            "space": cls.space,
+            "n_neighbors": 1 if data.n_classes else INVERSE_DISTANCE_NEIGHBORS,
+            "power": 2.0,
+        }
+        return cls((data.vectors, data.target, mean, scale), data.n_classes, facts)
+
+
+@dataclass(frozen=True)
+class KNNSettings:
+    """Settings of the nearest embeddings.
+
+    Parameters
+    ----------
+    n_neighbors : int, optional
+        Default: chosen among 1 … 40 by leaving one out.
+    """
+
+    n_neighbors: int | None = None
+
+
+class KNNProbe(NeighborProbe):
+    """The labels of the nearest training rows in embedding space. Nothing in it is random."""
+
+    kind = "knn"
+    label = "nearest embeddings"
+    Settings = KNNSettings
+    space = "embedding"
+
+    @classmethod
+    def fit(
+        cls,
+        data: TrainingData,
+        seeds: Sequence[int],
+        settings: KNNSettings | None = None,
+        *,
+        on_step: Step | None = None,
+        cancel: Cancel | None = None,
+    ) -> Self:
+        """Keep all rows and count neighbors by leaving one out; see `Probe.fit`."""
+        del seeds
+        mean, scale = standardization(data.features)
+        points = (data.features - mean) / scale
+        count = (settings or KNNSettings()).n_neighbors
+        if count is None:
+            count = _choose_count(points, data, on_step, cancel)
+        facts = {"space": cls.space, "n_neighbors": count, "power": 1.0}
+        return cls((points, data.target, mean, scale), data.n_classes, facts)
 
 
 def rows_per_chunk(points: torch.Tensor, count: int) -> int:
@@ -129,57 +239,6 @@ def weighted_labels(
         return (weight * values[rows]).sum(1, keepdim=True)
     table = weight.new_zeros(len(rows), n_classes)
     return table.scatter_add_(1, values[rows], weight)
-
-
-def fit_nearest(
-    data: TrainingData,
-    seeds: Sequence[int],
-    *,
-    on_step: Step | None = None,
-    cancel: Cancel | None = None,
-) -> NeighborHead:
-    """Take the label of the nearest labelled place, or the inverse-distance mean of eight.
-
-    No embedding is used: this is what any encoder has to beat.
-    """
-    del seeds, on_step, cancel
-    mean, scale = torch.zeros_like(data.vectors[0]), torch.ones_like(data.vectors[0])
-    settings = {
-        "space": "place",
-        "n_neighbors": 1 if data.n_classes else INVERSE_DISTANCE_NEIGHBORS,
-        "power": 2.0,
-    }
-    return NeighborHead((data.vectors, data.target, mean, scale), data.n_classes, settings)
-
-
-def fit_knn(
-    data: TrainingData,
-    seeds: Sequence[int],
-    n_neighbors: int | None = None,
-    *,
-    on_step: Step | None = None,
-    cancel: Cancel | None = None,
-) -> NeighborHead:
-    """Average the labels of the nearest training rows in embedding space.
-
-    Parameters
-    ----------
-    data : TrainingData
-        All rows are searched, and choose the number of neighbors by leaving one out.
-    seeds : sequence of int
-        Not used: nothing is random.
-    n_neighbors : int, optional
-        Default: chosen among 1 … 40.
-    on_step, cancel
-        As for `fit_mlp`.
-    """
-    del seeds
-    mean, scale = standardization(data.features)
-    points = (data.features - mean) / scale
-    if n_neighbors is None:
-        n_neighbors = _choose_count(points, data, on_step, cancel)
-    settings = {"space": "embedding", "n_neighbors": n_neighbors, "power": 1.0}
-    return NeighborHead((points, data.target, mean, scale), data.n_classes, settings)
 
 
 def _choose_count(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from satclip_explore.encoders.base import LocationEncoder, Readout
+from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.geo import Grid, unit_vectors
-from training.probes.base import Head
-from training.probes.linear import LinearHead
-from training.probes.mlp import MLPHead
+from training.probes.base import Probe
+from training.probes.data import Scale
+from training.tasks.task import Task
 
 CHUNK_SCORES = 20_000_000
 """Scores (seeds x places x classes) that are held at once."""
@@ -23,36 +21,31 @@ RANKS = 5
 """Best classes that are kept of every test place."""
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Turns standardized values back into the unit of the target; 0 and 1 for classes."""
+def predict_test(
+    probe: Probe, features: torch.Tensor, vectors: torch.Tensor, task: Task, scale: Scale
+) -> NDArray[Any]:
+    """Predict the test places of a task, embedded as `features` (N, D), at `vectors` (N, 3).
 
-    mean: float = 0.0
-    deviation: float = 1.0
-
-
-def ranked_classes(head: Head, features: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.int64]:
-    """Rank the classes of places, shape (S, N, up to 5), best first."""
-    parts = [
-        scores.topk(min(RANKS, scores.shape[2]), dim=2).indices.cpu()
-        for scores in _chunks(head, features, vectors)
-    ]
-    return torch.cat(parts, dim=1).numpy()
-
-
-def values_per_seed(
-    head: Head, features: torch.Tensor, vectors: torch.Tensor, scale: Scale
-) -> NDArray[np.float64]:
-    """Predict values of places, shape (S, N), in the unit of the target."""
-    parts = [scores[..., 0].cpu().double() for scores in _chunks(head, features, vectors)]
+    Returns
+    -------
+    numpy.ndarray, shape (S, N, up to 5), int64, or (S, N), float64
+        The best classes of each place, best first; or values in the unit of the target.
+    """
+    if task.is_classification:
+        ranked = [
+            scores.topk(min(RANKS, scores.shape[2]), dim=2).indices.cpu()
+            for scores in _chunks(probe, features, vectors)
+        ]
+        return torch.cat(ranked, dim=1).numpy()
+    parts = [scores[..., 0].cpu().double() for scores in _chunks(probe, features, vectors)]
     return torch.cat(parts, dim=1).numpy() * scale.deviation + scale.mean
 
 
-def _chunks(head: Head, features: torch.Tensor, vectors: torch.Tensor) -> Iterator[torch.Tensor]:
+def _chunks(probe: Probe, features: torch.Tensor, vectors: torch.Tensor) -> Iterator[torch.Tensor]:
     step = 2048
     with torch.no_grad():
         for start in range(0, len(features), step):
-            yield head.scores(features[start : start + step], vectors[start : start + step])
+            yield probe.scores(features[start : start + step], vectors[start : start + step])
 
 
 def summarize(scores: torch.Tensor, is_class: bool, scale: Scale) -> tuple[torch.Tensor, ...]:
@@ -77,7 +70,7 @@ def summarize(scores: torch.Tensor, is_class: bool, scale: Scale) -> tuple[torch
 
 
 def predict_grid(
-    encoder: LocationEncoder, head: Head, grid: Grid, is_class: bool, scale: Scale
+    encoder: LocationEncoder, probe: Probe, grid: Grid, is_class: bool, scale: Scale
 ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
     """Predict a grid from north to south.
 
@@ -92,14 +85,14 @@ def predict_grid(
     """
     vectors = torch.from_numpy(unit_vectors(grid.lonlat)).float()
     width = grid.shape[1]
-    for rows, values in encoder.iter_grid(grid, _fold(head)):
+    for rows, values in encoder.iter_grid(grid, probe.readout):
         flat = values.reshape(-1, values.shape[-1]).float()
         place = vectors[rows.start * width : rows.stop * width].to(flat.device)
         missing = torch.isnan(flat).any(1)
         flat = torch.where(missing[:, None], 0.0, flat)
-        step = max(256, CHUNK_SCORES // _width(head))
+        step = max(256, CHUNK_SCORES // probe.n_scores)
         parts = [
-            summarize(_from_folded(head, part, here), is_class, scale)
+            summarize(probe.finish(part, here), is_class, scale)
             for part, here in zip(flat.split(step), place.split(step), strict=True)
         ]
         prediction = torch.cat([part[0] for part in parts])
@@ -112,31 +105,3 @@ def predict_grid(
             prediction.reshape(shape).cpu().numpy(),
             spread.reshape(shape).cpu().numpy(),
         )
-
-
-def _fold(head: Head) -> Readout | None:
-    """Return the linear map that a head begins with, if it begins with one."""
-    if isinstance(head, LinearHead):
-        return Readout(head.weight[0].double().cpu().numpy(), head.bias[0].double().cpu().numpy())
-    if isinstance(head, MLPHead):
-        weight = head.w1.transpose(1, 2).flatten(0, 1).double().cpu().numpy()
-        return Readout(weight, head.b1.flatten().double().cpu().numpy())
-    return None
-
-
-def _from_folded(head: Head, values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """Finish what `_fold` began: scores (S, N, C)."""
-    if isinstance(head, LinearHead):
-        return values[None]
-    if isinstance(head, MLPHead):
-        n_seeds = len(head.w1)
-        return head.from_hidden(values.reshape(len(values), n_seeds, -1).transpose(0, 1))
-    return head.scores(values, vectors)
-
-
-def _width(head: Head) -> int:
-    """Return seeds times classes: scores per place."""
-    tensors = head.tensors()
-    if "b2" in tensors:
-        return int(tensors["b2"].numel())
-    return int(tensors["bias"].numel()) if "bias" in tensors else 4096

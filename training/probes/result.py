@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,29 +16,67 @@ from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.geo import GLOBE, Bounds
-from training.probes.base import Head
+from satclip_explore.progress import Progress
+from training.probes.base import Probe
+from training.probes.data import Scale
+from training.probes.figures import figure_html
 from training.probes.metrics import (
     HIGHER_IS_BETTER,
     classification_metrics,
     paired_bootstrap,
     regression_metrics,
 )
-from training.probes.predictions import Scale
 from training.probes.saved import ProbeModel
 from training.tasks.splits import Split
 from training.tasks.task import Task
 
-Curve = tuple[str, int, NDArray[Any], NDArray[Any]]
+
+@dataclass(frozen=True, eq=False)
+class Losses(Progress):
+    """State of a training run, as `on_progress` receives it; `done` counts finished encoders.
+
+    Parameters
+    ----------
+    encoder : str
+        Whose embeddings are being probed.
+    step : int
+        Of its training, or of its search for settings.
+    train, valid : numpy.ndarray, shape (S,)
+        Loss of each seed; NaN where there is none yet.
+    """
+
+    encoder: str = ""
+    step: int = 0
+    train: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    valid: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+def tidy_losses(losses: Sequence[Losses]) -> pd.DataFrame:
+    """Return encoder, step, seed (its position), train and valid: a row per validation and seed."""
+    columns = ["encoder", "step", "seed", "train", "valid"]
+    parts = [
+        pd.DataFrame(
+            {
+                "encoder": each.encoder,
+                "step": each.step,
+                "seed": np.arange(len(each.valid)),
+                "train": each.train,
+                "valid": each.valid,
+            }
+        )
+        for each in losses
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 class Fitted(NamedTuple):
-    """One contender: its encoder (None for "nearest"), its probe, its test predictions.
+    """An encoder of the comparison (None for "nearest"), its probe, its test predictions.
 
     `predicted` is (S, N, R) ranked classes or (S, N) values.
     """
 
     encoder: LocationEncoder | None
-    head: Head
+    probe: Probe
     predicted: NDArray[Any]
 
 
@@ -56,8 +94,8 @@ class ProbeResult:
         The encoder in question; others in `fitted` are there to compare.
     fitted : mapping of str to Fitted
         By encoder name.
-    curve_points : sequence
-        (encoder, step, training losses, validation losses).
+    losses : sequence of Losses
+        Of every validation, in order.
     scale : Scale
         Of a regression target.
     facts : mapping of str to str
@@ -68,7 +106,7 @@ class ProbeResult:
     split: Split
     name: str
     fitted: Mapping[str, Fitted]
-    curve_points: Sequence[Curve]
+    losses: Sequence[Losses]
     scale: Scale
     facts: Mapping[str, str]
 
@@ -87,14 +125,14 @@ class ProbeResult:
         target = self.task.target[self.split.test]
         rows = {}
         mine = self._contributions(self.fitted[self.name])
-        for name in sorted(self.fitted, key=lambda one: (one != self.name, one != "nearest")):
-            one = self.fitted[name]
+        for name in sorted(self.fitted, key=lambda name: (name != self.name, name != "nearest")):
+            fitted = self.fitted[name]
             scores = pd.DataFrame(
                 [
                     classification_metrics(ranked, target)
                     if self.task.is_classification
                     else regression_metrics(ranked, target, self.scale.deviation)
-                    for ranked in one.predicted
+                    for ranked in fitted.predicted
                 ]
             )
             row: dict[str, float] = {}
@@ -103,7 +141,7 @@ class ProbeResult:
                 row[f"{metric}_sd"] = float(scores[metric].std(ddof=1)) if len(scores) > 1 else 0.0
             if name != self.name:
                 lonlat = self.task.lonlat[self.split.test]
-                difference = paired_bootstrap(mine, self._contributions(one), lonlat)
+                difference = paired_bootstrap(mine, self._contributions(fitted), lonlat)
                 row |= dict(zip(("difference", "low", "high"), difference, strict=True))
             rows[name] = row
         frame = pd.DataFrame.from_dict(rows, orient="index")
@@ -113,20 +151,7 @@ class ProbeResult:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """Losses while training: encoder, step, seed, train, valid."""
-        parts = [
-            pd.DataFrame(
-                {
-                    "encoder": name,
-                    "step": step,
-                    "seed": np.arange(len(valid)),
-                    "train": train,
-                    "valid": valid,
-                }
-            )
-            for name, step, train, valid in self.curve_points
-        ]
-        columns = ["encoder", "step", "seed", "train", "valid"]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        return tidy_losses(self.losses)
 
     @cached_property
     def test(self) -> pd.DataFrame:
@@ -160,11 +185,11 @@ class ProbeResult:
     @cached_property
     def model(self) -> ProbeModel:
         """The probe of this encoder, as an object that predicts and can be saved."""
-        one = self.fitted[self.name]
-        assert one.encoder is not None
+        mine = self.fitted[self.name]
+        assert mine.encoder is not None
         return ProbeModel(
-            one.encoder,
-            one.head,
+            mine.encoder,
+            mine.probe,
             self.task.name,
             self.task.classes,
             self.task.unit,
@@ -222,7 +247,8 @@ class ProbeResult:
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.verdict())
         table = self.table().to_html(escape=True)
-        return f"<h4>{html.escape(self.task.name)}</h4>{table}<ul>{lines}</ul>{self._figure_html()}"
+        figure = figure_html(self.task, self.name, self.curves, self.test)
+        return f"<h4>{html.escape(self.task.name)}</h4>{table}<ul>{lines}</ul>{figure}"
 
     def table(self) -> pd.DataFrame:
         """Return the scores as text, "mean ± sd", for people."""
@@ -238,17 +264,12 @@ class ProbeResult:
             index=self.metrics.index,
         )
 
-    def _figure_html(self) -> str:
-        from training.probes.figures import figure_html
-
-        return figure_html(self)
-
-    def _contributions(self, one: Fitted) -> NDArray[np.float64]:
+    def _contributions(self, fitted: Fitted) -> NDArray[np.float64]:
         """Return what each test place adds to the primary metric, averaged over seeds."""
         target = self.task.target[self.split.test]
         if self.task.is_classification:
-            return np.asarray((one.predicted[..., 0] == target).mean(axis=0), dtype=np.float64)
-        error = (one.predicted - target) / self.scale.deviation
+            return np.asarray((fitted.predicted[..., 0] == target).mean(axis=0), dtype=np.float64)
+        error = (fitted.predicted - target) / self.scale.deviation
         return np.asarray(np.square(error).mean(axis=0), dtype=np.float64)
 
 

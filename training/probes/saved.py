@@ -19,12 +19,10 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.files.atomic import write_whole
 from satclip_explore.geo import GLOBE, Bounds, Grid, as_lonlat, unit_vectors
 from satclip_explore.provenance import clean_facts
-from training.probes.base import Head
-from training.probes.kriging import KernelHead, KernelSettings
-from training.probes.linear import LinearHead
-from training.probes.mlp import MLPHead
-from training.probes.nearest import NeighborHead
-from training.probes.predictions import Scale, predict_grid, summarize
+from training.probes.base import Probe
+from training.probes.data import Scale
+from training.probes.predictions import predict_grid, summarize
+from training.probes.registry import FORMER_NAMES, PROBES
 
 FORMAT = "satclip_explore probe 1"
 """First line of the header of a saved probe."""
@@ -38,7 +36,7 @@ class ProbeModel:
     ----------
     encoder : LocationEncoder
         Whose embeddings the probe was trained on.
-    head : Head
+    probe : Probe
         The fitted probe.
     task : str
         Name of the task.
@@ -55,7 +53,7 @@ class ProbeModel:
     """
 
     encoder: LocationEncoder
-    head: Head
+    probe: Probe
     task: str
     classes: tuple[str, ...]
     unit: str
@@ -86,7 +84,7 @@ class ProbeModel:
         missing = torch.isnan(features).any(1)
         features = torch.where(missing[:, None], 0.0, features)
         parts = [
-            summarize(self.head.scores(part, here), bool(self.classes), self.scale)
+            summarize(self.probe.scores(part, here), bool(self.classes), self.scale)
             for part, here in zip(features.split(2048), vectors.split(2048), strict=True)
         ]
         empty = np.zeros(0)
@@ -137,7 +135,7 @@ class ProbeModel:
         prediction = np.empty(grid.shape, dtype=np.int16 if is_class else np.float32)
         spread = np.empty(grid.shape, dtype=np.float32)
         for rows, values, spreads in predict_grid(
-            self.encoder, self.head, grid, is_class, self.scale
+            self.encoder, self.probe, grid, is_class, self.scale
         ):
             prediction[rows], spread[rows] = values, spreads
         facts = dict(self.facts) | clean_facts(
@@ -156,7 +154,7 @@ class ProbeModel:
         )
 
     def _check_width(self, width: int) -> None:
-        expected = _input_width(self.head)
+        expected = self.probe.n_features
         if expected is not None and width != expected:
             raise ValueError(
                 f"this probe takes {expected} numbers per place and {self.encoder.name} gives "
@@ -169,8 +167,8 @@ class ProbeModel:
 
         header = {
             "format": FORMAT,
-            "kind": self.head.kind,
-            "settings": json.dumps(self.head.settings),
+            "kind": self.probe.kind,
+            "settings": json.dumps(self.probe.settings),
             "task": self.task,
             "classes": json.dumps(self.classes),
             "unit": self.unit,
@@ -178,24 +176,15 @@ class ProbeModel:
             "facts": json.dumps(dict(self.facts)),
             "metrics": self.metrics.to_json(orient="split", double_precision=15),
         }
-        tensors = {name: t.cpu().contiguous() for name, t in self.head.tensors().items()}
+        tensors = {name: t.cpu().contiguous() for name, t in self.probe.tensors().items()}
         return write_whole(path, save(tensors, header))
 
     def __repr__(self) -> str:
-        return f"ProbeModel({self.task!r}, {self.head.kind} on {self.encoder.name})"
+        return f"ProbeModel({self.task!r}, {self.probe.kind} on {self.encoder.name})"
 
     def _repr_html_(self) -> str:
-        title = html.escape(f"{self.task}: {self.head.kind} on {self.encoder.name}")
+        title = html.escape(f"{self.task}: {self.probe.kind} on {self.encoder.name}")
         return f"<h4>{title}</h4>{self.metrics.to_html(float_format='%.3f', escape=True)}"
-
-
-def _input_width(head: Head) -> int | None:
-    tensors = head.tensors()
-    if head.kind == "linear":
-        return int(tensors["weight"].shape[2])
-    if head.kind == "mlp":
-        return int(tensors["w1"].shape[1])
-    return int(tensors["mean"].shape[0]) if head.kind in ("knn", "kernel") else None
 
 
 MAX_FILE_BYTES = 2_000_000_000
@@ -239,11 +228,14 @@ def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> P
         facts = {str(k): str(v) for k, v in json.loads(header["facts"]).items()}
         classes = tuple(str(name) for name in json.loads(header["classes"]))
         mean, deviation = (float(number) for number in json.loads(header["scale"]))
-        head = _head(header["kind"], tensors, json.loads(header["settings"]), len(classes))
+        kind = FORMER_NAMES.get(header["kind"], header["kind"])
+        if kind not in PROBES:
+            raise ValueError(f"unknown kind of probe {kind!r:.40}.")
+        probe = PROBES[kind].from_tensors(tensors, json.loads(header["settings"]), len(classes))
         metrics = _metrics(json.loads(header["metrics"]))
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a safetensors file, or it is damaged.") from error
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, json.JSONDecodeError) as error:
         raise ValueError(f"{path.name} is not a complete probe ({error}).") from error
     encoder = encoder or load_encoder(facts.get("encoder"))
     expected = facts.get("weights_hash", "none")
@@ -253,63 +245,8 @@ def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> P
             f"this {encoder.name} has {encoder.weights_hash or 'none'}."
         )
     unit, task = header.get("unit", ""), header.get("task", "")
-    return ProbeModel(encoder, head, task, classes, unit, Scale(mean, deviation), facts, metrics)
+    return ProbeModel(encoder, probe, task, classes, unit, Scale(mean, deviation), facts, metrics)
 
 
 def _metrics(content: Any) -> pd.DataFrame:
     return pd.DataFrame(content["data"], index=content["index"], columns=content["columns"])
-
-
-def _head(
-    kind: str, tensors: dict[str, torch.Tensor], settings: dict[str, Any], n_classes: int
-) -> Head:
-    """Build a head from tensors of an unknown file, and check that they belong together."""
-    n_outputs = n_classes or 1
-    shapes: dict[str, tuple[int, ...]]
-    if kind == "linear":
-        _check(tensors, {"weight": (1, n_outputs, -1), "bias": (1, n_outputs)})
-        return LinearHead(tensors["weight"], tensors["bias"], settings)
-    if kind == "mlp":
-        shapes = {"w1": (-1, -1, -1), "b1": (-1, 1, -1), "w2": (-1, -1, n_outputs)}
-        _check(tensors, shapes | {"b2": (-1, 1, n_outputs)})
-        weights = [tensors[name] for name in ("w1", "b1", "w2", "b2")]
-        seeds, _, hidden = weights[0].shape
-        _check(
-            tensors,
-            {"b1": (seeds, 1, hidden), "w2": (seeds, hidden, -1), "b2": (seeds, 1, -1)},
-        )
-        return MLPHead(weights, settings)
-    if kind not in ("knn", "nearest", "kernel"):
-        raise ValueError(f"unknown kind of probe {kind!r:.40}.")
-    places = len(tensors["values"])
-    width = len(tensors["mean"])
-    shapes = {"mean": (width,), "scale": (width,), "values": (places,)}
-    shapes["points"] = (places, width)
-    _check(tensors, shapes)
-    values = tensors["values"]
-    if n_classes and not (
-        values.dtype == torch.int64 and 0 <= int(values.min()) <= int(values.max()) < n_classes
-    ):
-        raise ValueError("the labels in the probe are not class codes.")
-    names = ("points", "values", "mean", "scale")
-    if kind == "kernel":
-        _check(tensors, {"vectors": (places, 3)})
-        checked = KernelSettings(**{key: float(value) for key, value in settings.items()})
-        kernel = [tensors[name] for name in ("vectors", *names)]
-        return KernelHead(kernel, n_classes, checked.__dict__)
-    known = {
-        "space": "place" if kind == "nearest" else "embedding",
-        "n_neighbors": max(1, int(settings["n_neighbors"])),
-        "power": float(settings["power"]),
-    }
-    return NeighborHead([tensors[name] for name in names], n_classes, known)
-
-
-def _check(tensors: dict[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    for name, shape in shapes.items():
-        found = tuple(tensors[name].shape)
-        fits = len(found) == len(shape) and all(
-            want in (-1, got) for want, got in zip(shape, found, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"tensor {name!r} of the probe has shape {found}; expected {shape}.")

@@ -4,61 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from training.probes.base import Cancel, TrainingData
-from training.probes.mlp import MLPSettings, fit_mlp
+from satclip_explore.progress import Cancel
+from training.probes.base import Probe
+from training.probes.data import TrainingData
 
 SEARCH_SEEDS = (0, 1)
 """Seeds of every trial: two tell luck from merit well enough to rank settings."""
 
 
-def trials(start: MLPSettings) -> Iterator[MLPSettings]:
+def trials(probe: type[Probe], start: Any) -> Iterator[Any]:
     """List the settings to try: one change at a time, around the given ones."""
     yield start
-    for factor in (0.15, 0.4, 2.0):
-        yield replace(start, learning_rate=start.learning_rate * factor)
-    for width in (32, 64, 256):
-        yield replace(start, hidden_dim=width)
-    for decay in (1e-2, 1e-1, 1.0):
-        yield replace(start, weight_decay=decay)
+    for name, values in probe.alternatives(start).items():
+        for value in values:
+            yield replace(start, **{name: value})
 
 
-def tune_mlp(
-    data: TrainingData, start: MLPSettings | None = None, cancel: Cancel | None = None
-) -> MLPSettings:
+def tune(
+    probe: type[Probe], data: TrainingData, start: Any = None, cancel: Cancel | None = None
+) -> Any:
     """Take the best of each setting, judged by the mean validation loss of two seeds.
 
     Parameters
     ----------
+    probe : type of Probe
+        What is fitted; its `alternatives` are tried.
     data : TrainingData
         Training rows only; those marked valid judge.
-    start : MLPSettings, optional
+    start : Settings of the probe, optional
         Where the search begins.
     cancel : object with is_set(), optional
         Ends the search; the best so far is returned.
 
     Returns
     -------
-    MLPSettings
+    Settings of the probe
     """
-    start = start or MLPSettings()
-    losses: dict[MLPSettings, float] = {}
-    for settings in trials(start):
+    start = start or probe.Settings()
+    losses: dict[Any, float] = {}
+    for settings in trials(probe, start):
         if cancel is not None and cancel.is_set():
             break
-        losses[settings] = _loss(data, settings)
+        losses[settings] = _loss(probe, data, settings)
     chosen = start
-    for name in ("learning_rate", "hidden_dim", "weight_decay"):
-        rivals = [one for one in losses if replace(one, **{name: getattr(start, name)}) == start]
+    for name in probe.alternatives(start):
+        rivals = [
+            tried for tried in losses if replace(tried, **{name: getattr(start, name)}) == start
+        ]
         if rivals:
             best = min(rivals, key=losses.__getitem__)
             chosen = replace(chosen, **{name: getattr(best, name)})
     return chosen
 
 
-def _loss(data: TrainingData, settings: MLPSettings) -> float:
+def _loss(probe: type[Probe], data: TrainingData, settings: Any) -> float:
     """Return the best validation loss of each trial seed, averaged."""
     seen: list[torch.Tensor] = []
 
@@ -66,5 +69,5 @@ def _loss(data: TrainingData, settings: MLPSettings) -> float:
         del step, train
         seen.append(valid)
 
-    fit_mlp(data, SEARCH_SEEDS, settings, on_step=note)
+    probe.fit(data, SEARCH_SEEDS, settings, on_step=note)
     return float(torch.stack(seen).min(0).values.mean())

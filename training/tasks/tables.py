@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os.path import isfile
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -10,11 +12,39 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from satclip_explore.geo import lonlat_columns, wrap_lon
+from training.tasks.atlas import ATLAS_TASKS, load_task
 from training.tasks.table_reading import MAX_ROWS, read_table
 from training.tasks.task import KINDS, Task
 
 FEW_VALUES = 20
 """Whole numbers with no more different values than this are taken for classes."""
+
+
+def as_task(task: Any, target: str | None = None, *, kind: str = "auto") -> Task:
+    """Take a task by name, as it is, or from a table of one's own.
+
+    Parameters
+    ----------
+    task : str, path, bytes, frame or Task
+        A name in `list_tasks` comes before a file of that name.
+    target, kind : str
+        Of a table; see `task_from_table`.
+
+    Raises
+    ------
+    ValueError
+        If there is neither a task nor a file of that name, or `target` is given with a task that
+        has its own.
+    """
+    named = isinstance(task, str) and task in ATLAS_TASKS
+    if (named or isinstance(task, Task)) and (target is not None or kind != "auto"):
+        name = task if named else task.name
+        raise ValueError(f"target= and kind= are for tables; the task {name!r} has its own.")
+    if isinstance(task, Task):
+        return task
+    if named or (isinstance(task, str) and not Path(task).suffix and not isfile(task)):
+        return load_task(task)
+    return task_from_table(task, target, kind=kind)
 
 
 def task_from_table(

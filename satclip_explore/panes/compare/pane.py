@@ -17,8 +17,9 @@ from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.compare import views as compare_views
 from satclip_explore.panes.compare.near import NearView
+from satclip_explore.progress import Cancelled
 from satclip_explore.store import RESULTS
-from training.probe import Losses, ProbeCancelledError, train_probe
+from training.probe import Losses, train_probe
 from training.tasks.atlas import list_tasks
 
 MOST = 4
@@ -202,20 +203,20 @@ class ComparePane(Pane):
                     self._keep(name, self._load(name))
             encoders = [self._encoders[name] for name in chosen]
 
-            def on_update(_: int, losses: Losses) -> None:
-                words = f"{losses.encoder} … {losses.done:.0%}"
+            def on_progress(losses: Losses) -> None:
+                words = f"{losses.encoder} … {losses.share:.0%}"
                 job.deliver(lambda: self.param.update(probing=words))
 
             def train() -> Any:
                 return train_probe(
                     task, encoder=encoders[0], encoders=encoders[1:], baselines=("nearest",),
-                    model=model, region=region, seeds=3, on_update=on_update,
+                    model=model, region=region, seeds=3, on_progress=on_progress,
                     cancel=compare_views.Cancel(job),
                 )  # fmt: skip
 
             try:
                 return train()
-            except ProbeCancelledError as error:
+            except Cancelled as error:
                 raise ValueError(str(error)) from error
 
         def failed(error: ValueError) -> None:

@@ -17,18 +17,16 @@ from satclip_explore.panes.base import Pane
 from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
 from satclip_explore.panes.probe.views import HALF, RESOLUTION, curves, maps, scores
 from satclip_explore.panes.uploads import drop_field
-from training.probe import Losses, ProbeCancelledError, hold_out, train_probe
+from satclip_explore.progress import Cancelled
+from training.probe import Losses, hold_out, train_probe
+from training.probes.registry import MODELS as PROBE_KINDS
+from training.probes.registry import PROBES
 from training.tasks.atlas import Task, list_tasks, load_task
 from training.tasks.tables import task_from_table
 
 OWN = "your own table"
 TASKS = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
-MODELS = {
-    "linear": "linear",
-    "one hidden layer": "mlp",
-    "nearest embeddings": "knn",
-    "embedding and place (kriging)": "kernel",
-}
+MODELS = {PROBES[kind].label: kind for kind in PROBE_KINDS}
 HOLD_OUTS = {
     "half of the places, at random": "random",
     "blocks of 1,000 km": "blocks",
@@ -170,20 +168,20 @@ class ProbePane(Pane):
             points: list[Any] = []
             last = time.monotonic()
 
-            def on_update(step: int, losses: Losses) -> None:
+            def on_progress(losses: Losses) -> None:
                 nonlocal last
-                points.append((losses.encoder, step, float(np.nanmean(losses.valid))))
+                points.append((losses.encoder, losses.step, float(np.nanmean(losses.valid))))
                 if time.monotonic() - last >= BATCH_SECONDS or len(points) == 1:
                     last = time.monotonic()
-                    shown, done = list(points), losses.done
+                    shown, done = list(points), losses.share
                     job.deliver(lambda: self._show(shown, done))
 
             try:
                 result = train_probe(
-                    task, encoder=encoder, model=model, seeds=seeds, on_update=on_update,
+                    task, encoder=encoder, model=model, seeds=seeds, on_progress=on_progress,
                     cancel=_Cancel(job), **split,
                 )  # fmt: skip
-            except ProbeCancelledError as error:
+            except Cancelled as error:
                 raise ValueError(str(error)) from error
             return result, result.predict_raster(RESOLUTION), points
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.probes.base import TrainingData, errors_per_seed
-from training.probes.mlp import MLPSettings, fit_mlp
+from training.probes.base import errors_per_seed
+from training.probes.data import TrainingData
+from training.probes.mlp import MLPProbe, MLPSettings
 
 
 def rows(n, target_of, n_classes, seed=0):
@@ -44,20 +45,20 @@ def test_errors_are_shares_of_places_with_their_standard_error():
 
 def test_growing_surer_of_the_same_classes_does_not_end_a_run():
     settings, seen = MLPSettings(hidden_dim=64, steps=300, precision="float32"), []
-    head = fit_mlp(
+    probe = MLPProbe.fit(
         rows(600, many_classes, 30), [0], settings, on_step=lambda *a: seen.append(float(a[2]))
     )
     # The cross-entropy of the validation rows was least long before: it is no sign to stop.
     assert seen[-1] > 1.2 * min(seen)
     assert len(seen) - int(np.argmin(seen)) > settings.patience
-    assert head.settings["stopped_at"] == 300
+    assert probe.settings["stopped_at"] == 300
 
 
 def test_errors_that_grow_end_a_run_and_leave_early_weights():
     data = rows(600, noise, 0)
-    head = fit_mlp(data, [0], MLPSettings(hidden_dim=64, steps=600, precision="float32"))
-    assert head.settings["stopped_at"] < 600
+    probe = MLPProbe.fit(data, [0], MLPSettings(hidden_dim=64, steps=600, precision="float32"))
+    assert probe.settings["stopped_at"] < 600
     valid = data.part(data.valid)
-    found = head.scores(valid.features, valid.vectors)[0, :, 0]
+    found = probe.scores(valid.features, valid.vectors)[0, :, 0]
     # Learned by heart, the noise of others has twice the error of a constant.
     assert float((found - valid.target).square().mean()) < 1.25 * float(valid.target.var())

@@ -1,18 +1,27 @@
 import dataclasses
 import json
 import threading
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.geo import equal_area_sample, unit_vectors
+from satclip_explore.progress import Cancelled
 from training import probe
-from training.probe import Losses, ProbeCancelledError, train_probe
+from training.probe import Losses, train_probe
+from training.probes import registry
+from training.probes.data import Scale
+from training.probes.linear import LinearProbe
 from training.probes.mlp import MLPSettings
-from training.probes.predictions import Scale
+from training.probes.nearest import KNNSettings
 from training.probes.saved import load_probe
 from training.tasks.splits import Split, random_split
 from training.tasks.task import Task
@@ -36,7 +45,7 @@ def heights():
     return Task("heights", "regression", lonlat, 100 + 10 * x - 7 * z + 3 * y, unit="m")
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_every_model_learns_a_target_that_its_embedding_holds(model, heights, hemispheres):
     result = train_probe(heights, model=model, encoder="xyz", baselines=False, seeds=2)
     # The target is linear in xyz: little may be left, and no probe is exact but ridge.
@@ -56,7 +65,7 @@ def test_the_baselines_stand_beside_the_encoder(hemispheres):
     assert np.isnan(result.metrics.loc["random-l10", "difference"])
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_noise_scores_at_chance(model):
     rng = np.random.default_rng(0)
     lonlat = equal_area_sample(2000, seed=2)
@@ -90,7 +99,7 @@ class Leaky(LocationEncoder):
         return torch.tensor(found, dtype=torch.float32)[:, None]
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_a_leak_planted_in_the_test_set_is_never_found(model):
     # Embeddings hold the answer for test places only: a probe that had seen one of them while
     # standardizing, stopping early or choosing settings would use it and score above chance.
@@ -111,7 +120,7 @@ def test_a_leak_planted_in_the_test_set_is_never_found(model):
     assert 0.9 < full.metrics.loc["leaky", "r2"] <= 1.0
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_test_rows_that_leak_into_training_and_validation_are_detected(model, monkeypatch):
     rng = np.random.default_rng(3)
     lonlat = equal_area_sample(1200, seed=3)
@@ -140,7 +149,7 @@ def test_tuned_settings_are_used_and_written_down(heights):
         settings=MLPSettings(hidden_dim=8, steps=40, learning_rate=1e-5),
     )  # fmt: skip
     assert result.facts["tuned"] == "true"
-    chosen = result.model.head.settings
+    chosen = result.model.probe.settings
     assert chosen["learning_rate"] > 1e-5
     assert str(chosen["learning_rate"]) in result.facts["settings"]
     plain = train_probe(
@@ -150,7 +159,7 @@ def test_tuned_settings_are_used_and_written_down(heights):
     assert plain.metrics.loc["xyz", "mse"] > result.metrics.loc["xyz", "mse"]
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_test_labels_change_nothing_but_the_scores(model, heights):
     split = random_split(heights)
     target = heights.target.copy()
@@ -163,8 +172,8 @@ def test_test_labels_change_nothing_but_the_scores(model, heights):
         )
         for task in (heights, other)
     )  # fmt: skip
-    for name, tensor in one.model.head.tensors().items():
-        assert torch.equal(tensor, two.model.head.tensors()[name]), name
+    for name, tensor in one.model.probe.tensors().items():
+        assert torch.equal(tensor, two.model.probe.tensors()[name]), name
     assert one.scale == two.scale
 
 
@@ -172,23 +181,23 @@ def test_updates_come_while_it_trains_and_name_the_encoder(hemispheres):
     seen = []
     train_probe(
         hemispheres, encoder="xyz", baselines=["lonlat"], seeds=3, settings=QUICK,
-        on_update=lambda step, losses: seen.append((step, losses)),
+        on_progress=seen.append,
     )  # fmt: skip
-    assert {losses.encoder for _, losses in seen} == {"lonlat", "xyz"}
-    assert all(isinstance(losses, Losses) and losses.valid.shape == (3,) for _, losses in seen)
-    assert seen[0][0] == 0
-    assert 0 <= min(one.done for _, one in seen) <= max(one.done for _, one in seen) < 1
+    assert {losses.encoder for losses in seen} == {"lonlat", "xyz"}
+    assert all(isinstance(losses, Losses) and losses.valid.shape == (3,) for losses in seen)
+    assert seen[0].step == 0
+    assert {losses.share for losses in seen} == {0.0, 0.5}
 
 
 def test_cancel_keeps_what_was_learned(hemispheres):
     cancel = threading.Event()
 
-    def stop(step, losses):
-        if losses.encoder == "xyz" and step > 0:
+    def stop(losses):
+        if losses.encoder == "xyz" and losses.step > 0:
             cancel.set()
 
     result = train_probe(
-        hemispheres, encoder="xyz", seeds=2, settings=QUICK, on_update=stop, cancel=cancel
+        hemispheres, encoder="xyz", seeds=2, settings=QUICK, on_progress=stop, cancel=cancel
     )
     assert "harmonics-l10" not in result.metrics.index
     assert result.facts["complete"] == "false"
@@ -198,19 +207,19 @@ def test_cancel_keeps_what_was_learned(hemispheres):
 def test_cancelled_before_the_encoder_there_is_nothing_to_show(hemispheres):
     cancel = threading.Event()
     cancel.set()
-    with pytest.raises(ProbeCancelledError, match="before xyz had a probe"):
+    with pytest.raises(Cancelled, match="before xyz had a probe"):
         train_probe(hemispheres, encoder="xyz", cancel=cancel)
 
 
 def test_an_interrupt_ends_the_training_and_keeps_the_weights(hemispheres):
-    def interrupt(step, losses):
-        if step > 0:
+    def interrupt(losses):
+        if losses.step > 0:
             raise KeyboardInterrupt
 
     result = train_probe(
-        hemispheres, encoder="xyz", baselines=False, settings=QUICK, on_update=interrupt
+        hemispheres, encoder="xyz", baselines=False, settings=QUICK, on_progress=interrupt
     )
-    assert 0 < result.model.head.settings["stopped_at"] < 60 or len(result.curves)
+    assert 0 < result.model.probe.settings["stopped_at"] < 60 or len(result.curves)
 
 
 def test_the_result_shows_itself_with_everything_escaped(heights, hemispheres):
@@ -240,7 +249,7 @@ def test_the_verdict_speaks_of_classes_never_seen():
     assert any("without a single training place" in line for line in result.verdict())
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_rasters_agree_with_points_and_have_a_spread(model, heights, hemispheres, tiny_encoder):
     for task in (heights, hemispheres):
         result = train_probe(
@@ -263,7 +272,7 @@ def test_rasters_agree_with_points_and_have_a_spread(model, heights, hemispheres
         assert bool((raster.spread > 0).any()) == (model == "mlp")
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_a_saved_probe_predicts_the_same_after_loading(model, hemispheres, heights, tmp_path):
     for task in (hemispheres, heights):
         result = train_probe(
@@ -299,7 +308,7 @@ def test_a_file_that_is_no_probe_is_refused(hemispheres, tmp_path):
         load_probe(path)
 
 
-@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kernel"])
+@pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_tensors_that_do_not_belong_together_are_refused(model, hemispheres, tmp_path):
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -334,6 +343,17 @@ def test_a_probe_of_other_weights_is_refused(hemispheres, tiny_encoder, tmp_path
         ({"seeds": 0}, "seeds must be"),
         ({"seeds": [1, 1]}, "seeds must be"),
         ({"seeds": [-1]}, "seeds must be"),
+        ({"seeds": 10**18}, "seeds must be"),
+        ({"seeds": range(10**18)}, "seeds must be"),
+        ({"seeds": [2**63]}, "seeds must be"),
+        ({"seeds": None}, "seeds must be"),
+        ({"seeds": True}, "seeds must be"),
+        ({"seeds": Fraction(3)}, "seeds must be"),
+        ({"seeds": Decimal("sNaN")}, "seeds must be"),
+        ({"seeds": [date(2024, 1, 1)]}, "seeds must be"),
+        ({"model": "kernel"}, "Did you mean 'kriging'"),
+        ({"model": "liner"}, "Did you mean 'linear'"),
+        ({"target": "biomass"}, "tables"),
         ({"baselines": ["magic"]}, "baselines are"),
         ({"region": "Africa", "split": "random"}, "not both"),
         ({"split": "odd"}, "random or blocks"),
@@ -349,6 +369,79 @@ def test_bad_arguments_get_one_sentence(change, message, hemispheres):
     with pytest.raises(ValueError, match=message) as caught:
         train_probe(**{"task": hemispheres, "encoder": "xyz", **change})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden_dims": 8}, "did you mean 'hidden_dim'"),
+        ({"n_neighbors": 8}, "has no setting 'n_neighbors'"),
+        (KNNSettings(3), "settings of 'mlp'"),
+    ],
+)
+def test_settings_of_another_probe_are_refused(settings, message, hemispheres):
+    with pytest.raises(TypeError, match=message):
+        train_probe(hemispheres, encoder="xyz", settings=settings)
+
+
+def test_every_probe_takes_its_settings_as_a_mapping(hemispheres):
+    result = train_probe(
+        hemispheres, encoder="xyz", model="knn", settings={"n_neighbors": 7}, baselines=False
+    )
+    assert result.model.probe.settings["n_neighbors"] == 7
+
+
+def test_a_file_or_a_frame_is_a_task(heights, tmp_path, monkeypatch):
+    frame = pd.DataFrame(heights.lonlat, columns=["lon", "lat"])
+    frame["biomass"], frame["note"] = heights.target, "x"
+    frame.to_csv(tmp_path / "plots.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    run = partial(train_probe, target="biomass", model="linear", encoder="xyz", baselines=False)
+    expected = run(frame).metrics
+    assert 0.99 < expected.loc["xyz", "r2"] <= 1.0
+    for table in ("plots.csv", tmp_path / "plots.csv", (tmp_path / "plots.csv").read_bytes()):
+        pd.testing.assert_frame_equal(run(table).metrics, expected)
+    with pytest.raises(FileNotFoundError, match=r"no table at gone\.csv"):
+        run("gone.csv")
+    with pytest.raises(ValueError, match="which column"):
+        train_probe(frame)
+
+
+def test_a_new_probe_is_one_class_and_one_line(hemispheres, monkeypatch, tmp_path):
+    class Majority(LinearProbe):
+        """Scores of the training shares, whatever the embedding."""
+
+        kind, label = "majority", "most frequent class"
+
+        @classmethod
+        def fit(cls, data, seeds, settings=None, *, on_step=None, cancel=None):
+            counts = torch.bincount(data.target, minlength=data.n_classes).float()
+            weight = torch.zeros(1, data.n_classes, data.features.shape[1])
+            return cls(weight, counts[None], {})
+
+    monkeypatch.setattr(registry, "MODELS", (*registry.MODELS, "majority"))
+    monkeypatch.setattr(registry, "PROBES", registry.PROBES | {"majority": Majority})
+    monkeypatch.setattr("training.probes.saved.PROBES", registry.PROBES)
+    result = train_probe(hemispheres, model="majority", encoder="xyz", baselines=False)
+    codes = hemispheres.target
+    common = np.bincount(codes[result.split.train]).argmax()
+    assert result.metrics.loc["xyz", "accuracy"] == (codes[result.split.test] == common).mean()
+    loaded = load_probe(result.save(tmp_path / "probe.safetensors"))
+    assert set(loaded.predict(hemispheres.lonlat)["prediction"]) == {hemispheres.classes[common]}
+    assert (result.predict_raster(30.0) == common).all()
+
+
+def test_a_file_that_says_kernel_is_read_as_kriging(hemispheres, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    result = train_probe(hemispheres, model="kriging", encoder="xyz", baselines=False)
+    path = result.save(tmp_path / "probe.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file(result.model.probe.tensors(), path, {**header, "kind": "kernel"})
+    places = equal_area_sample(50, seed=9)
+    assert load_probe(path).predict(places).equals(result.predict(places))
 
 
 def test_a_training_set_of_one_class_is_refused(hemispheres):

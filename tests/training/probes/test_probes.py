@@ -5,12 +5,19 @@ import pytest
 import torch
 
 from satclip_explore.geo import equal_area_sample, unit_vectors
-from training.probes.base import TrainingData, standardization
-from training.probes.kriging import KernelSettings, fit_kernel
-from training.probes.linear import discriminant, fit_linear, leave_one_out, ridge
-from training.probes.mlp import MLPSettings, fit_mlp
-from training.probes.nearest import fit_knn, fit_nearest
-from training.probes.tuning import trials, tune_mlp
+from training.probes.base import standardization
+from training.probes.data import TrainingData
+from training.probes.kriging import KrigingProbe, KrigingSettings
+from training.probes.linear import (
+    LinearProbe,
+    LinearSettings,
+    discriminant,
+    leave_one_out,
+    ridge,
+)
+from training.probes.mlp import MLPProbe, MLPSettings
+from training.probes.nearest import KNNProbe, KNNSettings, NearestProbe
+from training.probes.tuning import trials, tune
 
 
 def data(n=600, n_classes=0, seed=0, width=12):
@@ -38,9 +45,9 @@ def noise(n, width, signal=0.0):
 def test_seeds_together_give_what_each_gives_alone(n_classes, precision):
     task = data(n_classes=n_classes)
     settings = MLPSettings(hidden_dim=32, steps=80, batch_size=64, precision=precision)
-    together = fit_mlp(task, [3, 0, 7], settings).tensors()
+    together = MLPProbe.fit(task, [3, 0, 7], settings).tensors()
     for k, seed in enumerate((3, 0, 7)):
-        for name, alone in fit_mlp(task, [seed], settings).tensors().items():
+        for name, alone in MLPProbe.fit(task, [seed], settings).tensors().items():
             # Bit for bit; only a float32 product with one column is summed in another order.
             exact = n_classes or precision == "bfloat16"
             torch.testing.assert_close(
@@ -54,10 +61,10 @@ def test_a_seed_that_stops_early_alone_stops_there_among_others(precision):
     # Much noise: seeds stop at different steps.
     task = noise(n=600, width=30, signal=0.3)
     settings = MLPSettings(steps=300, precision=precision, learning_rate=5e-3)
-    together = fit_mlp(task, range(4), settings)
-    heads = [fit_mlp(task, [seed], settings) for seed in range(4)]
-    assert len({head.settings["stopped_at"] for head in heads}) > 1
-    alone = torch.cat([head.scores(task.features, task.vectors) for head in heads])
+    together = MLPProbe.fit(task, range(4), settings)
+    fitted = [MLPProbe.fit(task, [seed], settings) for seed in range(4)]
+    assert len({probe.settings["stopped_at"] for probe in fitted}) > 1
+    alone = torch.cat([probe.scores(task.features, task.vectors) for probe in fitted])
     scores = together.scores(task.features, task.vectors)
     # Products of the same shapes: rounding at most.
     assert (scores - alone).abs().max() < 1e-3 * scores.abs().mean()
@@ -107,11 +114,11 @@ def test_ridge_equals_scikit_learn():
 def test_the_ridge_probe_is_ridge_on_standardized_features():
     linear_model = pytest.importorskip("sklearn.linear_model")
     task = data()
-    head = fit_linear(task, [0], 10.0)
+    probe = LinearProbe.fit(task, [0], LinearSettings(10.0))
     mean, scale = standardization(task.features)
     x = ((task.features - mean) / scale).double().numpy()
     expected = linear_model.Ridge(alpha=10.0).fit(x, task.target.double().numpy()).predict(x)
-    scores = head.scores(task.features, task.vectors)[0, :, 0]
+    scores = probe.scores(task.features, task.vectors)[0, :, 0]
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
@@ -130,15 +137,15 @@ def test_leaving_one_out_in_closed_form_is_leaving_one_out():
 
 
 def test_the_penalty_suits_the_noise():
-    assert fit_linear(noise(n=60, width=50), [0]).settings["penalty"] > 100.0
-    assert fit_linear(data(n=3000), [0]).settings["penalty"] < 100.0
+    assert LinearProbe.fit(noise(n=60, width=50), [0]).settings["penalty"] > 100.0
+    assert LinearProbe.fit(data(n=3000), [0]).settings["penalty"] < 100.0
 
 
 def test_logistic_regression_comes_near_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     task = data(n=2000, n_classes=3)
-    head = fit_linear(task, [0])
-    scores = head.scores(task.features, task.vectors)[0]
+    probe = LinearProbe.fit(task, [0])
+    scores = probe.scores(task.features, task.vectors)[0]
     ours = torch.nn.functional.cross_entropy(scores[task.valid], task.target[task.valid])
     mean, scale = standardization(task.features[~task.valid])
     x = ((task.features - mean) / scale).double().numpy()
@@ -152,9 +159,11 @@ def test_logistic_regression_comes_near_scikit_learn():
 
 def test_many_classes_take_the_short_way():
     task = data(n=2000, n_classes=80)
-    head = fit_linear(task, [0])
-    assert 0 < head.settings["rounds"] <= 5
-    accuracy = (head.scores(task.features, task.vectors)[0].argmax(1) == task.target).float().mean()
+    probe = LinearProbe.fit(task, [0])
+    assert 0 < probe.settings["rounds"] <= 5
+    accuracy = (
+        (probe.scores(task.features, task.vectors)[0].argmax(1) == task.target).float().mean()
+    )
     assert 3 / 80 < accuracy < 0.9
 
 
@@ -170,32 +179,32 @@ def test_the_discriminant_separates_well_separated_classes():
 
 def test_the_nearest_place_gives_its_label():
     task = data(n_classes=3)
-    head = fit_nearest(task, [0])
-    scores = head.scores(torch.zeros(600, 0), task.vectors)
+    probe = NearestProbe.fit(task, [0])
+    scores = probe.scores(torch.zeros(600, 0), task.vectors)
     assert torch.equal(scores[0].argmax(1), task.target)
 
 
 def test_the_inverse_distance_mean_lies_among_its_neighbors():
     task = data()
-    head = fit_nearest(task, [0])
+    probe = NearestProbe.fit(task, [0])
     query = torch.from_numpy(unit_vectors(equal_area_sample(200, seed=5))).float()
-    values = head.scores(torch.zeros(200, 0), query)
+    values = probe.scores(torch.zeros(200, 0), query)
     assert values.shape == (1, 200, 1)
     assert task.target.min() <= values.min() <= values.max() <= task.target.max()
-    at_labels = head.scores(torch.zeros(600, 0), task.vectors)[0, :, 0]
+    at_labels = probe.scores(torch.zeros(600, 0), task.vectors)[0, :, 0]
     # On a label its weight is 1e6 and more, against neighbors of a few hundred.
     assert (at_labels - task.target).abs().max() < 1e-2
 
 
 def test_knn_finds_the_rows_that_numpy_finds():
     task = data(n_classes=3)
-    head = fit_knn(task, [0], 5)
+    probe = KNNProbe.fit(task, [0], KNNSettings(5))
     mean, scale = standardization(task.features)
     x = ((task.features - mean) / scale).numpy()
     query = torch.randn(40, 12) * 3 + 5
     q = ((query - mean) / scale).numpy()
     distance = np.linalg.norm(q[:, None] - x[None], axis=2)
-    for row, scores in enumerate(head.scores(query, torch.zeros(40, 3))[0]):
+    for row, scores in enumerate(probe.scores(query, torch.zeros(40, 3))[0]):
         near = np.argsort(distance[row])[:5]
         weight = 1 / (distance[row, near] + 1e-6)
         votes = np.bincount(task.target[near], weight / weight.sum(), minlength=3)
@@ -207,49 +216,49 @@ def test_knn_counts_by_leaving_one_out():
     x, target = torch.arange(60.0)[:, None], torch.arange(60) % 2
     task = TrainingData(x, torch.zeros(60, 3), target, 2, torch.zeros(60, dtype=torch.bool))
     seen = []
-    fit_knn(task, [0], on_step=lambda step, train, wrong: seen.append(float(wrong)))
+    KNNProbe.fit(task, [0], on_step=lambda step, train, wrong: seen.append(float(wrong)))
     assert seen[0] == 1.0
     # Smooth values in noise: several neighbors tell more than one.
-    assert fit_knn(noise(n=300, width=2, signal=1.0), [0]).settings["n_neighbors"] > 5
+    assert KNNProbe.fit(noise(n=300, width=2, signal=1.0), [0]).settings["n_neighbors"] > 5
 
 
 def test_few_labels_are_enough_to_count_neighbors():
-    assert fit_knn(data(n=3), [0]).settings["n_neighbors"] == 1
+    assert KNNProbe.fit(data(n=3), [0]).settings["n_neighbors"] == 1
 
 
-def test_the_kernel_probe_solves_its_linear_system():
+def test_kriging_solves_its_linear_system():
     task = data(n=25)
-    chosen = KernelSettings(0.5, 3000.0, 1.0, 0.1)
-    head = fit_kernel(task, [0], chosen)
+    chosen = KrigingSettings(0.5, 3000.0, 1.0, 0.1)
+    probe = KrigingProbe.fit(task, [0], chosen)
     # With 25 rows both searches return all of them, so that each row enters twice.
-    place = torch.cdist(head.vectors, head.vectors).double()
-    alike = torch.cdist(head.points, head.points).double()
+    place = torch.cdist(probe.vectors, probe.vectors).double()
+    alike = torch.cdist(probe.points, probe.points).double()
     kernel = 0.5 * torch.exp(-place * 6371.0088 / 3000.0) + 0.5 * torch.exp(-alike)
     expected = kernel @ torch.linalg.solve(
         kernel + 0.05 * torch.eye(25, dtype=torch.float64), task.target.double()
     )
-    got = head.scores(task.features, task.vectors)[0, :, 0]
+    got = probe.scores(task.features, task.vectors)[0, :, 0]
     np.testing.assert_allclose(got, expected, atol=2e-3)
 
 
-def test_the_kernel_probe_uses_place_where_embeddings_are_noise():
+def test_kriging_uses_place_where_embeddings_are_noise():
     lonlat = equal_area_sample(800, seed=0)
     vectors = torch.from_numpy(unit_vectors(lonlat)).float()
     target = torch.sin(4 * vectors[:, 0]) + vectors[:, 2]
     noise = torch.randn(800, 10, generator=torch.Generator().manual_seed(0))
     valid = torch.arange(800) % 10 == 0
     task = TrainingData(noise, vectors, (target - target.mean()) / target.std(), 0, valid)
-    head = fit_kernel(task, [0])
-    assert head.settings["share"] < 0.5
+    probe = KrigingProbe.fit(task, [0])
+    assert probe.settings["share"] < 0.5
 
 
-def test_hidden_neighbors_make_the_kernel_probe_look_farther():
+def test_hidden_neighbors_make_kriging_look_farther():
     from training.probes.nearest import great_circle_as_chord
 
     task = data()
-    head = fit_kernel(task, [0], KernelSettings())
+    probe = KrigingProbe.fit(task, [0], KrigingSettings())
     gap = great_circle_as_chord(1000.0)
-    rows = head.neighbors((task.features[:5] - head.mean) / head.scale, task.vectors[:5], gap)
+    rows = probe.neighbors((task.features[:5] - probe.mean) / probe.scale, task.vectors[:5], gap)
     chord = (task.vectors[:5, None] - task.vectors[rows]).norm(dim=2)
     assert chord.min() >= gap * (1 - 1e-3)
 
@@ -257,12 +266,12 @@ def test_hidden_neighbors_make_the_kernel_probe_look_farther():
 def test_early_stopping_keeps_weights_that_were_seen_at_a_validation():
     task = noise(n=200, width=40)
     seen = []
-    head = fit_mlp(
+    probe = MLPProbe.fit(
         task, [0, 1], MLPSettings(steps=400, precision="float32"),
         on_step=lambda step, train, valid: seen.append(valid),
     )  # fmt: skip
     valid = task.part(task.valid)
-    errors = (head.scores(valid.features, valid.vectors)[..., 0] - valid.target).square()
+    errors = (probe.scores(valid.features, valid.vectors)[..., 0] - valid.target).square()
     curve = torch.stack(seen)
     # The standardization is folded in: another order of the same sums.
     distance = (curve / errors.mean(1) - 1.0).abs()
@@ -270,17 +279,17 @@ def test_early_stopping_keeps_weights_that_were_seen_at_a_validation():
     least, margin = curve.min(0).values, errors.std(1) / len(valid.target) ** 0.5
     assert (errors.mean(1) <= least + 1.5 * margin).all()
     assert (errors.mean(1) < curve[-1]).all()
-    assert head.settings["stopped_at"] < 400
+    assert probe.settings["stopped_at"] < 400
 
 
 def test_constant_features_do_no_harm():
     task = data()
     flat = task.features.clone()
     flat[:, 3] = 12345.678
-    head = fit_mlp(
+    probe = MLPProbe.fit(
         TrainingData(flat, task.vectors, task.target, 0, task.valid), [0], MLPSettings(steps=60)
     )
-    assert torch.isfinite(head.scores(flat, task.vectors)).all()
+    assert torch.isfinite(probe.scores(flat, task.vectors)).all()
     assert standardization(flat)[1][3] == 1.0
 
 
@@ -288,25 +297,25 @@ def test_more_features_are_held_back_more():
     for width, decay in ((3, 0.003), (100, 0.1), (1600, 0.3)):
         assert MLPSettings().completed(width, 1).weight_decay == pytest.approx(decay)
     assert MLPSettings(weight_decay=0.0).completed(256, 1).weight_decay == 0.0
-    head = fit_mlp(data(width=20), [0], MLPSettings(steps=10))
-    assert head.settings["weight_decay"] == pytest.approx(0.02)
+    probe = MLPProbe.fit(data(width=20), [0], MLPSettings(steps=10))
+    assert probe.settings["weight_decay"] == pytest.approx(0.02)
 
 
 def test_tuning_takes_the_best_of_each_setting():
     task = data(n=200)
     start = MLPSettings(hidden_dim=8, steps=30, learning_rate=1e-5, precision="float32")
-    assert tune_mlp(task, start).learning_rate > 1e-5
-    assert len(set(trials(start))) == 10
+    assert tune(MLPProbe, task, start).learning_rate > 1e-5
+    assert len(set(trials(MLPProbe, start))) == 10
 
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_probe_of_the_cpu():
     task = data(n_classes=3)
     settings = MLPSettings(steps=60, precision="float32")
-    cpu = fit_mlp(task, [0, 1], settings).scores(task.features, task.vectors)
+    cpu = MLPProbe.fit(task, [0, 1], settings).scores(task.features, task.vectors)
     there = TrainingData(
         task.features.cuda(), task.vectors.cuda(), task.target.cuda(), 3, task.valid.cuda()
     )
-    gpu = fit_mlp(there, [0, 1], settings).scores(there.features, there.vectors).cpu()
+    gpu = MLPProbe.fit(there, [0, 1], settings).scores(there.features, there.vectors).cpu()
     # float32 products in another order, carried through sixty steps.
     assert (cpu - gpu).abs().max() < 0.05 * cpu.abs().mean()

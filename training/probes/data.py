@@ -1,21 +1,79 @@
-"""What a probe is trained on: which rows validate, how a target is scaled, what goes in."""
+"""What a probe is fitted on: its rows, its validation rows, and the scale of its target."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
-from training.probes.base import TrainingData
-from training.probes.predictions import Scale
 from training.tasks.splits import Split, shuffled
 from training.tasks.task import Task
 
 VALID_SHARE = 0.1
 """Part of the training rows kept for early stopping and for choosing settings."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a probe is fitted on. The test set is not in here.
+
+    Parameters
+    ----------
+    features : torch.Tensor, shape (N, D), float32
+        Embeddings as the encoder gives them.
+    vectors : torch.Tensor, shape (N, 3), float32
+        Places as unit vectors.
+    target : torch.Tensor, shape (N,)
+        Class codes (int64), or values (float32), standardized.
+    n_classes : int
+        0 for regression.
+    valid : torch.Tensor, shape (N,), bool
+        Rows kept for early stopping and for choosing settings.
+    gap_km : float
+        How far a test place will typically be from its nearest label; probes that choose settings
+        by distance hide labels nearer than this from the valid rows while they choose.
+    """
+
+    features: torch.Tensor
+    vectors: torch.Tensor
+    target: torch.Tensor
+    n_classes: int
+    valid: torch.Tensor
+    gap_km: float = 0.0
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers per place that a probe gives."""
+        return self.n_classes or 1
+
+    def part(self, rows: torch.Tensor) -> TrainingData:
+        """Keep some rows (indices or a mask)."""
+        return replace(
+            self,
+            features=self.features[rows],
+            vectors=self.vectors[rows],
+            target=self.target[rows],
+            valid=self.valid[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Turns standardized values back into the unit of the target; 0 and 1 for classes."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, task: Task, train: NDArray[np.int64]) -> Scale:
+        """Return mean and standard deviation of the training targets."""
+        if task.is_classification:
+            return cls()
+        return cls(float(task.target[train].mean()), float(task.target[train].std()))
 
 
 def valid_rows(task: Task, rows: Split, seeds: Sequence[int], split_seed: int) -> NDArray[np.bool_]:
@@ -34,13 +92,6 @@ def valid_rows(task: Task, rows: Split, seeds: Sequence[int], split_seed: int) -
     valid = np.zeros(n_train, dtype=bool)
     valid[shuffled(n_train, split_seed + 1)[: max(2, round(VALID_SHARE * n_train))]] = True
     return valid
-
-
-def scale_of(task: Task, train: NDArray[np.int64]) -> Scale:
-    """Return mean and deviation of the training targets; 0 and 1 for classes."""
-    if task.is_classification:
-        return Scale()
-    return Scale(float(task.target[train].mean()), float(task.target[train].std()))
 
 
 def training_data(
