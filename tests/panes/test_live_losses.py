@@ -8,19 +8,20 @@ import pytest
 pytest.importorskip("ipywidgets")
 
 from satclip_explore.panes.jupyter.live_losses import LiveLosses, svg
+from training.probe import Losses
 
 
-def losses(name, valid, done=0.0):
-    return SimpleNamespace(encoder=name, valid=np.array(valid), done=done)
+def losses(step, name, valid, done=0):
+    return Losses("probe", done, 4, encoder=name, step=step, valid=np.array(valid))
 
 
 def test_the_curve_is_the_mean_over_seeds_that_have_a_loss():
     live = LiveLosses(redraw_seconds=0.0)
-    live(0, losses("a", [np.nan, np.nan]))
-    live(1, losses("a", [1.0, 3.0], done=0.5))
-    live(2, losses("a", [1.0, np.nan]))
+    live(losses(0, "a", [np.nan, np.nan]))
+    live(losses(1, "a", [1.0, 3.0], done=2))
+    live(losses(2, "a", [1.0, np.nan]))
     assert live.curves == {"a": [(1.0, 2.0), (2.0, 1.0)]}
-    assert live.bar.description == "a"
+    assert (live.bar.description, live.bar.value) == ("a", 0.0)
     assert "<polyline" in live.plot.value
 
 
@@ -33,9 +34,9 @@ def test_pretraining_reports_its_step():
 
 def test_it_redraws_at_most_so_often_and_once_at_the_end():
     live = LiveLosses(redraw_seconds=1e6)
-    live(0, losses("a", [2.0]))
+    live(losses(0, "a", [2.0]))
     before = live.plot.value
-    live(1, losses("a", [1.0]))
+    live(losses(1, "a", [1.0]))
     assert live.plot.value == before
     live.finish()
     assert live.plot.value != before

@@ -50,6 +50,12 @@ class Losses(Progress):
     train: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     valid: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
+    @property
+    def loss(self) -> float:
+        """Mean validation loss over the seeds; NaN where there is none yet."""
+        known = self.valid[np.isfinite(self.valid)]
+        return float(known.mean()) if known.size else float("nan")
+
 
 def tidy_losses(losses: Sequence[Losses]) -> pd.DataFrame:
     """Return encoder, step, seed (its position), train and valid: a row per validation and seed."""

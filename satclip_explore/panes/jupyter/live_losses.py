@@ -20,8 +20,8 @@ REDRAW_SECONDS = 0.2
 class LiveLosses(ipywidgets.VBox):
     """Shows how a run goes while its cell is busy.
 
-    Pass it as a callback: ``train_probe(on_update=losses)`` draws validation losses, mean over the
-    seeds; ``pretrain(on_progress=losses)`` the loss of each step. Show it in the cell before.
+    Pass it as a callback: ``train_probe(on_progress=losses)`` draws validation losses, mean over
+    the seeds; ``pretrain(on_progress=losses)`` the loss of each step. Show it in the cell before.
 
     Parameters
     ----------
@@ -40,22 +40,15 @@ class LiveLosses(ipywidgets.VBox):
         super().__init__([self.bar, self.plot])
         self.draw()
 
-    def __call__(self, *state: Any) -> None:
-        """Take a new state: (step, Losses) of a probe, or the progress of pretraining."""
-        if len(state) == 2:
-            step, losses = state
-            valid = np.asarray(losses.valid, dtype=np.float64)
-            known = valid[np.isfinite(valid)]
-            name, done = losses.encoder, losses.done
-            value = float(known.mean()) if known.size else np.nan
-        else:
-            (progress,) = state
-            step, value, name = progress.done, progress.loss, progress.stage
-            done = step / max(progress.total, 1)
+    def __call__(self, progress: Any) -> None:
+        """Take the progress of a probe, or of pretraining."""
+        name = getattr(progress, "encoder", progress.stage)
+        step, value = getattr(progress, "step", progress.done), progress.loss
+        share = progress.done / max(progress.total, 1)
         if np.isfinite(value):
             self.curves.setdefault(name, []).append((float(step), value))
         if time.monotonic() - self._drawn >= self._redraw_seconds:
-            self.bar.value, self.bar.description = float(done), name
+            self.bar.value, self.bar.description = float(share), name
             self.draw()
 
     def finish(self) -> None:

@@ -170,7 +170,7 @@ class ProbePane(Pane):
 
             def on_progress(losses: Losses) -> None:
                 nonlocal last
-                points.append((losses.encoder, losses.step, float(np.nanmean(losses.valid))))
+                points.append((losses.encoder, losses.step, losses.loss))
                 if time.monotonic() - last >= BATCH_SECONDS or len(points) == 1:
                     last = time.monotonic()
                     shown, done = list(points), losses.share
