@@ -23,11 +23,11 @@ $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 ifeq ($(TORCH),cpu)
-	@echo "Downloading about 0.8 GB (torch for the CPU; make TORCH=default lets pip choose): 2.5 GB in .venv."
+	@echo "Downloading less than 1 GB (torch for the CPU; make TORCH=default lets pip choose): 2.5 GB in .venv."
 	$(PIP) --no-deps --retries 1 --timeout 15 --index-url $(CPU_TORCH) $$(grep -o '^torch==[^ ]*' requirements.txt) \
 		|| echo "PyTorch's CPU builds cannot be reached; pip chooses, and may take several GB."
 else
-	@echo "Downloading what pip chooses for torch, on Linux several GB (make TORCH=cpu: about 0.8 GB)."
+	@echo "Downloading what pip chooses for torch, on Linux several GB (make TORCH=cpu: less than 1 GB)."
 endif
 	$(PIP) --requirement requirements.txt
 	$(PIP) --no-deps --editable .

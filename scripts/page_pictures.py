@@ -24,9 +24,8 @@ PATIENCE = 600_000
 def settle(page: Any) -> None:
     """Wait until no pane computes, and for the last drawing."""
     page.wait_for_timeout(3_000)
-    page.wait_for_function(
-        "() => ![...document.querySelectorAll('.busy')].some(e => e.checkVisibility())"
-    )
+    while page.locator(".busy:visible").count():  # locators see into shadow roots
+        page.wait_for_timeout(1_000)
     page.wait_for_timeout(3_000)
 
 
@@ -75,9 +74,9 @@ def take(address: str, names: list[str]) -> None:
                 continue
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(PATIENCE)
-            page.goto(address)
+            # Components in which forests, steppes and mountains show.
+            page.goto(f"{address}?components=7·8·9" if go is explore else address)
             page.locator(".where").first.wait_for()
-            settle(page)
             go(page)
             if go is not train:
                 settle(page)
