@@ -47,7 +47,9 @@ def parse_place(text: str) -> tuple[float, float]:
         if match is None:
             raise ValueError(f"cannot read {text!r} as coordinates. {EXAMPLES}")
         parts.append(match)
-        position = _BETWEEN.match(text, match.end()).end()
+        between = _BETWEEN.match(text, match.end())
+        assert between is not None  # it matches nothing at all too
+        position = between.end()
         if match.end() == position < len(text) and match["letter"] is None:
             raise ValueError(f"cannot read {text!r} as coordinates. {EXAMPLES}")
     if len(parts) != 2:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from satclip_explore.checks import real_number, whole_number
+
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius R1 of the GRS 80 ellipsoid, in km (Moritz 2000, doi:10.1007/s001900050278)."""
 
@@ -72,8 +74,8 @@ def as_lonlat(lonlat: Any, *, east_edge: bool = False) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If the shape is not (N, 2), a value is not finite, a latitude lies outside [-90, 90],
-        coordinate columns are missing, or a geometry is not a point.
+        If the shape is not (N, 2), a value is no finite number, a latitude lies outside
+        [-90, 90], coordinate columns are missing, or a geometry is not a point.
     """
     if hasattr(lonlat, "geometry") and hasattr(lonlat, "crs"):
         lonlat = _from_geometry(lonlat)
@@ -82,8 +84,11 @@ def as_lonlat(lonlat: Any, *, east_edge: bool = False) -> NDArray[np.float64]:
     if hasattr(lonlat, "detach"):
         lonlat = lonlat.detach().cpu()
     try:
-        values = np.asarray(lonlat, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        values = np.asarray(lonlat)
+        if values.dtype.kind in "mM":
+            raise TypeError("dates are no coordinates")
+        values = values.astype(np.float64)
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(
             "lonlat must hold numbers with shape (N, 2), longitude first; got something that "
             f"does not read as such ({type(lonlat).__name__})."
@@ -105,22 +110,14 @@ def as_lonlat(lonlat: Any, *, east_edge: bool = False) -> NDArray[np.float64]:
 
 
 def _check_values(values: NDArray[np.float64]) -> None:
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
+    for row in np.flatnonzero(~np.isfinite(values).all(axis=1))[:1]:
         raise ValueError(f"lonlat must be finite; got {tuple(values[row].tolist())} at row {row}.")
-    bad = np.abs(values[:, 1]) > 90.0
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        swapped = bool((np.abs(values[:, 0]) <= 90.0).all())
-        metres = np.abs(values).max() > 1e4
-        hint = (
-            " These look like projected coordinates in metres; reproject to EPSG:4326 first."
-            if metres
-            else " Are the columns swapped?"
-            if swapped
-            else ""
-        )
+    for row in np.flatnonzero(np.abs(values[:, 1]) > 90.0)[:1]:
+        hint = ""
+        if np.abs(values).max() > 1e4:
+            hint = " These look like projected coordinates in meters; reproject to EPSG:4326 first."
+        elif (np.abs(values[:, 0]) <= 90.0).all():
+            hint = " Are the columns swapped?"
         raise ValueError(
             f"latitude must lie in [-90, 90] degrees; got {values[row, 1]:g} at row {row}. "
             f"Longitude comes first: (lon, lat).{hint}"
@@ -129,11 +126,6 @@ def _check_values(values: NDArray[np.float64]) -> None:
 
 def lonlat_columns(columns: Any) -> tuple[Any, Any] | None:
     """Find the pair of columns that holds longitude and latitude.
-
-    Parameters
-    ----------
-    columns : iterable
-        Column labels.
 
     Returns
     -------
@@ -151,10 +143,9 @@ def _from_columns(table: Any) -> NDArray[Any]:
     names = list(table.columns if hasattr(table, "columns") else table.keys())
     found = lonlat_columns(names)
     if found is None:
-        shown = ", ".join(map(str, names[:8])) or "none"
         raise ValueError(
             "no coordinate columns: need lon and lat (or longitude/latitude, lng/lat, x/y); "
-            f"got {shown}."
+            f"got {', '.join(map(str, names[:8])) or 'none'}."
         )
     return np.stack([np.asarray(table[name]) for name in found], axis=1)
 
@@ -178,8 +169,8 @@ class Grid:
     Parameters
     ----------
     bounds : tuple of float
-        (lon_min, lat_min, lon_max, lat_max) in degrees: the outer edges of the pixels. Longitudes
-        may run past ±180 (a view over the antimeridian); they must increase and span at most 360.
+        (lon_min, lat_min, lon_max, lat_max) in degrees: the outer edges of the pixels; see
+        `check_bounds` for a view over the antimeridian.
     shape : tuple of int
         (H, W): rows and columns.
     """
@@ -189,14 +180,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bounds", check_bounds(self.bounds))
-        height, width = (int(n) for n in self.shape)
-        if height < 1 or width < 1:
-            raise ValueError(f"a grid needs at least one row and one column; got {self.shape}.")
-        if height * width > MAX_PIXELS:
-            raise ValueError(
-                f"a grid may hold {MAX_PIXELS:,} pixels; got {height:,} x {width:,}. "
-                "Use a coarser resolution or smaller bounds."
-            )
+        height = whole_number(self.shape[0], "the number of rows", 1, MAX_PIXELS)
+        width = whole_number(self.shape[1], "the number of columns", 1, MAX_PIXELS)
+        _check_pixels(height, width)
         object.__setattr__(self, "shape", (height, width))
 
     @classmethod
@@ -208,14 +194,26 @@ class Grid:
         resolution : float
             Pixel size in degrees, above 0.
         bounds : tuple of float
-            (lon_min, lat_min, lon_max, lat_max) in degrees.
+            (lon_min, lat_min, lon_max, lat_max) in degrees; see `check_bounds`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the resolution is no number, or makes too many pixels or one larger than the bounds.
         """
-        if not np.isfinite(resolution) or resolution <= 0:
+        step = real_number(resolution, "resolution")
+        if step <= 0.0:
             raise ValueError(f"resolution must be above 0 degrees; got {resolution}.")
-        lon_min, lat_min, lon_max, lat_max = check_bounds(bounds)
-        height = max(1, round((lat_max - lat_min) / resolution))
-        width = max(1, round((lon_max - lon_min) / resolution))
-        return cls((lon_min, lat_min, lon_max, lat_max), (height, width))
+        lon_min, lat_min, lon_max, lat_max = bounds = check_bounds(bounds)
+        rows, columns = (lat_max - lat_min) / step, (lon_max - lon_min) / step
+        if max(rows, columns) < 0.5:
+            raise ValueError(
+                f"resolution is the size of a pixel in degrees and {resolution:g} is larger than "
+                f"the bounds, {lon_max - lon_min:g} x {lat_max - lat_min:g} degrees; "
+                f"{resolution:g} meters would be {step / 111_195:.2g} degrees."
+            )
+        _check_pixels(rows, columns)
+        return cls(bounds, (max(1, round(rows)), max(1, round(columns))))
 
     @property
     def lon(self) -> NDArray[Any]:
@@ -249,28 +247,44 @@ class Grid:
         return np.radians(d_lon) * -np.diff(np.sin(edges))
 
 
+def _check_pixels(rows: float, columns: float) -> None:
+    if rows * columns > MAX_PIXELS:
+        raise ValueError(
+            f"a grid may hold {MAX_PIXELS:,} pixels; got {rows:,.6g} x {columns:,.6g}. "
+            "Use a coarser resolution or smaller bounds."
+        )
+
+
 def check_bounds(bounds: Any) -> Bounds:
     """Check (lon_min, lat_min, lon_max, lat_max) and return it as floats.
+
+    Returns
+    -------
+    tuple of float
+        Degrees. Where lon_min was above lon_max the bounds cross the antimeridian, and lon_max
+        comes back a turn later: (170, -30, -170, 10) as (170, -30, 190, 10).
 
     Raises
     ------
     ValueError
-        If there are not four finite numbers, a maximum is not above its minimum, a latitude is
-        outside [-90, 90], or the longitudes span more than 360 degrees.
+        If there are not four finite numbers, the bounds are empty, a latitude is outside
+        [-90, 90], or the longitudes span more than 360 degrees.
     """
     try:
         values = tuple(float(value) for value in bounds)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"bounds must be four numbers in degrees; got {bounds!r}.") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ValueError(f"bounds must be four numbers in degrees; got {bounds!r:.80}.") from error
     if len(values) != 4 or not np.isfinite(values).all():
         raise ValueError(
-            f"bounds must be (lon_min, lat_min, lon_max, lat_max), all finite; got {bounds!r}."
+            f"bounds must be (lon_min, lat_min, lon_max, lat_max), all finite; got {bounds!r:.80}."
         )
     lon_min, lat_min, lon_max, lat_max = values
+    if lon_min > lon_max:
+        lon_max += 360.0
     if not (lon_min < lon_max <= lon_min + 360.0 and -90.0 <= lat_min < lat_max <= 90.0):
         raise ValueError(
-            "bounds must be (lon_min, lat_min, lon_max, lat_max) with lon_min < lon_max at most "
-            f"360 degrees apart and -90 <= lat_min < lat_max <= 90; got {values}."
+            "bounds must be (lon_min, lat_min, lon_max, lat_max) with longitudes at most 360 "
+            f"degrees apart and -90 <= lat_min < lat_max <= 90; got {values}."
         )
     return lon_min, lat_min, lon_max, lat_max
 
@@ -281,7 +295,7 @@ def equal_area_sample(n_samples: int, *, seed: int | np.random.Generator = 0) ->
     Parameters
     ----------
     n_samples : int
-        Number of places N, at least 1.
+        Number of places N, 1 to 50 million.
     seed : int or numpy.random.Generator
         Source of randomness; the same seed gives the same places on every machine.
 
@@ -290,8 +304,7 @@ def equal_area_sample(n_samples: int, *, seed: int | np.random.Generator = 0) ->
     numpy.ndarray, shape (N, 2), float64
         Degrees, longitude first.
     """
-    if n_samples < 1:
-        raise ValueError(f"n_samples must be at least 1; got {n_samples}.")
+    n_samples = whole_number(n_samples, "n_samples", 1, MAX_PIXELS)
     rng = np.random.default_rng(seed)
     lon = rng.uniform(-180.0, 180.0, n_samples)
     lat = np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, n_samples)))
@@ -327,11 +340,8 @@ def great_circle_km(lonlat: ArrayLike, other: ArrayLike) -> NDArray[Any]:
     -------
     numpy.ndarray, shape (...,), float64
         Kilometers on a sphere of radius 6,371.0088 km.
-
-    Notes
-    -----
-    The haversine form: it keeps its digits for places that are centimeters apart.
     """
+    # The haversine form keeps its digits for places that are centimeters apart.
     a = np.radians(np.asarray(lonlat, dtype=np.float64))
     b = np.radians(np.asarray(other, dtype=np.float64))
     half = np.sin((b - a) / 2.0) ** 2

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from satclip_explore.checks import whole_number
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.baselines import load_baseline
-from satclip_explore.encoders.checkpoint import build_encoder
-from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.satclip_config import SatCLIPConfig
+from satclip_explore.encoders.satclip import SatCLIP, build_encoder
 from satclip_explore.encoders.spherical_harmonics import legendre_rows
 from satclip_explore.geo import EARTH_RADIUS_KM, GLOBE, Grid
 
@@ -101,7 +101,7 @@ def truncate_encoder(encoder: LocationEncoder, legendre_polys: int) -> LocationE
     Raises
     ------
     ValueError
-        If L is not a whole number from 1 to 200.
+        If L is not from 1 to 200.
     """
     _check(legendre_polys)
     if not isinstance(encoder, SatCLIP) or legendre_polys > encoder.legendre_polys:
@@ -109,27 +109,16 @@ def truncate_encoder(encoder: LocationEncoder, legendre_polys: int) -> LocationE
         return load_baseline(f"random-l{legendre_polys}", device=device)
     if legendre_polys == encoder.legendre_polys:
         return encoder
-    whole = encoder.network
-    settings = SatCLIPConfig(
-        legendre_polys,
-        whole.hidden_layers[0].out_features,
-        len(whole.layers),
-        encoder.embed_dim,
-        encoder.harmonics_calculation,
-        whole.frequencies[0],
-        whole.w0,
-        f"{encoder.name} cut at L = {legendre_polys}",
+    config = replace(
+        encoder.config,
+        legendre_polys=legendre_polys,
+        name=f"{encoder.name} cut at L = {legendre_polys}",
     )
-    state = dict(whole.state_dict())
+    state = dict(encoder.network.state_dict())
     # Columns run over degrees: the first L² belong to those below L.
     state["layers.0.weight"] = state["layers.0.weight"][:, : legendre_polys**2].contiguous()
-    dtype = str(encoder.dtype).removeprefix("torch.")
-    return build_encoder(settings, state, dtype=dtype, device=str(encoder.device))
+    return build_encoder(config, state, dtype=encoder.dtype, device=encoder.device)
 
 
 def _check(legendre_polys: Any) -> None:
-    whole = isinstance(legendre_polys, (int, np.integer)) and not isinstance(legendre_polys, bool)
-    if not whole or not 1 <= legendre_polys <= MAX_DEGREES:
-        raise ValueError(
-            f"L must be a whole number from 1 to {MAX_DEGREES}; got {legendre_polys!r}."
-        )
+    whole_number(legendre_polys, "legendre_polys", 1, MAX_DEGREES)

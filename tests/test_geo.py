@@ -1,3 +1,7 @@
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +9,7 @@ import torch
 
 from satclip_explore.geo import (
     EARTH_RADIUS_KM,
+    GLOBE,
     Grid,
     as_lonlat,
     check_bounds,
@@ -13,6 +18,7 @@ from satclip_explore.geo import (
     unit_vectors,
     wrap_lon,
 )
+from satclip_explore.regions import region
 
 
 def test_wrap_lon_keeps_minus_180():
@@ -68,7 +74,7 @@ def test_as_lonlat_refuses_geometries_that_are_not_points():
         ([[0.0, 0.0], [0.0, 91.0]], "got 91 at row 1"),
         ([[0.0, -90.001]], "latitude must lie in"),
         ([[52.5, 103.8]], "Are the columns swapped"),
-        ([[500_000.0, 4_649_776.0]], "metres"),
+        ([[500_000.0, 4_649_776.0]], "meters"),
         ({"a": [1.0], "b": [2.0]}, "no coordinate columns: .* got a, b"),
         ({"lon": ["east"], "lat": [2.0]}, "hold numbers"),
         ("Berlin", "hold numbers"),
@@ -119,10 +125,58 @@ def test_bounds_that_make_no_sense_are_refused(bounds):
 def test_grids_refuse_what_cannot_be_built():
     with pytest.raises(ValueError, match="resolution must be above 0"):
         Grid.from_resolution(0.0)
-    with pytest.raises(ValueError, match="at least one row"):
+    with pytest.raises(ValueError, match="number of rows must be at least 1"):
         Grid((-180, -90, 180, 90), (0, 3))
     with pytest.raises(ValueError, match="coarser resolution"):
         Grid.from_resolution(0.001)
+
+
+@pytest.mark.parametrize("resolution", [1e-3, 1e-300, 5e-324])
+def test_grids_beyond_any_memory_are_refused_before_they_are_built(resolution):
+    with pytest.raises(ValueError, match="a grid may hold 50,000,000 pixels"):
+        Grid.from_resolution(resolution)
+    with pytest.raises(ValueError, match="number of rows may be at most 50,000,000"):
+        Grid(GLOBE, (10**13, 1))
+    with pytest.raises(ValueError, match="n_samples may be at most 50,000,000"):
+        equal_area_sample(10**18)
+
+
+def test_a_resolution_in_meters_is_refused_with_the_degrees_it_would_be():
+    with pytest.raises(ValueError, match=r"1000 meters would be 0\.009 degrees"):
+        Grid.from_resolution(1000)
+    with pytest.raises(ValueError, match="larger than the bounds, 1 x 1 degrees"):
+        Grid.from_resolution(30, (8, 47, 9, 48))
+    # Coarse but within the bounds: what was asked for.
+    assert Grid.from_resolution(30).shape == (6, 12)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Decimal("sNaN"), Decimal("0.5"), Fraction(1, 2), date(2024, 1, 1), None, "1", True, [1.0]],
+    ids=repr,
+)
+def test_what_is_no_number_is_refused_in_a_sentence(value):
+    with pytest.raises(TypeError, match="resolution must be a number; got"):
+        Grid.from_resolution(value)
+    with pytest.raises(TypeError, match="n_samples must be a whole number; got"):
+        equal_area_sample(value)
+    with pytest.raises(ValueError, match="bounds must be"):
+        check_bounds((0, 0, 10**400, value))
+
+
+@pytest.mark.parametrize("value", [Decimal("sNaN"), date(2024, 1, 1), 10**400], ids=["d", "t", "h"])
+def test_what_is_no_coordinate_is_refused_in_a_sentence(value):
+    with pytest.raises(ValueError, match="lonlat must hold numbers"):
+        as_lonlat([(0.0, value)])
+    with pytest.raises(ValueError, match="lonlat must hold numbers"):
+        as_lonlat(np.array([["2024-01-01", "2024-01-02"]], dtype="datetime64[D]"))
+
+
+def test_bounds_over_the_antimeridian_are_those_of_a_region():
+    assert check_bounds((170, -30, -170, 10)) == region((170, -30, -170, 10)).bounds
+    grid = Grid.from_resolution(5.0, (170, -30, -170, 10))
+    assert grid.lon.tolist() == [172.5, 177.5, 182.5, 187.5]
+    assert grid == Grid.from_resolution(5.0, (170, -30, 190, 10))
 
 
 def test_equal_area_sample_is_uniform_in_sine_of_latitude():

@@ -5,14 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from satclip_explore.geo import Grid, as_lonlat
 from satclip_explore.html_view import facts_table
+from satclip_explore.provenance import provenance
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
@@ -135,6 +138,67 @@ class LocationEncoder(ABC):
             out[start : start + len(chunk)] = self.encode(chunk.to(self.device))
         return out.numpy()
 
+    def embed_frame(self, frame: Any) -> Any:
+        """Encode the places of a table and give it back with the embeddings as columns.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame or geopandas.GeoDataFrame
+            N places, as in `embed`.
+
+        Returns
+        -------
+        pandas.DataFrame or geopandas.GeoDataFrame
+            A new table with the same rows and index, and columns embed_0 … embed_{D-1} added;
+            `attrs` says which encoder they are of.
+
+        Raises
+        ------
+        TypeError
+            If it is not a table.
+        ValueError
+            If the places are not valid, or a column of that name is there already.
+        """
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(
+                f"embed_frame takes a table; got {type(frame).__name__}. Use embed(lonlat)."
+            )
+        names = [f"embed_{i}" for i in range(self.embed_dim)]
+        for name in frame.columns.intersection(names)[:1]:
+            raise ValueError(f"the table has a column {name} already; drop or rename it first.")
+        vectors = pd.DataFrame(self.embed(frame), columns=names, index=frame.index)
+        joined = pd.concat([frame, vectors], axis=1)
+        joined.attrs = {**frame.attrs, **provenance(self)}
+        return joined
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the encoder to a device, as `torch.nn.Module.to` does, and return it.
+
+        Raises
+        ------
+        ValueError
+            If this machine has no such device.
+        """
+        target = resolve_device(device)
+        for name, value in vars(self).items():
+            setattr(self, name, _moved(value, target))
+        self.device = target
+        return self
+
+    def save(self, path: str | Path) -> Path:
+        """Write the encoder to a folder that `load_encoder` opens, and return it.
+
+        Raises
+        ------
+        ValueError
+            If there is no format for this kind of encoder: only SatCLIP encoders have one.
+        """
+        del path
+        raise ValueError(
+            f"{self.name} is of family {self.family!r}, and only SatCLIP encoders can be saved; "
+            "keep the file it came from, or its vectors: embed_grid(encoder).to_netcdf(path)."
+        )
+
     @torch.no_grad()
     def iter_grid(
         self, grid: Grid, readout: Readout | None = None, *, precision: str | None = None
@@ -185,6 +249,18 @@ class LocationEncoder(ABC):
         return facts_table(self.name, rows)
 
 
+def _moved(value: Any, device: torch.device) -> Any:
+    """Move the tensors in an attribute, at any depth, to a device."""
+    if isinstance(value, torch.Tensor | torch.nn.Module | LocationEncoder):
+        return value.to(device)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            value[key] = _moved(item, device)
+    elif isinstance(value, list):
+        value[:] = [_moved(item, device) for item in value]
+    return value
+
+
 def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """Turn "float32", "float64" or "bfloat16" into a torch dtype; others are a ValueError."""
     name = str(dtype).removeprefix("torch.")
@@ -198,17 +274,24 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
     Raises
     ------
+    TypeError
+        If it is no name of a device.
     ValueError
         If the name is unknown or the machine lacks that device.
     """
-    if str(device) == "auto":
+    if not isinstance(device, str | torch.device):
+        raise TypeError(
+            f"device must be 'auto', 'cpu', 'cuda' or another name of torch; got {device!r:.60}."
+        )
+    if device == "auto":
         # MPS has no float64, which the harmonics need.
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        # A "meta" device exists and holds no values.
+        torch.zeros(1, device=resolved).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"device {str(device)!r} is not available on this machine; use 'auto' or 'cpu'."
+            f"device {str(device)!r:.60} is not available on this machine; use 'auto' or 'cpu'."
         ) from error
     return resolved

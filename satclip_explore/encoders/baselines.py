@@ -9,8 +9,7 @@ import torch
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.satclip_config import LIMITS
-from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.siren import LIMITS, Siren
 from satclip_explore.encoders.spherical_harmonics import harmonics_by_feature
 from satclip_explore.encoders.tensor_files import weights_hash
 
@@ -44,6 +43,7 @@ class Baseline(LocationEncoder):
         device: str = "auto",
     ) -> None:
         self._features = features
+        self.periodic = features is not scaled_lonlat
         self.embed_dim = embed_dim
         self.name = name
         self.dtype = resolve_dtype(dtype)

@@ -17,23 +17,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from satclip_explore.encoders.base import resolve_device, resolve_dtype
 from satclip_explore.encoders.lightning_files import (
     export_lightning,
     from_hub,
     from_published,
     is_satclip,
 )
-from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.satclip_config import SatCLIPConfig
-from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.satclip import SatCLIP, build_encoder
+from satclip_explore.encoders.siren import SatCLIPConfig
 from satclip_explore.encoders.tensor_files import (
     read_safetensors,
     read_settings,
     read_torch_file,
     read_weights,
     take_tensors,
-    weights_hash,
 )
 
 __all__ = [
@@ -89,37 +86,6 @@ def read_encoder(
     return build_encoder(config, state, name=name, dtype=dtype, device=device)
 
 
-def build_encoder(
-    config: SatCLIPConfig,
-    state: dict[str, torch.Tensor],
-    *,
-    name: str = "",
-    dtype: str = "float32",
-    device: str = "auto",
-) -> SatCLIP:
-    """Make an encoder of a checked description and its weights; see `read_encoder`."""
-    network = Siren(
-        config.legendre_polys**2,
-        config.hidden_dim,
-        config.embed_dim,
-        config.num_layers,
-        w0_initial=config.w0_initial,
-        w0=config.w0,
-        seed=None,
-    ).to(resolve_dtype(dtype))
-    network.load_state_dict(state, strict=True)
-    encoder = SatCLIP(
-        network,
-        config.legendre_polys,
-        harmonics_calculation=config.harmonics_calculation,
-        name=name or config.name,
-        dtype=dtype,
-        device=resolve_device(device),
-    )
-    encoder.weights_hash = weights_hash(state)
-    return encoder
-
-
 def save_encoder(
     encoder: SatCLIP,
     folder: str | Path,
@@ -155,7 +121,7 @@ def save_encoder(
     if storage is not None and storage not in STORAGE:
         raise ValueError(f"storage must be one of {', '.join(STORAGE)}; got {storage!r}.")
     described = {"format_version": FORMAT_VERSION, "family": "satclip"}
-    described |= asdict(SatCLIPConfig.of(encoder)) | {"card": dict(card or {})}
+    described |= asdict(encoder.config) | {"card": dict(card or {})}
     try:
         text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:

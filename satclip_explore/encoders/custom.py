@@ -20,10 +20,11 @@ class Custom(LocationEncoder):
     """A function of places, wrapped; made by `from_callable` and `from_module`."""
 
     family = "custom"
+    periodic = False
 
     def __init__(
         self,
-        function: Callable[[torch.Tensor], Any],
+        function: Callable[[NDArray[np.float64]], Any] | nn.Module,
         *,
         name: str,
         order: str,
@@ -37,12 +38,17 @@ class Custom(LocationEncoder):
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
         self.embed_dim = 0
         with torch.no_grad():
-            probe = self.encode(torch.zeros(2, 2, dtype=torch.float64, device=self.device))
-        self.embed_dim = probe.shape[1]
+            trial = self.encode(torch.zeros(2, 2, dtype=torch.float64, device=self.device))
+        self.embed_dim = trial.shape[1]
 
     def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
         """Encode one chunk of checked places; see `LocationEncoder.encode`."""
-        values = torch.as_tensor(self._function(lonlat[:, self._order]))
+        places = lonlat[:, self._order]
+        if isinstance(self._function, nn.Module):
+            values = self._function(places.to(self.dtype))
+        else:
+            values = self._function(places.cpu().numpy())
+        values = torch.as_tensor(values)
         widths = (self.embed_dim,) if self.embed_dim else range(1, 1_000_000)
         if values.ndim != 2 or len(values) != len(lonlat) or values.shape[1] not in widths:
             raise ValueError(
@@ -80,15 +86,10 @@ def from_callable(
 
     Examples
     --------
-    >>> import satclip_explore.encoders.custom as custom
-    >>> custom.from_callable(lambda lonlat: lonlat / 90.0).embed((45.0, -45.0)).tolist()
+    >>> from_callable(lambda lonlat: lonlat / 90.0).embed((45.0, -45.0)).tolist()
     [[0.5, -0.5]]
     """
-
-    def call(lonlat: torch.Tensor) -> Any:
-        return function(lonlat.cpu().numpy())
-
-    return Custom(call, name=name, order=order, dtype=dtype, device=device)
+    return Custom(function, name=name, order=order, dtype=dtype, device=device)
 
 
 def from_module(
@@ -113,12 +114,7 @@ def from_module(
     ValueError
         If it does not return one vector per place, or the order is unknown.
     """
-    kind, place = resolve_dtype(dtype), resolve_device(device)
-    module = module.to(place, kind).eval()
-
-    def call(lonlat: torch.Tensor) -> Any:
-        return module(lonlat.to(kind))
-
-    encoder = Custom(call, name=name, order=order, dtype=dtype, device=device)
+    module = module.to(resolve_device(device), resolve_dtype(dtype)).eval()
+    encoder = Custom(module, name=name, order=order, dtype=dtype, device=device)
     encoder.weights_hash = weights_hash(module.state_dict())
     return encoder

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.satclip_config import SatCLIPConfig
+from satclip_explore.encoders.siren import SatCLIPConfig
 from satclip_explore.encoders.tensor_files import take_tensors
 
 PUBLISHED_NAMES = {
@@ -213,7 +213,7 @@ def export_lightning(
         If the frequencies are not the published ones, or a hyper-parameter is unknown or would
         contradict the encoder.
     """
-    config = SatCLIPConfig.of(encoder)
+    config = encoder.config
     if (config.w0_initial, config.w0) != PUBLISHED_W0:
         raise ValueError(
             "the published layout fixes w0_initial=30 and w0=1; got "

@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from satclip_explore.checks import closest, known_keywords
 from satclip_explore.encoders.base import LocationEncoder
-from satclip_explore.encoders.cards import CARDS
+from satclip_explore.encoders.cards import CARDS, EncoderCard
+from satclip_explore.encoders.download import file_sha256
 from satclip_explore.encoders.tensor_files import read_settings, read_weights
 from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate, size_mb
 
@@ -49,12 +51,13 @@ def load_encoder(
     name_or_path: str | Path | None = None,
     *,
     path: str | Path | None = None,
+    name: str = "",
     dtype: str = "float32",
     device: str = "auto",
     download: bool = False,
     layer: int | None = None,
     dim: int | None = None,
-    cache_dir: str | Path | None = None,
+    cache: str | Path | None = None,
     **options: Any,
 ) -> LocationEncoder:
     """Load a location encoder.
@@ -66,6 +69,8 @@ def load_encoder(
         content. Default: the embedded encoder.
     path : str or Path, optional
         Where the weights of that name are, if not in the cache.
+    name : str
+        How results call the encoder; default the registered name, or what its file says.
     dtype : {"float32", "float64", "bfloat16"}
         Arithmetic.
     device : str
@@ -77,7 +82,7 @@ def load_encoder(
         0; of MIND, those after so many residual blocks.
     dim : int, optional
         Keep the first `dim` numbers; meant for encoders that were trained for it, as MIND was.
-    cache_dir : str or Path, optional
+    cache : str or Path, optional
         Where downloads are kept; default ~/.cache/satclip_explore.
     **options
         What a family alone has, e.g. ``month=4`` of Climplicit; see its reader.
@@ -93,33 +98,37 @@ def load_encoder(
     TypeError
         If the family has no such option.
     ValueError
-        If the name is unknown (the closest are named), or the file is not an encoder.
+        If the name is unknown (the closest are named), the file is not an encoder, or the weights
+        at `path` cannot be those of that name.
 
     Examples
     --------
     >>> load_encoder("xyz").embed((90.0, 0.0)).round(3).tolist()
     [[0.0, 1.0, 0.0]]
     """
-    name = DEFAULT_ENCODER if name_or_path is None else str(name_or_path)
-    card = CARDS.get(name.lower())
+    wanted = DEFAULT_ENCODER if name_or_path is None else str(name_or_path)
+    card = CARDS.get(wanted.lower())
     arithmetic = {"dtype": dtype, "device": device}
     has: tuple[str, ...] = ()
+    given: Path | None = None
     wishes = {key: v for key, v in (("layer", layer), ("dim", dim)) if v is not None}
-    if path is None and re.fullmatch(r"(harmonics|random)-l\d{1,3}", name.lower()):
+    if path is None and re.fullmatch(r"(harmonics|random)-l\d{1,3}", wanted.lower()):
         # Any number of degrees can be computed; only some are listed.
-        read = _baseline(name.lower(), arithmetic)
+        read = _baseline(wanted.lower(), arithmetic)
     elif card is not None and card.family == "baseline":
         read = _baseline(card.name, arithmetic)
     else:
-        file = _existing(name, path) if card is None else locate(card, path, cache_dir, download)
+        file = _existing(wanted, path) if card is None else locate(card, path, cache, download)
         family = _family(file) if card is None else card.family
         own = {} if card is None else {"name": card.name}
-        name = str(file.resolve()) if card is None else card.name
+        wanted = str(file.resolve()) if card is None else card.name
         read, has = _reader(family, file, own | arithmetic)
+        given = file if path is not None and card is not None else None
     unknown = [key for key in options if key not in has]
     if unknown:
         what = f"has the options {', '.join(has)}" if has else "has no options of its own"
-        raise TypeError(f"{name} {what}; got {unknown[0]!r:.60}.")
+        hint = closest(unknown[0], [*has, *signature(load_encoder).parameters])
+        raise TypeError(f"{wanted} {what}; got {unknown[0]!r:.60}.{hint}")
     encoder: LocationEncoder = read(
         **options, **{key: value for key, value in wishes.items() if key in has}
     )
@@ -127,17 +136,38 @@ def load_encoder(
         encoder = _hidden_layer(encoder, wishes["layer"])
     if "dim" in wishes and "dim" not in has:
         encoder = _prefix(encoder, wishes["dim"])
-    call = {"name_or_path": name, "path": path and str(path)} | wishes | options
-    encoder.origin = _plain(call)
+    call = {"name_or_path": wanted, "path": path and str(path), "name": name or None}
+    encoder.origin = _plain(call | wishes | options)
+    if given is not None and card is not None and not (wishes or options):
+        _check_identity(encoder, card, given)
+    encoder.name = name or encoder.name
     return encoder
 
 
-def list_encoders(*, cache_dir: str | Path | None = None) -> pd.DataFrame:
+def _check_identity(encoder: LocationEncoder, card: EncoderCard, path: Path) -> None:
+    """Refuse a file that was given for a registered name and is another model's."""
+    degrees = re.fullmatch(r"satclip-.*-l(\d+)", card.name)
+    facts = [("numbers per place", encoder.embed_dim, card.dim)]
+    if degrees:
+        facts.append(("degrees", getattr(encoder, "legendre_polys", None), int(degrees[1])))
+    if card.sha256 is not None and path.suffix == Path(card.filename).suffix:
+        facts.append(("SHA-256", file_sha256(path), card.sha256))
+    for what, got, expected in facts:
+        if got != expected and card.family != "mosaiks":
+            raise ValueError(
+                f"{path.name} is not the published {card.name}: its {what} should be "
+                f"{expected}; got {got}. Load it under a name of its own: "
+                f"load_encoder({str(path)!r}, name=…)."
+            )
+
+
+@known_keywords
+def list_encoders(*, cache: str | Path | None = None) -> pd.DataFrame:
     """List every registered encoder.
 
     Parameters
     ----------
-    cache_dir : str or Path, optional
+    cache : str or Path, optional
         Where downloads are looked for; default ~/.cache/satclip_explore.
 
     Returns
@@ -149,8 +179,8 @@ def list_encoders(*, cache_dir: str | Path | None = None) -> pd.DataFrame:
     """
     rows = []
     for card in CARDS.values():
-        facts = asdict(card) | {"available": is_at_hand(card, cache_dir)}
-        facts["size_mb"] = size_mb(card, cache_dir)
+        facts = asdict(card) | {"available": is_at_hand(card, cache)}
+        facts["size_mb"] = size_mb(card, cache)
         rows.append({key: facts[key] for key in _COLUMNS})
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 

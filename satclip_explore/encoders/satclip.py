@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
 
-from satclip_explore.encoders.base import LocationEncoder, Readout, resolve_dtype
+from satclip_explore.encoders.base import (
+    LocationEncoder,
+    Readout,
+    resolve_device,
+    resolve_dtype,
+)
 from satclip_explore.encoders.patch_series import PatchSeries, pays
-from satclip_explore.encoders.siren import Siren, UpperLayers
+from satclip_explore.encoders.siren import SatCLIPConfig, Siren, UpperLayers
 from satclip_explore.encoders.spherical_harmonics import (
     harmonics_by_feature,
     legendre_rows,
@@ -78,6 +85,31 @@ class SatCLIP(LocationEncoder):
         self.chunk_size = max(256, 2_000_000 // legendre_polys**2)
         # At most one, with the weights and biases it was made of.
         self._series: list[tuple[PatchSeries, torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def config(self) -> SatCLIPConfig:
+        """The sizes and conventions that, with the weights, make this encoder."""
+        return SatCLIPConfig(
+            legendre_polys=self.legendre_polys,
+            hidden_dim=self.network.last_layer.in_features,
+            num_layers=len(self.network.layers),
+            embed_dim=self.embed_dim,
+            harmonics_calculation=self.harmonics_calculation,
+            w0_initial=self.network.frequencies[0],
+            w0=self.network.w0,
+            name=self.name,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the encoder to a folder that `load_encoder` opens; see `save_encoder`."""
+        from satclip_explore.encoders.checkpoint import save_encoder
+
+        return save_encoder(self, path)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the encoder to a device and return it; see `LocationEncoder.to`."""
+        self._series.clear()
+        return super().to(device)
 
     def features(self, lonlat: torch.Tensor) -> torch.Tensor:
         """Return the harmonics of places, shape (N, L²), in the network's dtype."""
@@ -199,7 +231,52 @@ class SatCLIP(LocationEncoder):
         return table.transpose(0, 1).contiguous()
 
 
-@torch.no_grad()
+def build_encoder(
+    config: SatCLIPConfig,
+    state: Mapping[str, torch.Tensor],
+    *,
+    name: str = "",
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device = "auto",
+) -> SatCLIP:
+    """Make an encoder of a checked description and its weights.
+
+    Parameters
+    ----------
+    config : SatCLIPConfig
+        Sizes and conventions.
+    state : mapping of str to torch.Tensor
+        Weights, with the keys of `config.shapes()`.
+    name, dtype, device : str
+        As in `load_encoder`; default the name in the description.
+
+    Returns
+    -------
+    SatCLIP
+        With `weights_hash` set.
+    """
+    network = Siren(
+        config.legendre_polys**2,
+        config.hidden_dim,
+        config.embed_dim,
+        config.num_layers,
+        w0_initial=config.w0_initial,
+        w0=config.w0,
+        seed=None,
+    ).to(resolve_dtype(dtype))
+    network.load_state_dict(state, strict=True)
+    encoder = SatCLIP(
+        network,
+        config.legendre_polys,
+        harmonics_calculation=config.harmonics_calculation,
+        name=name or config.name,
+        dtype=dtype,
+        device=resolve_device(device),
+    )
+    encoder.weights_hash = weights_hash(state)
+    return encoder
+
+
 def hidden_layer(encoder: LocationEncoder, layer: int) -> SatCLIP:
     """Make an encoder of one hidden layer of a SatCLIP encoder.
 
@@ -221,31 +298,17 @@ def hidden_layer(encoder: LocationEncoder, layer: int) -> SatCLIP:
         raise ValueError(
             f"layer= needs an encoder with a Siren; {encoder.name} is of family {encoder.family!r}."
         )
-    network = encoder.network
-    count = len(network.layers)
+    count = len(encoder.network.layers)
     if type(layer) is not int or not 0 <= layer < count:
         raise ValueError(f"layer must lie in 0 … {count - 1} for {encoder.name}; got {layer}.")
-    width = network.hidden_layers[layer].out_features
-    cut = Siren(
-        network.hidden_layers[0].in_features,
-        width,
-        width,
-        layer + 1,
-        w0_initial=network.frequencies[0],
-        w0=network.w0,
-        seed=None,
-    ).to(encoder.dtype)
-    for ours, theirs in zip(cut.hidden_layers, network.hidden_layers, strict=False):
-        ours.load_state_dict(theirs.state_dict())
-    torch.nn.init.eye_(cut.last_layer.weight)
-    torch.nn.init.zeros_(cut.last_layer.bias)
-    inside = SatCLIP(
-        cut,
-        encoder.legendre_polys,
-        harmonics_calculation=encoder.harmonics_calculation,
+    width = encoder.network.hidden_layers[layer].out_features
+    config = replace(
+        encoder.config,
+        num_layers=layer + 1,
+        embed_dim=width,
         name=f"{encoder.name}:layer{layer}",
-        dtype=encoder.dtype,
-        device=encoder.device,
     )
-    inside.weights_hash = weights_hash(cut.state_dict())
-    return inside
+    state = {key: encoder.network.state_dict()[key] for key in config.shapes() if "last" not in key}
+    state["last_layer.weight"] = torch.eye(width).to(state["layers.0.weight"])
+    state["last_layer.bias"] = torch.zeros(width).to(state["layers.0.weight"])
+    return build_encoder(config, state, dtype=encoder.dtype, device=encoder.device)

@@ -43,6 +43,9 @@ class Space2Vec(LocationEncoder):
         As in `load_encoder`.
     """
 
+    # The published code turns degrees at frequencies that are no whole numbers of turns.
+    periodic = False
+
     def __init__(
         self,
         features: Any,

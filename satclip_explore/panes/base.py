@@ -60,6 +60,8 @@ class Selection(param.Parameterized):
     def look(self, bounds: Any) -> None:
         """Show a range (lon_min, lat_min, lon_max, lat_max) in degrees, clipped to the globe."""
         lon_min, lat_min, lon_max, lat_max = (float(value) for value in bounds)
+        if not lon_min < lon_max:
+            raise ValueError(f"a view needs lon_min < lon_max; got {lon_min:g} and {lon_max:g}.")
         self.bounds = check_bounds(
             (max(lon_min, -180.0), max(lat_min, -90.0), min(lon_max, 180.0), min(lat_max, 90.0))
         )

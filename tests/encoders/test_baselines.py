@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from satclip_explore.encoders.baselines import load_baseline
 from satclip_explore.encoders.custom import from_callable, from_module
+from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.spherical_harmonics import real_spherical_harmonics
 from satclip_explore.geo import Grid
 
@@ -120,3 +122,58 @@ def test_a_function_that_changes_its_mind_is_refused():
 def test_an_unknown_order_is_refused():
     with pytest.raises(ValueError, match="order must be"):
         from_callable(lambda lonlat: lonlat, order="xy")
+
+
+def test_longitude_180_reaches_an_encoder_that_is_not_periodic_as_180():
+    both = [(180.0, 10.0), (-180.0, 10.0), (540.0, 10.0)]
+    lonlat = load_baseline("lonlat", dtype="float64").embed(both)
+    assert lonlat[:, 0].tolist() == [1.0, -1.0, -1.0]
+    seen = from_callable(lambda places: places, dtype="float64").embed(both)
+    assert seen[:, 0].tolist() == [180.0, -180.0, -180.0]
+    xyz = load_baseline("xyz", dtype="float64").embed(both)
+    np.testing.assert_array_equal(xyz[0], xyz[1])
+
+
+def test_an_encoder_moves_with_all_its_tensors(places):
+    layer = nn.Linear(2, 4)
+    encoder = from_module(layer)
+    before = encoder.embed(places)
+    assert encoder.to("cpu") is encoder
+    np.testing.assert_array_equal(encoder.embed(places), before)
+    # The meta device holds shapes only: whatever is left behind would show.
+    assert layer.weight.device.type == "cpu"
+    with pytest.raises(ValueError, match="not available on this machine"):
+        encoder.to("meta")
+    with pytest.raises(TypeError, match="device must be 'auto', 'cpu'"):
+        load_baseline("xyz", device=object())
+
+
+def test_a_table_gets_the_embeddings_beside_its_columns(places):
+    frame = pd.DataFrame({"LON": places[:, 0], "lat": places[:, 1], "what": "x"}, index=[3] * 8)
+    encoder = load_baseline("xyz")
+    joined = encoder.embed_frame(frame)
+    assert list(joined) == ["LON", "lat", "what", "embed_0", "embed_1", "embed_2"]
+    np.testing.assert_array_equal(joined.iloc[:, 3:].to_numpy(), encoder.embed(frame))
+    assert joined.index.tolist() == [3] * 8
+    assert joined.attrs["encoder"] == "xyz"
+    assert list(frame) == ["LON", "lat", "what"]
+    assert encoder.embed_frame(frame[:1]).shape == (1, 6)
+    with pytest.raises(ValueError, match="column embed_0 already"):
+        encoder.embed_frame(joined)
+    with pytest.raises(TypeError, match="embed_frame takes a table; got list"):
+        encoder.embed_frame([(0.0, 0.0)])
+
+
+def test_a_geodataframe_stays_one_with_embeddings_added(places):
+    geopandas = pytest.importorskip("geopandas")
+    points = geopandas.points_from_xy(*places.T)
+    joined = load_baseline("xyz").embed_frame(geopandas.GeoDataFrame(geometry=points, crs=4326))
+    assert isinstance(joined, geopandas.GeoDataFrame)
+    assert joined.crs == "EPSG:4326"
+
+
+def test_only_satclip_encoders_are_saved(tmp_path, tiny_encoder, places):
+    with pytest.raises(ValueError, match="only SatCLIP encoders can be saved"):
+        load_baseline("xyz").save(tmp_path / "xyz")
+    again = load_encoder(tiny_encoder.save(tmp_path / "tiny"))
+    np.testing.assert_array_equal(again.embed(places), tiny_encoder.embed(places))

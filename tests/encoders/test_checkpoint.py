@@ -23,8 +23,7 @@ from satclip_explore.encoders.checkpoint import (
 )
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.satclip_config import LIMITS, SatCLIPConfig
-from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.siren import LIMITS, SatCLIPConfig, Siren
 from satclip_explore.encoders.tensor_files import read_torch_file, take_tensors, weights_hash
 
 L, HIDDEN, EMBED = 4, 12, 6

@@ -38,7 +38,7 @@ def csp_file():
     return {"params": params, "state_dict": state, "optimizer": {}}
 
 
-FILES = {"csp-fmow": csp_file, "torchspatial-fmow-xyz": csp_file, "geoclip": geoclip_file}
+FILES = {"csp-fmow": csp_file, "torchspatial-fmow-wrap": csp_file, "geoclip": geoclip_file}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -84,7 +84,8 @@ def test_poles_and_both_sides_of_the_antimeridian(name, places):
     np.testing.assert_array_equal(np.isnan(x).any(axis=1), ~encoder.coverage(places))
     for lat in (-90.0, -80.0, 0.0, 68.0, 90.0):
         west, east = encoder.embed([(-180.0, lat)]), encoder.embed([(180.0, lat)])
-        np.testing.assert_array_equal(west, east)
+        if encoder.periodic:
+            np.testing.assert_array_equal(west, east)
     with pytest.raises(ValueError, match="latitude must lie in"):
         encoder.embed((0.0, 90.001))
 

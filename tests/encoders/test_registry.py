@@ -16,6 +16,7 @@ from satclip_explore.encoders import registry, weights
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.checkpoint import export_lightning, save_encoder
 from satclip_explore.encoders.download import DownloadError
+from satclip_explore.encoders.geoclip import weight_shapes
 from satclip_explore.encoders.registry import WeightsNotFoundError, list_encoders, load_encoder
 
 
@@ -40,7 +41,7 @@ def test_every_promised_name_is_registered():
 
 
 def test_the_list_tells_what_is_at_hand(tmp_path):
-    table = list_encoders(cache_dir=tmp_path)
+    table = list_encoders(cache=tmp_path)
     assert isinstance(table, pd.DataFrame)
     assert list(table.columns[:6]) == ["name", "family", "dim", "licence", "size_mb", "available"]
     at_hand = table.set_index("name")["available"]
@@ -52,7 +53,7 @@ def test_the_list_tells_what_is_at_hand(tmp_path):
     path = tmp_path / "encoders" / card.name / card.filename
     path.parent.mkdir(parents=True)
     path.write_bytes(bytes(2_500_000))
-    row = list_encoders(cache_dir=tmp_path).set_index("name").loc[card.name]
+    row = list_encoders(cache=tmp_path).set_index("name").loc[card.name]
     assert (row["available"], row["size_mb"], row["family"]) == (True, 2.5, "satclip")
 
 
@@ -103,11 +104,11 @@ def test_a_path_that_is_not_there_is_file_not_found(tmp_path):
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
     with pytest.raises(WeightsNotFoundError, match="download=True") as error:
-        load_encoder("satclip-vit16-l40", cache_dir=tmp_path)
+        load_encoder("satclip-vit16-l40", cache=tmp_path)
     assert isinstance(error.value, FileNotFoundError)
     assert isinstance(error.value, ValueError)
     with pytest.raises(WeightsNotFoundError, match="only be downloaded by hand.*dropbox"):
-        load_encoder("csp-fmow", cache_dir=tmp_path, download=True)
+        load_encoder("csp-fmow", cache=tmp_path, download=True)
     with pytest.raises(WeightsNotFoundError, match="no weights of geoclip at"):
         load_encoder("geoclip", path=tmp_path / "x.pth")
 
@@ -132,8 +133,43 @@ def test_the_family_is_read_from_the_content(tmp_path, tiny_encoder, places):
     np.testing.assert_array_equal(load_encoder(path).embed(places), tiny_encoder.embed(places))
     folder = save_encoder(tiny_encoder, tmp_path / "own")
     np.testing.assert_array_equal(load_encoder(folder).embed(places), tiny_encoder.embed(places))
-    named = load_encoder("satclip-resnet18-l10", path=path)
+    assert load_encoder(path, name="mine").name == "mine"
+    published = export_lightning(load_encoder("random-l10"), tmp_path / "published.bin")
+    named = load_encoder("satclip-resnet18-l10", path=published)
     assert named.name == "satclip-resnet18-l10"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("satclip-resnet18-l40", "its degrees should be 40; got 10"),
+        ("satclip-vit16-l10", None),
+        ("csp-fmow", "must hold params"),
+    ],
+)
+def test_a_file_of_another_model_is_not_taken_for_a_published_one(tmp_path, name, message):
+    path = export_lightning(load_encoder("random-l10"), tmp_path / "published.bin")
+    if message is None:
+        assert load_encoder(name, path=path).legendre_polys == 10
+        return
+    with pytest.raises(ValueError, match=message):
+        load_encoder(name, path=path)
+
+
+def test_weights_with_a_known_hash_are_compared_with_it(tmp_path):
+    torch.save(
+        {key: torch.zeros(shape) for key, shape in weight_shapes().items()}, tmp_path / "g.pth"
+    )
+    with pytest.raises(ValueError, match=r"not the published geoclip: its SHA-256 should be 94b8"):
+        load_encoder("geoclip", path=tmp_path / "g.pth")
+    assert load_encoder(tmp_path / "g.pth", name="mine").name == "mine"
+
+
+def test_a_mistyped_keyword_names_the_closest():
+    with pytest.raises(TypeError, match=r"got 'dowload'\. Did you mean download\?"):
+        load_encoder("xyz", dowload=True)
+    with pytest.raises(TypeError, match=r"takes no argument 'cach'\. Did you mean cache\?"):
+        list_encoders(cach=".")
 
 
 def test_a_file_of_no_known_family_is_refused(tmp_path):
@@ -148,8 +184,8 @@ def test_a_folder_of_zones_asks_which_kind(tmp_path):
         load_encoder(tmp_path)
 
 
-def test_a_folder_stands_for_the_published_file_in_it(tmp_path, tiny_encoder):
-    export_lightning(tiny_encoder, tmp_path / CARDS["satclip-vit16-l10"].filename)
+def test_a_folder_stands_for_the_published_file_in_it(tmp_path):
+    export_lightning(load_encoder("random-l10"), tmp_path / CARDS["satclip-vit16-l10"].filename)
     assert load_encoder("satclip-vit16-l10", path=tmp_path).name == "satclip-vit16-l10"
 
 
@@ -214,10 +250,10 @@ def hub(monkeypatch, tmp_path, tiny_encoder):
 def test_a_download_is_made_once_and_only_when_asked(hub, tmp_path):
     cache = tmp_path / "cache"
     with pytest.raises(WeightsNotFoundError):
-        load_encoder("satclip-resnet18-l10", cache_dir=cache)
+        load_encoder("satclip-resnet18-l10", cache=cache)
     assert hub.calls == []
     for download in (True, True, False):
-        encoder = load_encoder("satclip-resnet18-l10", cache_dir=cache, download=download)
+        encoder = load_encoder("satclip-resnet18-l10", cache=cache, download=download)
         assert encoder.name == "satclip-resnet18-l10"
     assert hub.calls == [f"microsoft/SatCLIP-ResNet18-L10@{'c' * 40}:satclip-resnet18-l10.ckpt"]
 
@@ -225,31 +261,31 @@ def test_a_download_is_made_once_and_only_when_asked(hub, tmp_path):
 def test_a_download_with_another_hash_is_removed(hub, tmp_path):
     hub.facts = type("Facts", (), {"commit_hash": None, "etag": "0" * 64})
     with pytest.raises(DownloadError, match="not the expected file"):
-        load_encoder("satclip-resnet18-l10", cache_dir=tmp_path / "c", download=True)
+        load_encoder("satclip-resnet18-l10", cache=tmp_path / "c", download=True)
     assert not list((tmp_path / "c").rglob("*.ckpt"))
 
 
 def test_the_hash_of_the_first_download_is_remembered(hub, tmp_path):
     hub.facts = type("Facts", (), {"commit_hash": None, "etag": "a" * 40})
-    load_encoder("satclip-resnet18-l10", cache_dir=tmp_path / "c", download=True)
+    load_encoder("satclip-resnet18-l10", cache=tmp_path / "c", download=True)
     path = next((tmp_path / "c").rglob("*.ckpt"))
     path.unlink()
     record = path.with_name(path.name + ".sha256")
     record.write_text("0" * 64)
     with pytest.raises(DownloadError, match="not the expected file"):
-        load_encoder("satclip-resnet18-l10", cache_dir=tmp_path / "c", download=True)
+        load_encoder("satclip-resnet18-l10", cache=tmp_path / "c", download=True)
 
 
 def test_a_failing_hub_is_one_sentence(hub, tmp_path):
     hub.failure = OSError("no route")
     with pytest.raises(DownloadError, match="could not be fetched from huggingface.co/microsoft"):
-        load_encoder("satclip-resnet18-l10", cache_dir=tmp_path, download=True)
+        load_encoder("satclip-resnet18-l10", cache=tmp_path, download=True)
 
 
 def test_a_missing_hub_client_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ModuleNotFoundError, match="pip install huggingface_hub"):
-        load_encoder("satclip-resnet18-l10", cache_dir=tmp_path, download=True)
+        load_encoder("satclip-resnet18-l10", cache=tmp_path, download=True)
 
 
 def test_a_file_by_address_is_fetched_with_its_hash(monkeypatch, tmp_path, shared):
@@ -264,7 +300,7 @@ def test_a_file_by_address_is_fetched_with_its_hash(monkeypatch, tmp_path, share
         return path
 
     monkeypatch.setattr(weights, "download_file", fetch)
-    encoder = load_encoder(name, cache_dir=tmp_path, download=True)
+    encoder = load_encoder(name, cache=tmp_path, download=True)
     assert (encoder.name, encoder.embed_dim) == (name, 256)
 
 

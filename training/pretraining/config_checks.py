@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from satclip_explore.encoders.satclip_config import SatCLIPConfig
+from satclip_explore.encoders.siren import SatCLIPConfig
 from training.tasks.atlas import ATLAS_TASKS
 
 if TYPE_CHECKING:

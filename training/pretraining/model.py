@@ -11,8 +11,7 @@ from torch import nn
 
 from satclip_explore.encoders.checkpoint import build_encoder
 from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.satclip_config import SatCLIPConfig
-from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.siren import SatCLIPConfig, Siren
 from training.imagery.whitening import Whitening
 from training.pretraining.config import PretrainConfig, TrainingConfig
 from training.pretraining.loss import contrastive_loss
