@@ -69,6 +69,8 @@ class Explorer(pn.viewable.Viewer):
         self.embedding = EmbeddingPane(encoder, **shared)
         self.neighbors = NeighborsPane(encoder, **shared)
         self.similarity = SimilarityPane(encoder, **shared)
+        for pane in (self.map, self.embedding):
+            pane.follow_colors(self.pca)
         self.compare = ComparePane(encoder, self._names(), load_once, **shared)
         self.degrees = DegreesPane(encoder, **shared)
         self.probe = ProbePane(encoder, **shared)
@@ -123,6 +125,15 @@ class Explorer(pn.viewable.Viewer):
             Link("base", self.map, "base", url_state.one_of(self.map.param.base.objects)),
             Link("apart", near, "min_distance_km", url_state.number_between(0.0, 10_000.0)),
             Link("region", near, "region", str),
+            Link("rows", near, "n_neighbors", url_state.whole_number_between(1, 50)),
+            Link("cut", self.similarity, "threshold", url_state.number_between(-0.5, 0.95)),
+            Link("opacity", self.map, "opacity", url_state.number_between(0.0, 1.0)),
+            Link("predict", self.probe, "task", url_state.one_of(self.probe.param.task.objects)),
+            Link(
+                "test", self.probe, "hold_out", url_state.one_of(self.probe.param.hold_out.objects)
+            ),
+            Link("model", self.probe, "model", url_state.one_of(self.probe.param.model.objects)),
+            Link("runs", self.probe, "seeds", url_state.whole_number_between(1, 20)),
         )
 
     def _names(self) -> list[str]:

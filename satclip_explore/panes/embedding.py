@@ -11,7 +11,7 @@ import param
 
 from satclip_explore.atlas import Atlas, country_at, load_atlas
 from satclip_explore.panes import theme, world
-from satclip_explore.panes.base import Pane, sentence
+from satclip_explore.panes.base import sentence
 
 FAR_KM = 100.0
 """Beyond this distance the nearest labelled place says little about the selected one."""
@@ -25,7 +25,7 @@ FACTS = {
 }
 
 
-class EmbeddingPane(Pane):
+class EmbeddingPane(world.ColoredPane):
     """The embedding of the selected place, with the place's facts."""
 
     per_row = param.Integer(64, bounds=(8, 512), doc="numbers in each row of the strip")
@@ -41,7 +41,7 @@ class EmbeddingPane(Pane):
 
     def summary(self, numbers: np.ndarray) -> dict[str, Any]:
         """Return norm, the scores on three principal components, and the color they give."""
-        projection = world.projection_of(self.encoder)
+        projection = world.projection_of(self.encoder, self.components, self.stretch)
         return {
             "norm": float(np.linalg.norm(numbers)),
             "scores": projection.scores(numbers[None])[0],
@@ -60,7 +60,7 @@ class EmbeddingPane(Pane):
         known = {name: "" if pd.isna(value) else value for name, value in place.items()}
         return known | {"here": country_at([self.selection.lonlat], offshore=True)[0]}
 
-    @param.depends("encoder", "selection.lonlat", "per_row")
+    @param.depends("encoder", "selection.lonlat", "per_row", "components", "stretch")
     @sentence(str)
     def view(self) -> str:
         """Describe the place, as markup."""
@@ -73,9 +73,10 @@ class EmbeddingPane(Pane):
             )
         facts = self.facts()
         red, green, blue = (int(value) for value in summary["color"])
+        by_component = dict(zip(self.components, summary["scores"], strict=True))
         scores = " &nbsp; ".join(
-            f"<span class='k'>PC{i + 1}</span> {score:+.2f}"
-            for i, score in enumerate(summary["scores"])
+            f"<span class='k'>{world.component_name(component)}</span> {score:+.2f}"
+            for component, score in by_component.items()
         )
         return (
             f"<style>{STYLE}</style><div class='place'>"

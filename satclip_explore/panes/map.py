@@ -20,7 +20,6 @@ from satclip_explore.coordinates import parse_place
 from satclip_explore.geo import Grid
 from satclip_explore.panes import theme, world
 from satclip_explore.panes.background import Background, Job
-from satclip_explore.panes.base import Pane
 from satclip_explore.panes.served.leaflet import OfflineLeaflet, data_uri
 
 EVERYWHERE = ((-90.0, -180.0), (90.0, 180.0))
@@ -58,7 +57,7 @@ MARK = {
 BASES = ["Blue Marble", "Plain", *ONLINE]
 
 
-class MapPane(Pane):
+class MapPane(world.ColoredPane):
     """The selected place and its neighbors on a map."""
 
     base = param.Selector(default="Blue Marble", objects=BASES, doc="what lies beneath")
@@ -159,17 +158,18 @@ class MapPane(Pane):
     def _show_opacity(self) -> None:
         self._colors.opacity = self.opacity
 
-    @param.depends("encoder", watch=True)
+    @param.depends("encoder", "components", "stretch", "land_only", watch=True)
     def _show_colors(self) -> None:
         if self.encoder is None or not self._shown:
             return
-        encoder = self.encoder
+        encoder, components, stretch = self.encoder, self.components, self.stretch
+        land_only = self.land_only
 
         def work(job: Job) -> bytes:
-            field = world.world_picture(encoder, progress=job.check)
+            field = world.world_picture(encoder, components, stretch, job.check)
             height, width = field.shape[:2]
             grid = Grid((-180.0, -90.0, 180.0, 90.0), (height, width))
-            return webp(world.rgba(field.to_numpy(), grid, land_only=True))
+            return webp(world.rgba(field.to_numpy(), grid, land_only))
 
         def done(picture: bytes) -> None:
             self._colors.url = data_uri(picture, "webp")

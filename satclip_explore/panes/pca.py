@@ -12,7 +12,6 @@ import xarray as xr
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
-from satclip_explore.panes.base import Pane
 from satclip_explore.projection import pca_colors
 from satclip_explore.store import RESULTS
 
@@ -21,21 +20,9 @@ COARSE_PIXELS = 12_000
 FINEST_UPSAMPLING = 4.0
 """Times that the kept raster may be enlarged before a coarse encoding looks better."""
 
-COMPONENTS = {"1 · 2 · 3": (0, 1, 2), "4 · 5 · 6": (3, 4, 5), "7 · 8 · 9": (6, 7, 8),
-              "1 only": (0, 0, 0), "2 only": (1, 1, 1), "3 only": (2, 2, 2),
-              "detail": world.DETAIL}  # fmt: skip
 
-
-class PCAPane(Pane):
+class PCAPane(world.ColoredPane):
     """Principal components as red, green and blue; pan and zoom re-encode what is visible."""
-
-    components = param.Selector(
-        default=(0, 1, 2),
-        objects=COMPONENTS,
-        doc="shown as R, G, B; detail: what varies most below some 4,000 km",
-    )
-    stretch = param.Number(1.0, bounds=(0.0, 20.0), step=0.5, doc="% clipped at each end")
-    land_only = param.Boolean(True, doc="leave out the sea, which training hardly sampled")
 
     _tick = param.Integer(0, doc="counts fine rasters that became ready")
 
@@ -141,7 +128,8 @@ class PCAPane(Pane):
         except ValueError:
             return ""
         dots = "".join(
-            f"<span style='color:{color}'>●</span> {_name(component)} {100 * share:.0f} % &nbsp;"
+            f"<span style='color:{color}'>●</span> {world.component_name(component)} "
+            f"{100 * share:.0f} % &nbsp;"
             for component, share, color in zip(
                 self.components, explained, ("#ff6b6b", "#7ee787", "#5cc8ff"), strict=True
             )
@@ -157,7 +145,10 @@ class PCAPane(Pane):
             hv.streams.PlotSize(),
             hv.streams.Params(self, shown, rename={name: f"now_{name}" for name in shown}),
         ]
-        return plots.on_globe(hv.DynamicMap(self.raster, streams=streams), self.selection)
+        return plots.on_globe(
+            hv.DynamicMap(self.raster, streams=streams), self.selection,
+            xlim=(lon_min, lon_max), ylim=(lat_min, lat_max),
+        )  # fmt: skip
 
     def __panel__(self) -> Any:
         controls = (
@@ -170,12 +161,6 @@ class PCAPane(Pane):
         legend = theme.text(self.legend)
         foot = theme.split(legend, theme.hint("drag and scroll to look closer, click to select"))
         return theme.card("The world in three colors", plot, foot, self.status(), actions=controls)
-
-
-def _name(component: int) -> str:
-    """Name a component as the legend does."""
-    detail = component - world.N_COMPONENTS
-    return f"PC{component + 1}" if detail < 0 else f"detail {detail + 1}"
 
 
 _SEA = {"land only": True, "land and sea": False}

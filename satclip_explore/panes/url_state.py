@@ -165,6 +165,19 @@ def number_between(low: float, high: float) -> Reader:
     return read
 
 
+def whole_number_between(low: int, high: int) -> Reader:
+    """Make a reader of a whole number in a closed range."""
+    number = number_between(low, high)
+
+    def read(text: str) -> int:
+        value = number(text)
+        if value != int(value):
+            raise ValueError("not a whole number")
+        return int(value)
+
+    return read
+
+
 def yes_or_no(text: str) -> bool:
     """Read "1" or "0"."""
     return {"1": True, "0": False}[one_of(("1", "0"))(text)]

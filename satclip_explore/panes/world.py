@@ -7,11 +7,13 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
+import param
 import xarray as xr
 from PIL import Image
 
 from satclip_explore.atlas import land_mask
 from satclip_explore.geo import Bounds, Grid
+from satclip_explore.panes.base import Pane
 from satclip_explore.projection import Projection, fit_pca, pca_raster
 from satclip_explore.store import RESULTS
 
@@ -25,6 +27,35 @@ DETAIL = (N_COMPONENTS, N_COMPONENTS + 1, N_COMPONENTS + 2)
 """After them: the first three of what is finer than `SMOOTH_DEGREES` of harmonics."""
 
 SMOOTH_DEGREES = 6
+
+
+COMPONENTS = {"1 · 2 · 3": (0, 1, 2), "4 · 5 · 6": (3, 4, 5), "7 · 8 · 9": (6, 7, 8),
+              "1 only": (0, 0, 0), "2 only": (1, 1, 1), "3 only": (2, 2, 2),
+              "detail": DETAIL}  # fmt: skip
+
+
+class ColoredPane(Pane):
+    """A pane whose colors are principal components; a page sets the same ones on all of them."""
+
+    components = param.Selector(
+        default=(0, 1, 2),
+        objects=COMPONENTS,
+        doc="shown as R, G, B; detail: what varies most below some 4,000 km",
+    )
+    stretch = param.Number(1.0, bounds=(0.0, 20.0), step=0.5, doc="% clipped at each end")
+    land_only = param.Boolean(True, doc="leave out the sea, which training hardly sampled")
+
+    def follow_colors(self, leader: ColoredPane) -> None:
+        """Show the colors of another pane from now on."""
+
+        def follow(*_: Any) -> None:
+            self.param.update({name: getattr(leader, name) for name in COLORS})
+
+        leader.param.watch(follow, COLORS)
+        follow()
+
+
+COLORS = ["components", "stretch", "land_only"]
 
 
 def projection_of(
@@ -69,6 +100,12 @@ def world_key(
 ) -> tuple[Any, ...]:
     """Say what the globe of `world_picture` depends on, for the store of shared results."""
     return ("world", encoder, components, stretch, WORLD_RESOLUTION)
+
+
+def component_name(component: int) -> str:
+    """Name a component, counted from 0, as legends do."""
+    detail = component - N_COMPONENTS
+    return f"PC{component + 1}" if detail < 0 else f"detail {detail + 1}"
 
 
 def rgba(colors: np.ndarray, grid: Grid, land_only: bool) -> np.ndarray:

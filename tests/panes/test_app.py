@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import holoviews as hv
 import panel as pn
 import param
 import pytest
@@ -95,3 +96,30 @@ def test_the_flag_for_threads_is_respected(flag, asked, monkeypatch):
 
 def test_the_same_weights_are_one_object_in_the_process():
     assert load_once("mini-l10") is load_once("mini-l10")
+
+
+def test_raster_map_and_place_share_one_color_code(tiny_encoder):
+    explorer = Explorer(tiny_encoder)
+    explorer.pca.param.update(components=(3, 4, 5), stretch=5.0, land_only=False)
+    for pane in (explorer.map, explorer.embedding):
+        assert (pane.components, pane.stretch, pane.land_only) == ((3, 4, 5), 5.0, False)
+    assert "PC4" in explorer.embedding.view()
+    assert "PC1" not in explorer.embedding.view()
+
+
+def test_a_link_restores_view_threshold_rows_and_settings(tiny_encoder):
+    explorer = Explorer(tiny_encoder)
+    search = "?view=0,10,40,30&cut=0.5&rows=20&opacity=0.25&predict=country&test=Asia&runs=5"
+    explorer.follow_address(Location(search=search))
+    assert explorer.message == ""
+    assert explorer.similarity.threshold == 0.5
+    assert explorer.neighbors.n_neighbors == 20
+    assert explorer.map.opacity == 0.25
+    assert (explorer.probe.task, explorer.probe.hold_out, explorer.probe.seeds) == (
+        "country", "Asia", 5)  # fmt: skip
+    figure = hv.render(explorer.pca.view())
+    assert (figure.x_range.start, figure.x_range.end) == (0.0, 40.0)
+    assert (figure.y_range.start, figure.y_range.end) == (10.0, 30.0)
+    other = Explorer(tiny_encoder)
+    other.follow_address(Location(search="?rows=2.5"))
+    assert "'rows'" in other.message

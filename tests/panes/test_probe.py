@@ -207,3 +207,12 @@ def test_stopping_ends_the_spinner(pane, monkeypatch):
     assert pane.busy == ""
     assert pane.message == "Stopped."
     assert pane.result is None
+
+
+def test_scores_go_when_the_settings_they_belong_to_do(tiny_encoder):
+    pane = ProbePane(tiny_encoder)
+    for change in ({"model": "knn"}, {"hold_out": "Asia"}, {"seeds": 5}, {"task": "country"}):
+        pane.param.update(result="scores of before", _losses=[("a", 1, 0.5)])
+        pane.param.update(**change)
+        assert pane.result is None, change
+        assert pane._losses == []

@@ -142,6 +142,15 @@ class ProbePane(Pane):
         else:
             self.task = OWN
 
+    @param.depends(
+        "encoder", "task", "column", "kind", "hold_out", "typed", "drawn", "shots", "model",
+        "seeds", watch=True,
+    )  # fmt: skip
+    def _forget_result(self) -> None:
+        """Take away scores that belong to other settings than those on the page."""
+        self._background.stop()
+        self.param.update(busy="", result=None, field=None, _losses=[])
+
     @param.depends("task", "column", "kind", "hold_out", "typed", "drawn", "shots", watch=True)
     def preview(self) -> None:
         """Show which places would train and test; a sentence where they cannot."""
