@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from satclip_explore.html_view import facts_table
 from satclip_explore.provenance import provenance
 from satclip_explore.regions import region as find_region
 from satclip_explore.store import RESULTS
+
+FIRST_LOOK = 1000
+"""Best rows that are filtered first; eight times as many where too few of them pass."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,11 @@ class NeighborIndex:
         lonlat = as_lonlat(places)
         if not len(lonlat):
             raise ValueError("there are no places to search: the table is empty.")
-        unit = unit_rows(torch.from_numpy(encoder.embed(lonlat)).float())
+        unit = (
+            RESULTS.get(("unit embeddings", encoder, lonlat), lambda: _unit(encoder, lonlat))
+            if encoder.weights_hash  # without one nothing tells that the weights have changed
+            else _unit(encoder, lonlat)
+        )
         return cls(encoder, places.reset_index(drop=True), lonlat, unit)
 
     def query(
@@ -81,50 +89,93 @@ class NeighborIndex:
         query = unit_rows(torch.from_numpy(self.encoder.embed(place)).float())[0]
         if not torch.isfinite(query).all():
             raise ValueError(f"{self.encoder.name} has no coverage at {tuple(place[0].tolist())}.")
-        distance = great_circle_km(place, self.lonlat)
-        allowed = distance >= min_distance_km
-        if region is not None:
-            allowed &= find_region(region).contains(self.lonlat)
+        inside = None if region is None else find_region(region)
         similarity = (self.unit @ query).numpy()
-        allowed &= np.isfinite(similarity)
-        rows = self._best(np.where(allowed, similarity, -np.inf), n_neighbors, spacing_km)
+
+        def allowed(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+            rows = rows[great_circle_km(place, self.lonlat[rows]) >= min_distance_km]
+            if inside is not None:
+                rows = rows[inside.contains(self.lonlat[rows])]
+            return self._apart(rows, spacing_km, n_neighbors)
+
+        rows = best_rows(similarity, n_neighbors, allowed)
         found = self.places.iloc[rows].drop(columns=["lon", "lat"], errors="ignore")
         table = pd.DataFrame(
             {
                 "lon": self.lonlat[rows, 0],
                 "lat": self.lonlat[rows, 1],
                 "similarity": similarity[rows].clip(-1.0, 1.0),
-                "distance_km": distance[rows],
+                "distance_km": great_circle_km(place, self.lonlat[rows]),
                 **{name: found[name].to_numpy() for name in found},
             }
         )
         table.attrs = provenance(self.encoder, place=tuple(place[0].tolist()))
         return table
 
-    def _best(self, score: NDArray[Any], n_neighbors: int, spacing_km: float) -> NDArray[np.intp]:
-        """Return the rows of the highest scores, best first, each `spacing_km` apart."""
-        n_allowed = int(np.isfinite(score).sum())
+    def _apart(self, rows: NDArray[np.intp], spacing_km: float, n: int) -> NDArray[np.intp]:
+        """Keep of `rows`, in order, the first `n` that lie `spacing_km` from all kept before."""
         if spacing_km == 0.0:
-            n_neighbors = min(n_neighbors, n_allowed)
-            # Ties go by row, so that the answer is the same on every machine.
-            return np.argsort(-score, kind="stable")[:n_neighbors]
-        rows: list[int] = []
-        for row in np.argsort(-score, kind="stable")[:n_allowed]:
-            if len(rows) == n_neighbors:
+            return rows
+        kept: list[int] = []
+        for row in rows.tolist():
+            if len(kept) == n:
                 break
-            if (great_circle_km(self.lonlat[rows], self.lonlat[row]) >= spacing_km).all():
-                rows.append(int(row))
-        return np.array(rows, dtype=np.intp)
+            if (great_circle_km(self.lonlat[kept], self.lonlat[row]) >= spacing_km).all():
+                kept.append(row)
+        return np.array(kept, dtype=np.intp)
+
+
+def best_rows(
+    score: NDArray[Any], n: int, allowed: Callable[[NDArray[np.intp]], NDArray[np.intp]]
+) -> NDArray[np.intp]:
+    """Find the rows of the `n` highest scores that a filter lets through, without sorting the rest.
+
+    Parameters
+    ----------
+    score : numpy.ndarray, shape (M,)
+        Higher is better; what is not finite is never returned.
+    n : int
+        Rows wanted.
+    allowed : callable
+        Takes rows, best first, and returns those that pass, in the same order; whether one passes
+        may depend on those before it.
+
+    Returns
+    -------
+    numpy.ndarray, shape (up to n,)
+        Best first; ties go by row, so that the answer is the same on every machine.
+    """
+    finite = np.isfinite(score)
+    score = score if finite.all() else np.where(finite, score, -np.inf)
+    n_finite = int(finite.sum())
+    count = max(FIRST_LOOK, 8 * n)
+    while True:
+        count = min(count, n_finite)
+        rows = allowed(_highest(score, count))
+        if len(rows) >= n or count == n_finite:
+            return rows[:n]
+        count *= 8
+
+
+def _highest(score: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """Return the rows of the `count` highest scores, best first, ties by row."""
+    candidates = np.arange(len(score))
+    if 0 < count < len(score):
+        lowest = np.partition(score, len(score) - count)[len(score) - count]
+        candidates = np.flatnonzero(score >= lowest)
+    return candidates[np.argsort(-score[candidates], kind="stable")][:count]
 
 
 def atlas_index(encoder: LocationEncoder) -> NeighborIndex:
     """Encode the embedded atlas of land places once per encoder."""
     places, lonlat = RESULTS.get(("atlas",), _atlas_places)
     # The embeddings alone are shared: an index would keep its encoder.
-    unit = RESULTS.get(
-        ("atlas embeddings", encoder), lambda: NeighborIndex.of(encoder, places).unit
-    )
+    unit = RESULTS.get(("atlas embeddings", encoder), lambda: _unit(encoder, lonlat))
     return NeighborIndex(encoder, places, lonlat, unit)
+
+
+def _unit(encoder: LocationEncoder, lonlat: NDArray[np.float64]) -> torch.Tensor:
+    return unit_rows(torch.from_numpy(encoder.embed(lonlat)).float())
 
 
 def _atlas_places() -> tuple[pd.DataFrame, NDArray[np.float64]]:

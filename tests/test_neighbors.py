@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from satclip_explore.geo import great_circle_km
-from satclip_explore.neighbors import NeighborIndex, nearest_neighbors
+from satclip_explore.neighbors import FIRST_LOOK, NeighborIndex, best_rows, nearest_neighbors
 
 
 @pytest.fixture
@@ -69,3 +69,40 @@ def test_places_without_coverage_are_never_neighbors(tiny_encoder, table):
     index = NeighborIndex.of(tiny_encoder, table)
     index.unit[3] = float("nan")
     assert "d" not in index.query((0, 0), 8, min_distance_km=0)["name"].tolist()
+
+
+@pytest.mark.parametrize("n", [1, 10, FIRST_LOOK, 5000])
+def test_the_best_rows_are_those_of_a_full_sort_with_ties_by_row(n):
+    score = np.random.default_rng(0).integers(0, 300, 20_000).astype(np.float32)
+    score[::7] = np.nan
+    full = np.argsort(-np.where(np.isfinite(score), score, -np.inf), kind="stable")
+    np.testing.assert_array_equal(best_rows(score, n, lambda rows: rows), full[:n])
+
+
+def test_a_filter_that_few_pass_is_asked_until_all_are_seen():
+    score = -np.arange(50_000.0)
+    looks = []
+
+    def last_two(rows):
+        looks.append(len(rows))
+        return rows[rows >= 49_998]
+
+    assert best_rows(score, 5, last_two).tolist() == [49_998, 49_999]
+    assert looks == [1000, 8000, 50_000]
+    assert best_rows(score, 2, lambda rows: rows[rows % 2 == 1]).tolist() == [1, 3]
+    assert best_rows(np.full(3, np.nan), 2, lambda rows: rows).size == 0
+
+
+def test_a_table_is_encoded_once_for_an_encoder_with_a_hash(tiny_encoder, table, monkeypatch):
+    calls, embed = [], type(tiny_encoder).embed
+    monkeypatch.setattr(
+        type(tiny_encoder), "embed", lambda self, at: calls.append(len(at)) or embed(self, at)
+    )
+    for weights_hash, times in (("", 2), ("of this test", 1)):
+        calls.clear()
+        tiny_encoder.weights_hash = weights_hash
+        for _ in range(2):
+            nearest_neighbors(tiny_encoder, (0, 0), 3, 0, places=table)
+        assert calls.count(len(table)) == times
+    nearest_neighbors(tiny_encoder, (0, 0), 3, 0, places=table.iloc[:5])
+    assert calls.count(5) == 1
