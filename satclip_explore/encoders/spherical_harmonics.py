@@ -94,8 +94,8 @@ def harmonics_by_feature(
     torch.Tensor, shape (L², N), float64
         Row l² + l + m is Y_lm.
     """
-    legendre = torch.cat(legendre_rows(lonlat[:, 1], legendre_polys))
     trig = trigonometric_rows(lonlat[:, 0], legendre_polys, harmonics_calculation)
+    legendre = _padded_rows(lonlat[:, 1], legendre_polys)
     legendre_index, trig_index = _row_indices(legendre_polys, lonlat.device)
     return legendre[legendre_index] * trig[trig_index]
 
@@ -132,7 +132,7 @@ def _row_indices(legendre_polys: int, device: torch.device) -> tuple[torch.Tenso
         2 * torch.arange(legendre_polys, device=device) + 1
     )
     orders = torch.arange(legendre_polys**2, device=device) - degrees * (degrees + 1)
-    legendre_index = degrees * (degrees + 1) // 2 + orders.abs()
+    legendre_index = degrees * (degrees + 3) // 2 + orders.abs()
     trig_index = torch.where(orders >= 0, orders, legendre_polys - 1 - orders)
     return legendre_index, trig_index
 
@@ -199,29 +199,42 @@ def legendre_rows(lat: torch.Tensor, legendre_polys: int) -> list[torch.Tensor]:
     computation of very high degree and order normalised associated Legendre functions",
     Journal of Geodesy 76, eq. 11-13.
     """
+    padded = _padded_rows(lat, legendre_polys)
+    return [rows[:-1] for rows in padded.split([l + 2 for l in range(legendre_polys)])]
+
+
+def _padded_rows(lat: torch.Tensor, legendre_polys: int) -> torch.Tensor:
+    """Evaluate `legendre_rows` one below the other, each degree with a row of zeros after it.
+
+    With the zero the recurrence is the same for all orders: five operations a degree, which is
+    what a single place waits for.
+    """
     lat = lat.to(torch.float64)
     x = -torch.sin(torch.deg2rad(lat))  # cos θ, polar angle from the south pole
     # sin θ from the distance to the pole: √(1 − x²) would lose half of the digits there.
     s = torch.sin(torch.deg2rad(90.0 - lat.abs()))
-    rows = [torch.full_like(lat, math.sqrt(0.25 / math.pi))[None]]
-    for l, (a, ab, sectoral) in enumerate(_coefficients(legendre_polys, lat.device), start=1):
-        row = a * (x * rows[-1])
-        if l > 1:
-            row = torch.cat([row[:-1] - ab * rows[-2], row[-1:]])
-        rows.append(torch.cat([row, (sectoral * s) * rows[-1][-1:]]))
-    return [torch.nn.functional.hardshrink(row, TINY) for row in rows]
+    a, ab, sectoral = _coefficients(legendre_polys, lat.device)
+    first = torch.full_like(lat, math.sqrt(0.25 / math.pi))[None]
+    diagonal = torch.cat([first, sectoral * s]).cumprod(0)
+    zero = torch.zeros_like(first)
+    ends = torch.stack([diagonal, zero.expand_as(diagonal)], dim=1).unbind()
+    rows = [zero, ends[0]]
+    for l in range(1, legendre_polys):
+        row = torch.addcmul(ab[l] * rows[-2], a[l], x * rows[-1][:-1])
+        rows.append(torch.cat([row, ends[l]]))
+    return torch.nn.functional.hardshrink(torch.cat(rows[1:]), TINY)
 
 
 @lru_cache(maxsize=16)
 def _coefficients(
     legendre_polys: int, device: torch.device
-) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
-    """Tabulate the recurrence for l = 1 … L-1: a_lm (l, 1), a_lm·b_lm (l-1, 1), sectoral factor."""
-    table = []
-    for l in range(1, legendre_polys):
+) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+    """Tabulate the recurrence: a_lm and -a_lm·b_lm, (l, 1) for each l, and (L-1, 1) for m = l."""
+    a, ab = [], []
+    for l in range(legendre_polys):
         m = torch.arange(l, dtype=torch.float64, device=device)[:, None]
-        a = torch.sqrt((4.0 * l * l - 1.0) / (l * l - m * m))
-        below = m[:-1]
-        b = torch.sqrt(((l - 1.0) ** 2 - below**2) / (4.0 * (l - 1.0) ** 2 - 1.0))
-        table.append((a, a[:-1] * b, math.sqrt((2.0 * l + 1.0) / (2.0 * l))))
-    return table
+        a.append(torch.sqrt((4.0 * l * l - 1.0) / (l * l - m * m)))
+        b = torch.sqrt(((l - 1.0) ** 2 - m**2) / (4.0 * (l - 1.0) ** 2 - 1.0))
+        ab.append(-a[-1] * b)
+    degrees = torch.arange(1, legendre_polys, dtype=torch.float64, device=device)[:, None]
+    return a, ab, torch.sqrt((2.0 * degrees + 1.0) / (2.0 * degrees))
