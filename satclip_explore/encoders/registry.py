@@ -47,6 +47,10 @@ the keys and values of a file.
 """
 
 
+COMMON = ("name", "family", "dtype", "device")
+"""What every reader may be called with and is not asked of the user as an option."""
+
+
 def load_encoder(
     name_or_path: str | Path | None = None,
     *,
@@ -215,7 +219,7 @@ def _reader(family: str, path: Path, common: Any) -> tuple[Any, tuple[str, ...]]
     has = tuple(
         key
         for key, parameter in signature(reader).parameters.items()
-        if parameter.kind == parameter.KEYWORD_ONLY and key not in ("name", "dtype", "device")
+        if parameter.kind == parameter.KEYWORD_ONLY and key not in COMMON
     )
     return partial(reader, path, **common), has
 

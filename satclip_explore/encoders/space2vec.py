@@ -12,6 +12,7 @@ from torch import nn
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.baselines import scaled_lonlat, wrap, xyz
 from satclip_explore.encoders.feed_forward import ACTIVATIONS, FeedForward, ResidualBlock
+from satclip_explore.encoders.fitted_encodings import FITTED, fitted_features
 from satclip_explore.encoders.position_encodings import POSITION_ENCODINGS
 from satclip_explore.encoders.tensor_files import read_torch_file, take_tensors, weights_hash
 
@@ -39,6 +40,8 @@ class Space2Vec(LocationEncoder):
         Features to embeddings.
     embed_dim : int
         Numbers per place.
+    scaled : bool
+        Divide longitude by 180 and latitude by 90 first.
     name, family, dtype, device : str
         As in `load_encoder`.
     """
@@ -52,6 +55,7 @@ class Space2Vec(LocationEncoder):
         network: nn.Module,
         embed_dim: int,
         *,
+        scaled: bool = False,
         name: str,
         family: str = "torchspatial",
         dtype: str = "float32",
@@ -59,7 +63,7 @@ class Space2Vec(LocationEncoder):
     ) -> None:
         self.name, self.family = name, family
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
-        self.embed_dim = embed_dim
+        self.embed_dim, self.scaled = embed_dim, scaled
         self.network = network.to(self.device, self.dtype).eval().requires_grad_(False)
         self._features = features
 
@@ -70,8 +74,9 @@ class Space2Vec(LocationEncoder):
         shows, so it is kept, except with dtype="float64".
         """
         if self.dtype != torch.float64:
-            lonlat = lonlat.float().double()
-        return self.network(self._features(lonlat).to(self.dtype))
+            lonlat = lonlat.float()
+        lonlat = scaled_lonlat(lonlat) if self.scaled else lonlat
+        return self.network(self._features(lonlat.double()).to(self.dtype))
 
 
 def is_torchspatial(content: Mapping[str, Any]) -> bool:
@@ -83,6 +88,8 @@ def is_torchspatial(content: Mapping[str, Any]) -> bool:
 def read_space2vec(
     path: str | Path,
     *,
+    scaled: bool = False,
+    train_locs: Any = None,
     name: str = "",
     family: str = "torchspatial",
     dtype: str = "float32",
@@ -94,6 +101,11 @@ def read_space2vec(
     ----------
     path : str or Path
         File with `params` and `state_dict`; the classifier in it is left alone.
+    scaled : bool
+        Divide longitude by 180 and latitude by 90 before they are encoded. The authors train on
+        degrees; SatCLIP's comparison with CSP scales.
+    train_locs : array_like, shape (M, 2), optional
+        For files of rbf; see `fitted_encodings`.
     name, family, dtype, device : str
         As in `load_encoder`. A device stored in the file does not matter.
 
@@ -116,9 +128,19 @@ def read_space2vec(
     if not is_torchspatial(content) or not isinstance(state, Mapping):
         raise ValueError(f"{path.name} must hold params (with spa_enc_type) and state_dict.")
     params = content["params"]
+    kind = params["spa_enc_type"]
+    residual = kind in ("wrap", "geo_net")
+    if (scaled and residual) or (train_locs is not None and kind != "rbf"):
+        wish = "scaled" if scaled and residual else "train_locs"
+        raise ValueError(f"{wish}= does not go with {path.name}, whose encoding is {kind!r:.60}.")
     try:
-        build = _residual if params["spa_enc_type"] in ("wrap", "geo_net") else _feed_forward
-        features, network, marker = build(params)
+        if residual:
+            features, network, marker = _residual(params)
+        elif kind in FITTED:
+            encoding = fitted_features(params, state, train_locs, path.name)
+            features, network, marker = _with_network(*encoding, params)
+        else:
+            features, network, marker = _feed_forward(params)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     weights = _weights(state, network, marker, path.name)
@@ -127,12 +149,19 @@ def read_space2vec(
         features,
         network,
         params["num_filts"],
-        name=name or path.name.removesuffix(".tar").removesuffix(".pth"),
+        scaled=scaled,
+        name=(name or path.name.removesuffix(".tar").removesuffix(".pth"))
+        + (":scaled" if scaled else ""),
         family=family,
         dtype=dtype,
         device=device,
     )
-    encoder.weights_hash = weights_hash(weights)
+    settings = {"scaled": True} if scaled else {}
+    if kind in FITTED:
+        # What the file or the caller adds to the network: told apart by what it gives somewhere.
+        probe = torch.tensor([[13.4, 52.5], [-100.0, 40.0]], dtype=torch.float64)
+        settings["features"] = features(probe).tolist()
+    encoder.weights_hash = weights_hash(weights, **settings)
     return encoder
 
 
@@ -141,11 +170,7 @@ def _feed_forward(params: Mapping[str, Any]) -> tuple[Any, nn.Module, str]:
     if kind not in POSITION_ENCODINGS:
         raise ValueError(
             f"spa_enc_type {kind!r:.60} cannot be read; those that can are "
-            f"{', '.join(POSITION_ENCODINGS)}, wrap, geo_net."
-        )
-    if params.get("spa_f_act") not in ACTIVATIONS:
-        raise ValueError(
-            f"spa_f_act must be one of {', '.join(ACTIVATIONS)}; got {params.get('spa_f_act')!r}."
+            f"{', '.join([*POSITION_ENCODINGS, *FITTED])}, wrap, geo_net."
         )
     encoding, width = POSITION_ENCODINGS[kind], POSITION_ENCODINGS[kind].width
     frequencies = torch.empty(0, dtype=torch.float64)
@@ -163,6 +188,17 @@ def _feed_forward(params: Mapping[str, Any]) -> tuple[Any, nn.Module, str]:
     def features(lonlat: torch.Tensor) -> torch.Tensor:
         return encoding.features(lonlat, frequencies.to(lonlat.device))
 
+    return _with_network(features, width, params)
+
+
+def _with_network(
+    features: Any, width: int, params: Mapping[str, Any]
+) -> tuple[Any, nn.Module, str]:
+    """Add the feed-forward network that the parameters describe to features of a known width."""
+    if params.get("spa_f_act") not in ACTIVATIONS:
+        raise ValueError(
+            f"spa_f_act must be one of {', '.join(ACTIVATIONS)}; got {params.get('spa_f_act')!r}."
+        )
     hidden = [_size(params, "hidden_dim")] * _size(params, "num_hidden_layer", 0)
     network = FeedForward(
         [width, *hidden, _size(params, "num_filts")],
@@ -221,7 +257,12 @@ def _radius(params: Mapping[str, Any], key: str) -> float:
 
 
 def read_csp(
-    path: str | Path, *, name: str = "csp", dtype: str = "float32", device: str = "auto"
+    path: str | Path,
+    *,
+    scaled: bool = False,
+    name: str = "csp",
+    dtype: str = "float32",
+    device: str = "auto",
 ) -> Space2Vec:
     """Load a released .pth.tar file of CSP.
 
@@ -231,6 +272,8 @@ def read_csp(
         File with `params`, `state_dict` and `optimizer`. The encoder is read from its parameters:
         32 frequencies between 0.1 and 360, one hidden layer of 512 with layer norm, 256 outputs
         that pass the activation too (gelu for FMoW, leaky ReLU for iNaturalist).
+    scaled : bool
+        As in `read_space2vec`: what SatCLIP's comparison with CSP does.
     name, dtype, device : str
         As in `load_encoder`. A CUDA device stored in the file does not matter.
 
@@ -250,4 +293,4 @@ def read_csp(
     Mai et al. (2023), "CSP: Self-Supervised Contrastive Spatial Pre-Training for
     Geospatial-Visual Representations", ICML.
     """
-    return read_space2vec(path, name=name, family="csp", dtype=dtype, device=device)
+    return read_space2vec(path, scaled=scaled, name=name, family="csp", dtype=dtype, device=device)

@@ -292,7 +292,7 @@ def test_frequencies_run_between_the_radii():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"spa_enc_type": "rbf"}, "spa_enc_type 'rbf' cannot be read"),
+        ({"spa_enc_type": "dfs"}, "spa_enc_type 'dfs' cannot be read"),
         ({"spa_enc_type": "xyz"}, "must have shape"),
         ({"spa_f_act": "swish"}, "spa_f_act must be one of"),
         ({"spa_f_act": None}, "spa_f_act must be one of"),
