@@ -126,7 +126,7 @@ def train_probe(
     task, uncovered = covered_places(task, compared.values())
     rows = hold_out(task, region, shots=shots, split=split, seed=split_seed)
     valid = valid_rows(task, rows, chosen_seeds, split_seed)
-    scale = Scale.of(task, rows.train)
+    scale = Scale.of(task, rows)
     test = torch.from_numpy(rows.test).to(where)
 
     fitted: dict[str, Fitted] = {}

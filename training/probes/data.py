@@ -10,8 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
+from training.probes.metrics import standard_deviation
 from training.tasks.splits import Split, shuffled
-from training.tasks.task import Task
+from training.tasks.task import Task, check_spread
+
+MAX_DEVIATIONS = 1e50
+"""Farther than this from the training targets, squares of mean squared errors leave float64."""
+
+MOST_DEVIATIONS = 1e6
+"""Room for predictions of places unlike any that trained, in standard deviations."""
 
 VALID_SHARE = 0.1
 """Part of the training rows kept for early stopping and for choosing settings."""
@@ -69,11 +76,42 @@ class Scale:
     deviation: float = 1.0
 
     @classmethod
-    def of(cls, task: Task, train: NDArray[np.int64]) -> Scale:
-        """Return mean and standard deviation of the training targets."""
+    def of(cls, task: Task, rows: Split) -> Scale:
+        """Return mean and standard deviation of the training targets.
+
+        Raises
+        ------
+        ValueError
+            If these are too much alike to be told apart, or a test target is so far from them that
+            no score could be a number.
+        """
         if task.is_classification:
             return cls()
-        return cls(float(task.target[train].mean()), float(task.target[train].std()))
+        train, test = task.target[rows.train], task.target[rows.test]
+        check_spread(train, f"the training targets of {task.name!r}")
+        mean, deviation = float(train.mean()), standard_deviation(train)
+        with np.errstate(over="ignore"):
+            farthest = float((np.abs(test - mean) / deviation).max())
+        if farthest > MAX_DEVIATIONS:
+            raise ValueError(
+                f"test targets must lie within {MAX_DEVIATIONS:g} standard deviations of the "
+                f"training targets; got {farthest:.3g}: leave out what is far off, or take "
+                "logarithms."
+            )
+        return cls(mean, deviation)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of predictions: float32, unless it is too coarse or too short for the target."""
+        size = abs(self.mean) + self.deviation
+        single = torch.finfo(torch.float32)
+        fits = single.tiny / single.eps < self.deviation and size < single.max / MOST_DEVIATIONS
+        fine = size * single.eps < 1e-2 * self.deviation
+        return torch.float32 if fits and fine else torch.float64
+
+    def values(self, scores: torch.Tensor) -> torch.Tensor:
+        """Turn standardized values into the unit of the target."""
+        return scores.to(self.dtype) * self.deviation + self.mean
 
 
 def valid_rows(task: Task, rows: Split, seeds: Sequence[int], split_seed: int) -> NDArray[np.bool_]:

@@ -25,6 +25,9 @@ HIGHER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
 )
 """Every metric, and which way is up."""
 
+SAME_TARGETS = 1e-12
+"""Test targets that differ by less than this, in standard deviations of training, are the same."""
+
 BOOTSTRAP_BLOCK_KM = 300.0
 """Test places of one block are drawn together: neighbors are not independent witnesses."""
 
@@ -77,16 +80,27 @@ def regression_metrics(
     Returns
     -------
     dict
-        mse (dimensionless), r2 (against the mean of the test targets), mae (unit of the target).
+        mse (dimensionless), r2 (against the mean of the test targets; left out where all of these
+        are the same), mae (unit of the target).
     """
-    error = predicted - target
-    spread = float(np.square(target - target.mean()).mean())
+    # A power of two near `scale` as the unit changes no digit, and no square leaves float64.
+    exponent = int(np.frexp(scale)[1])
+    error = np.ldexp(predicted - target, -exponent)
+    deviation = float(np.ldexp(scale, -exponent))
     squared = float(np.square(error).mean())
-    return {
-        "mse": squared / scale**2,
-        "r2": 1.0 - squared / spread if spread else float("nan"),
-        "mae": float(np.abs(error).mean()),
-    }
+    scores = {"mse": squared / deviation**2}
+    spread = float(np.square(np.ldexp(target - target.mean(), -exponent)).mean())
+    if spread > SAME_TARGETS**2:
+        scores["r2"] = 1.0 - squared / spread
+    scores["mae"] = float(np.ldexp(np.abs(error).mean(), exponent))
+    return scores
+
+
+def standard_deviation(values: Any, ddof: int = 0) -> float:
+    """Return the standard deviation of an array or Series of any size that float64 holds."""
+    # A power of two as the unit changes no digit, and no square leaves float64.
+    exponent = int(np.frexp(np.abs(values).max())[1])
+    return float(np.ldexp(np.ldexp(values, -exponent).std(ddof=ddof), exponent))
 
 
 def paired_bootstrap(

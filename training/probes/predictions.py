@@ -65,8 +65,8 @@ def summarize(scores: torch.Tensor, is_class: bool, scale: Scale) -> tuple[torch
         )
         best = joint.argmax(1)
         return best, (scores.argmax(2) != best).float().mean(0)
-    values = scores[..., 0] * scale.deviation + scale.mean
-    return values.mean(0), values.std(0, correction=0)
+    values = scale.values(scores[..., 0])
+    return values.mean(0), scores[..., 0].std(0, correction=0).to(values) * scale.deviation
 
 
 def predict_grid(

@@ -25,6 +25,7 @@ from training.probes.metrics import (
     classification_metrics,
     paired_bootstrap,
     regression_metrics,
+    standard_deviation,
 )
 from training.probes.saved import ProbeModel
 from training.tasks.splits import Split
@@ -144,7 +145,9 @@ class ProbeResult:
             row: dict[str, float] = {}
             for metric in scores:
                 row[str(metric)] = float(scores[metric].mean())
-                row[f"{metric}_sd"] = float(scores[metric].std(ddof=1)) if len(scores) > 1 else 0.0
+                row[f"{metric}_sd"] = (
+                    standard_deviation(scores[metric], 1) if len(scores) > 1 else 0.0
+                )
             if name != self.name:
                 lonlat = self.task.lonlat[self.split.test]
                 difference = paired_bootstrap(mine, self._contributions(fitted), lonlat)
@@ -229,6 +232,8 @@ class ProbeResult:
                 f"{1 - self.ceiling:.0%} of the test places belong to classes without a single "
                 "training place: no probe can be right there."
             )
+        if not self.task.is_classification and "r2" not in table:
+            lines.append("All test targets are the same, so there is no R² to give.")
         for name, row in table.iloc[1:].iterrows():
             low, high = sorted((sign * row["low"], sign * row["high"]))
             if low > 0:
@@ -262,7 +267,7 @@ class ProbeResult:
         return pd.DataFrame(
             {
                 name: [
-                    f"{mean:.3f} ± {sd:.3f}"
+                    _with_deviation(mean, sd)
                     for mean, sd in zip(self.metrics[name], self.metrics[f"{name}_sd"], strict=True)
                 ]
                 for name in names
@@ -277,6 +282,12 @@ class ProbeResult:
             return np.asarray((fitted.predicted[..., 0] == target).mean(axis=0), dtype=np.float64)
         error = (fitted.predicted - target) / self.scale.deviation
         return np.asarray(np.square(error).mean(axis=0), dtype=np.float64)
+
+
+def _with_deviation(mean: float, sd: float) -> str:
+    """Write "mean ± sd", with three decimals where these say anything."""
+    digits = ".3f" if not mean or 1e-3 <= abs(mean) < 1e7 else ".3g"
+    return f"{mean:{digits}} ± {sd:{digits}}"
 
 
 def _majority(codes: NDArray[np.int64]) -> NDArray[np.int64]:

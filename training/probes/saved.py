@@ -120,9 +120,10 @@ class ProbeModel:
         Returns
         -------
         xarray.DataArray, dims (lat, lon), shape (H, W)
-            Values (float32) in `unit`, or class codes (int16; -1 without coverage) whose names
-            are in ``attrs["classes"]``, north first. The coordinate `spread` (lat, lon) holds the
-            spread over seeds, as in `predict`.
+            Values in `unit`, or class codes (int16; -1 without coverage) whose names are in
+            ``attrs["classes"]``, north first. Values are float32, or float64 where that is too
+            coarse for the target. The coordinate `spread` (lat, lon) holds the spread over seeds,
+            as in `predict`.
 
         Raises
         ------
@@ -132,8 +133,10 @@ class ProbeModel:
         grid = Grid.from_resolution(resolution, bounds)
         is_class = bool(self.classes)
         self._check_width(self.encoder.embed_dim)
-        prediction = np.empty(grid.shape, dtype=np.int16 if is_class else np.float32)
-        spread = np.empty(grid.shape, dtype=np.float32)
+        single = self.scale.dtype == torch.float32
+        dtype = np.dtype(np.float32 if single else np.float64)
+        prediction = np.empty(grid.shape, dtype=np.int16 if is_class else dtype)
+        spread = np.empty(grid.shape, dtype=dtype)
         for rows, values, spreads in predict_grid(
             self.encoder, self.probe, grid, is_class, self.scale
         ):

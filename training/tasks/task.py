@@ -20,6 +20,32 @@ MIN_PLACES = 10
 """Fewer labelled places than this cannot be split into training, validation and test."""
 
 
+LARGEST_VALUE, LEAST_SPREAD, LEAST_RELATIVE_SPREAD = 1e250, 1e-250, 1e-12
+"""Beyond these, predictions of a target leave float64, or lose their digits in it."""
+
+
+def check_spread(values: NDArray[np.float64], what: str) -> None:
+    """Refuse values (N,) that float64 cannot standardize.
+
+    Raises
+    ------
+    ValueError
+        If the largest is too large, or they are too much alike.
+    """
+    largest = float(np.abs(values).max())
+    if largest > LARGEST_VALUE:
+        raise ValueError(
+            f"{what} must lie within ±{LARGEST_VALUE:g}; got {largest:.3g}: use a larger unit."
+        )
+    spread = float(np.ptp(values))
+    if spread < max(LEAST_SPREAD, LEAST_RELATIVE_SPREAD * largest):
+        raise ValueError(
+            f"{what} must differ by more than {LEAST_SPREAD:g}, and {LEAST_RELATIVE_SPREAD:g} of "
+            f"the largest; got {spread:.3g} around {values.mean():.6g}: subtract what they share, "
+            "or use a smaller unit."
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """Labelled places.
@@ -85,6 +111,8 @@ class Task:
             raise ValueError(
                 f"nothing to learn: all {len(target):,} places have {what}; choose another target."
             )
+        if not self.is_classification:
+            check_spread(target.astype(np.float64), f"the targets of {self.name!r}")
         if self.is_classification and not 0 <= target.min() <= target.max() < len(self.classes):
             raise ValueError(f"class codes must lie in 0 … {len(self.classes) - 1}.")
         features = self.image_features

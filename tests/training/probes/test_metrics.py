@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from satclip_explore.geo import equal_area_sample
-from training.probes.metrics import classification_metrics, paired_bootstrap, regression_metrics
+from training.probes.metrics import (
+    classification_metrics,
+    paired_bootstrap,
+    regression_metrics,
+    standard_deviation,
+)
 
 
 def test_classification_metrics_equal_scikit_learn():
@@ -31,8 +36,24 @@ def test_regression_metrics_equal_scikit_learn():
     assert scores["mae"] == pytest.approx(metrics.mean_absolute_error(target, predicted))
 
 
-def test_r2_of_a_constant_test_set_is_not_a_number():
-    assert np.isnan(regression_metrics(np.zeros(3), np.ones(3), 1.0)["r2"])
+@pytest.mark.parametrize("nearly", [0.0, 1e-15])
+def test_a_constant_test_set_has_no_r2(nearly):
+    target = np.ones(3) + nearly * np.arange(3)
+    scores = regression_metrics(np.zeros(3), target, 1.0)
+    assert set(scores) == {"mse", "mae"}
+    assert scores["mse"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("unit", [1e-240, -1e-200, 1e165, -1e249])
+def test_regression_metrics_do_not_depend_on_the_unit(unit):
+    rng = np.random.default_rng(0)
+    target, error = rng.normal(size=50), rng.normal(size=50)
+    expected = regression_metrics(target + error, target, 0.5)
+    scores = regression_metrics(unit * (target + error), unit * target, 0.5 * abs(unit))
+    assert scores["mse"] == pytest.approx(expected["mse"])
+    assert scores["r2"] == pytest.approx(expected["r2"])
+    assert scores["mae"] / abs(unit) == pytest.approx(expected["mae"])
+    assert standard_deviation(unit * error) / abs(unit) == pytest.approx(error.std())
 
 
 def test_the_bootstrap_covers_the_truth_as_often_as_it_says():
