@@ -47,6 +47,9 @@ the keys and values of a file.
 """
 
 
+ANY_SIZE = ("mosaiks", "mind", "tte", "climplicit", "sinr", "range")
+"""Families whose authors publish, or let one train, weights of several sizes under one name."""
+
 COMMON = ("name", "family", "dtype", "device")
 """What every reader may be called with and is not asked of the user as an option."""
 
@@ -157,7 +160,7 @@ def _check_identity(encoder: LocationEncoder, card: EncoderCard, path: Path) -> 
     if card.sha256 is not None and path.suffix == Path(card.filename).suffix:
         facts.append(("SHA-256", file_sha256(path), card.sha256))
     for what, got, expected in facts:
-        if got != expected and card.family != "mosaiks":
+        if got != expected and card.family not in ANY_SIZE:
             raise ValueError(
                 f"{path.name} is not the published {card.name}: its {what} should be "
                 f"{expected}; got {got}. Load it under a name of its own: "
@@ -263,8 +266,8 @@ def _family(path: Path) -> str:
         )
     if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
         return "mosaiks"
-    if path.suffix == ".npz":
-        return "range"
+    if path.suffix in (".npz", ".whl"):
+        return "range" if path.suffix == ".npz" else "geoclip"
     content = read_weights(path)
     for family in _LOADERS:
         tells = _loader(family, 2)

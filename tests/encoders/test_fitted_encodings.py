@@ -94,7 +94,7 @@ def test_other_anchors_are_another_encoder(tmp_path, draw):
 def test_scaled_inputs_are_those_of_satclips_comparison(tmp_path, draw, edges, error_of):
     content = published(draw, "gridcell")
     path = write(tmp_path, content)
-    plain = load_encoder("csp-fmow", path=path, dtype="float64")
+    plain = load_encoder(path, dtype="float64")
     np.testing.assert_allclose(plain.embed(edges), by_hand(content, edges), rtol=0, atol=1e-12)
     scaled = load_encoder("csp-fmow", path=path, scaled=True, dtype="float64")
     expected = by_hand(content, edges / [180.0, 90.0])

@@ -91,8 +91,9 @@ def test_models_of_its_shape_are_read_in_their_own_sizes(tmp_path, draw, edges, 
     for path in (tmp_path, tmp_path / "model.safetensors", tmp_path / "checkpoint.pth"):
         encoder = load_encoder(path, dtype="float64")
         np.testing.assert_allclose(encoder.embed(edges), expected, rtol=0, atol=1e-9)
-    named = load_encoder("taxabind-location", path=tmp_path)
-    assert (named.name, named.family, named.embed_dim) == ("taxabind-location", "geoclip", 10)
+    assert (encoder.family, encoder.embed_dim) == ("geoclip", 10)
+    with pytest.raises(ValueError, match="not the published taxabind-location"):
+        load_encoder("taxabind-location", path=tmp_path)
     # The map ends at the antimeridian: 180 is its other edge.
     assert np.abs(encoder.embed((180, 10)) - encoder.embed((-180, 10))).max() > 0.01
 
@@ -104,8 +105,9 @@ def test_the_weights_inside_the_wheel_are_read(tmp_path, state, places):
         archive.write(tmp_path / "w.pth", "geoclip/model/weights/location_encoder_weights.pth")
     np.testing.assert_array_equal(
         load_encoder("geoclip", path=wheel).embed(places),
-        load_encoder("geoclip", path=tmp_path / "w.pth").embed(places),
+        load_encoder(tmp_path / "w.pth").embed(places),
     )
+    assert load_encoder(wheel).family == "geoclip"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("geoclip/__init__.py", "")
     with pytest.raises(ValueError, match="not a wheel of geoclip"):
