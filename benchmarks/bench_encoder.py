@@ -24,7 +24,8 @@ from satclip_explore.encoders.lightning_files import export_lightning
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.geo import GLOBE, Grid, equal_area_sample
-from satclip_explore.projection import fast_precision, fit_pca, pca_raster
+from satclip_explore.precision import fast_precision
+from satclip_explore.projection import fit_pca, pca_raster
 
 LEGENDRE_POLYS = 40
 

@@ -24,9 +24,9 @@ import torch
 
 from satclip_explore.encoders.base import resolve_device
 from satclip_explore.geo import equal_area_sample
+from satclip_explore.precision import fast_precision
 from training.imagery.backbones import BACKBONES, SSL4EO_BANDS, Frozen
 from training.imagery.cache import Features
-from training.pretrain import native_precision
 from training.pretraining.batches import PlacePairs
 from training.pretraining.config import PretrainConfig, load_config
 from training.pretraining.model import ContrastiveModel, make_optimizer
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     device = resolve_device(given.device)
-    precision = native_precision(device)
+    precision = fast_precision(device)
     config = load_config("satclip-l40").replace(
         batch_size=given.batch, validation_places=max(2, given.places - 2 * given.batch)
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from satclip_explore.encoders.spherical_harmonics import real_spherical_harmonic
 from satclip_explore.fields import Progress, as_field, collect, iter_rows
 from satclip_explore.geo import GLOBE, Bounds, Grid
 from satclip_explore.html_view import facts_table
+from satclip_explore.precision import fast_precision
 from satclip_explore.store import RESULTS
 
 
@@ -247,24 +246,3 @@ def color_bytes(values: torch.Tensor) -> torch.Tensor:
 
 def _to_uint8(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.nan_to_num(values).round().clip(0.0, 255.0).astype(np.uint8)
-
-
-@lru_cache(maxsize=4)
-def fast_precision(device: str) -> str:
-    """Measure once whether this device multiplies bfloat16 faster than float32, and name the type.
-
-    Two products of 1,024 x 512 by 512 x 512 of each type after a warm-up: a few milliseconds.
-    """
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(1024, 512, dtype=dtype, device=device)
-        b = torch.ones(512, 512, dtype=dtype, device=device)
-        (a @ b).sum().item()
-        best = np.inf
-        for _ in range(3):
-            start = time.perf_counter()
-            (a @ b).sum().item()
-            best = min(best, time.perf_counter() - start)
-        seconds[dtype] = best
-    # Converting between the types costs a little: demand a clear win.
-    return "bfloat16" if seconds[torch.bfloat16] < 0.7 * seconds[torch.float32] else "float32"

@@ -8,7 +8,8 @@ from satclip_explore.encoders.custom import from_callable
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.geo import Grid
-from satclip_explore.projection import fast_precision, fit_pca, pca_raster
+from satclip_explore.precision import fast_precision
+from satclip_explore.projection import fit_pca, pca_raster
 
 
 @pytest.fixture(scope="module")

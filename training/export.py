@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from satclip_explore.encoders.checkpoint import export_lightning, read_config, save_encoder
-from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.siren import Siren
+from satclip_explore.encoders.satclip import SatCLIP, build_encoder
 from training.imagery.backbones import BACKBONES, read_backbone_weights
 from training.imagery.patch_statistics import column_groups
 from training.pretraining.checkpoint import read_state
@@ -199,26 +198,13 @@ def _no_image_encoder(embed_dim: int) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def with_published_frequencies(encoder: SatCLIP) -> SatCLIP:
     """Return the same encoder with w0_initial = 30 and w0 = 1: the rest moves into the weights."""
-    old = encoder.network
-    network = Siren(
-        encoder.legendre_polys**2,
-        old.last_layer.in_features,
-        encoder.embed_dim,
-        len(old.hidden_layers),
-        seed=None,
-    ).to(encoder.dtype)
-    network.load_state_dict(old.state_dict())
-    frequencies = zip(network.hidden_layers, old.frequencies, network.frequencies, strict=True)
-    for layer, before, after in frequencies:
-        layer.weight.mul_(before / after)
-        layer.bias.mul_(before / after)
-    return SatCLIP(
-        network,
-        encoder.legendre_polys,
-        harmonics_calculation=encoder.harmonics_calculation,
-        name=encoder.name,
-        dtype=encoder.dtype,
-    )
+    config = dataclasses.replace(encoder.config, w0_initial=30.0, w0=1.0)
+    state = dict(encoder.network.state_dict())
+    for index, before in enumerate(encoder.network.frequencies):
+        after = config.w0 if index else config.w0_initial
+        for part in ("weight", "bias"):
+            state[f"layers.{index}.{part}"] = state[f"layers.{index}.{part}"] * (before / after)
+    return build_encoder(config, state, dtype=encoder.dtype, device=encoder.device)
 
 
 @torch.no_grad()

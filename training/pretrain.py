@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from satclip_explore.precision import fast_precision
 from satclip_explore.progress import Cancel, Cancelled, Progress, interruptible
 from training.imagery.cache import Features, cached_features
 from training.pretraining.batches import PlacePairs
@@ -182,19 +183,11 @@ def _with_precision(
     Other settings than those of the run are refused here, before hours of features.
     """
     if config.training.precision == "auto":
-        precision = state["config"]["training"]["precision"] if state else native_precision(device)
+        precision = state["config"]["training"]["precision"] if state else fast_precision(device)
         config = replace(config, training=replace(config.training, precision=precision))
     if state:
         check_settings(state["config"], config.to_dict(), folder)
     return config
-
-
-def native_precision(device: torch.device) -> str:
-    """Name the arithmetic a device is fast in: "bfloat16" where it multiplies that natively."""
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
-    has_units = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if has_units else "float32"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

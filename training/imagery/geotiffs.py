@@ -247,10 +247,11 @@ class GeoTiffs:
 def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Blur an image (C, H, W) with the 3 x 3 Gaussian of a deviation in pixels, edges reflected."""
     side = np.exp(-0.5 / sigma**2)
-    center, side = np.float32(1.0 / (1.0 + 2.0 * side)), np.float32(side / (1.0 + 2.0 * side))
+    center, side = 1.0 / (1.0 + 2.0 * side), side / (1.0 + 2.0 * side)
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     rows = center * padded[:, 1:-1] + side * (padded[:, :-2] + padded[:, 2:])
-    return center * rows[:, :, 1:-1] + side * (rows[:, :, :-2] + rows[:, :, 2:])
+    blurred = center * rows[:, :, 1:-1] + side * (rows[:, :, :-2] + rows[:, :, 2:])
+    return blurred.astype(np.float32)
 
 
 class S2100K(GeoTiffs):

@@ -1,15 +1,13 @@
-"""Imagery sources: one protocol, location jitter, and the choice by name."""
+"""Imagery sources: one protocol, and the jitter of locations."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors, wrap_lon
-from training.pretraining.config import PretrainConfig
 
 
 class ImagerySource(Protocol):
@@ -83,69 +81,3 @@ def displace(
     return np.stack(
         [wrap_lon(np.degrees(np.arctan2(y, x))), np.degrees(np.arctan2(z, np.hypot(x, y)))], axis=1
     )
-
-
-def open_source(
-    config: PretrainConfig, data: str | Path | None = None, *, download: bool = False
-) -> ImagerySource:
-    """Open the imagery that a configuration names.
-
-    Parameters
-    ----------
-    config : PretrainConfig
-        Its `imagery` and `features` sections are used.
-    data : str or pathlib.Path, optional
-        Folder of the imagery; takes the place of `imagery.root`. Where neither is given, Blue
-        Marble is looked for where downloads are kept.
-    download : bool
-        Whether Blue Marble (31.5 MB) may be fetched there.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder or files in it are missing.
-    ValueError
-        If what is there cannot be used.
-    """
-    from training.imagery.blue_marble import BlueMarble
-    from training.imagery.download import blue_marble_folder, download_blue_marble
-    from training.imagery.geotiffs import S2100K, GeoTiffs
-
-    imagery = config.imagery
-    given = str(data if data is not None else imagery.root)
-    root = Path(given)
-    if not given and imagery.source == "blue-marble":
-        root = download_blue_marble() if download else blue_marble_folder()
-        given = str(root)
-    if not given or not root.is_dir():
-        shown = f"at {root}" if given else "was named"
-        hint = (
-            "or download=True to fetch Blue Marble (31.5 MB)"
-            if imagery.source == "blue-marble"
-            else "or start with the laptop source: pretrain('laptop')"
-        )
-        raise FileNotFoundError(f"No imagery {shown}. Pass data=… with its folder, {hint}.")
-    copies = config.features.copies
-    if imagery.source == "blue-marble":
-        return BlueMarble(
-            root,
-            places=imagery.places,
-            antarctica=imagery.antarctica,
-            elsewhere=imagery.elsewhere,
-            copies=copies,
-            jitter_m=config.features.jitter_m,
-            seed=config.training.seed,
-            night_lights=imagery.night_lights,
-        )
-    settings: dict[str, Any] = {
-        "places": imagery.places,
-        "patch_size": imagery.patch_size,
-        "allow_missing": imagery.allow_missing,
-        "copies": copies,
-        "seed": config.training.seed,
-        "blur": config.features.blur,
-    }
-    if imagery.source == "s2-100k":
-        return S2100K(root, **settings)
-    named = imagery.bands if imagery.bands != ("auto",) else ()
-    return GeoTiffs(root, bands=named, scale=imagery.scale, **settings)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from satclip_explore.encoders.siren import SatCLIPConfig
+from training.imagery.patch_statistics import column_groups
+from training.imagery.whitening import Whitening
+from training.pretraining.settings import (
+    FeatureConfig,
+    ImageryConfig,
+    LocationConfig,
+    TrainingConfig,
+)
 from training.tasks.atlas import ATLAS_TASKS
-
-if TYPE_CHECKING:
-    from training.pretraining.config import PretrainConfig
 
 CHOICES = {
     "source": ("blue-marble", "s2-100k", "geotiffs"),
@@ -41,21 +45,23 @@ LOWEST: dict[str, float] = {
 }
 
 
-def check(config: PretrainConfig, sections: Iterable[str]) -> None:
+def check(
+    name: str,
+    imagery: ImageryConfig,
+    features: FeatureConfig,
+    location: LocationConfig,
+    training: TrainingConfig,
+) -> None:
     """Refuse settings that cannot work, one sentence each."""
-    # They import the settings.
-    from training.imagery.patch_statistics import column_groups
-    from training.imagery.whitening import Whitening
-
     # It names a folder below runs/, and comes from a file.
-    if not re.fullmatch(r"\w[\w .+=-]*", config.name):
-        raise ValueError(f"name must be a plain name of a folder; got {config.name!r}.")
-    sizes = {key: value for key, value in vars(config.location).items() if key != "degree_damping"}
+    if not re.fullmatch(r"\w[\w .+=-]*", name):
+        raise ValueError(f"name must be a plain name of a folder; got {name!r}.")
+    sizes = {key: value for key, value in vars(location).items() if key != "degree_damping"}
     # What could not be opened afterwards is refused before it is trained.
-    SatCLIPConfig(**sizes, name=config.name)
-    for section in sections:
-        for name, value in vars(getattr(config, section)).items():
-            numbers = [one for one in np.atleast_1d(value) if isinstance(one, float)]
+    SatCLIPConfig(**sizes, name=name)
+    for section in (imagery, features, location, training):
+        for name, value in vars(section).items():
+            numbers = [each for each in np.atleast_1d(value) if isinstance(each, float)]
             if not all(map(math.isfinite, numbers)):
                 raise ValueError(f"{name} must be finite; got {value}.")
             if name in CHOICES and value not in CHOICES[name]:
@@ -64,28 +70,28 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
             if name in LOWEST and value < LOWEST[name]:
                 raise ValueError(f"{name} must be at least {LOWEST[name]:g}; got {value}.")
     for name, value in (
-        ("warmup", config.training.warmup),
-        ("antarctica", config.imagery.antarctica),
-        ("elsewhere", config.imagery.elsewhere),
-        ("dropout", config.training.dropout),
-        ("image_share", config.training.image_share),
-        ("position_near_share", config.training.position_near_share),
+        ("warmup", training.warmup),
+        ("antarctica", imagery.antarctica),
+        ("elsewhere", imagery.elsewhere),
+        ("dropout", training.dropout),
+        ("image_share", training.image_share),
+        ("position_near_share", training.position_near_share),
     ):
         if value >= 1.0:
             raise ValueError(f"{name} is a share, below 1; got {value}.")
-    betas = config.training.adam_betas
+    betas = training.adam_betas
     if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
         raise ValueError(f"adam_betas are two numbers from 0 to below 1; got {betas}.")
-    scales = config.features.scales_km
+    scales = features.scales_km
     if not scales or scales[0] <= 0 or any(b <= a for a, b in pairwise(scales)):
         raise ValueError(f"scales_km must be positive and increasing; got {scales}.")
-    statistics = config.features.image_encoder == "patch-statistics"
-    lights = config.imagery.night_lights
-    if lights and not (statistics and config.imagery.source == "blue-marble"):
+    statistics = features.image_encoder == "patch-statistics"
+    lights = imagery.night_lights
+    if lights and not (statistics and imagery.source == "blue-marble"):
         raise ValueError(
             "night_lights enter patch-statistics of 'blue-marble' only; leave them out."
         )
-    weights, training = config.features.scale_weights, config.training
+    weights = features.scale_weights
     # How wide the features of a network are is known when it is there.
     widths = column_groups(len(scales), lights) if statistics else (0,)
     if weights and (len(weights) != len(widths) or not all(w > 0 for w in weights)):
@@ -95,30 +101,27 @@ def check(config: PretrainConfig, sections: Iterable[str]) -> None:
         )
     if statistics and training.regression_weight:
         n_features = training.position_eigenfunctions + training.position_near_features
-        image_dim = Whitening(widths, config.features.components).dim
+        image_dim = Whitening(widths, features.components).dim
         check_width(sizes["embed_dim"], n_features if training.position_weight else 0, image_dim)
-    imagery = config.imagery
     if imagery.scale <= 0:
         raise ValueError(f"scale must be above 0; got {imagery.scale}.")
-    if imagery.source == "blue-marble" and (
-        config.features.blur or config.features.jitter == "published"
-    ):
+    if imagery.source == "blue-marble" and (features.blur or features.jitter == "published"):
         raise ValueError("blur and jitter='published' are for files; leave them out.")
     if imagery.source != "geotiffs" and (imagery.scale != 1.0 or imagery.bands != ("auto",)):
         raise ValueError(f"bands and scale are known for {imagery.source!r}; leave them out.")
-    unknown = [name for name in config.training.probes if name not in ATLAS_TASKS]
+    unknown = [name for name in training.probes if name not in ATLAS_TASKS]
     if unknown:
         raise ValueError(f"probes are tasks among {', '.join(ATLAS_TASKS)}; got {unknown[0]!r}.")
-    if config.training.maximum_scale < config.training.initial_scale:
+    if training.maximum_scale < training.initial_scale:
         raise ValueError(
-            f"maximum_scale must not be below initial_scale ({config.training.initial_scale}); "
-            f"got {config.training.maximum_scale}."
+            f"maximum_scale must not be below initial_scale ({training.initial_scale}); "
+            f"got {training.maximum_scale}."
         )
-    if config.training.contrastive_weight + config.training.regression_weight <= 0:
+    if training.contrastive_weight + training.regression_weight <= 0:
         raise ValueError(
             "contrastive_weight and regression_weight are both 0: nothing to learn from images."
         )
-    zonal = config.training.position_zonal_share
+    zonal = training.position_zonal_share
     if zonal > 1.0:
         raise ValueError(f"position_zonal_share lies between 0 and 1; got {zonal}.")
 

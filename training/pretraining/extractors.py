@@ -12,10 +12,11 @@ from training.imagery.backbone_features import BackboneFeatures
 from training.imagery.backbones import BACKBONES, SSL4EO_BANDS, Frozen, load_backbone
 from training.imagery.blue_marble import BlueMarble
 from training.imagery.cache import FeatureExtractor
-from training.imagery.geotiffs import GeoTiffs
+from training.imagery.download import blue_marble_folder, download_blue_marble
+from training.imagery.geotiffs import S2100K, GeoTiffs
 from training.imagery.patch_statistics import PatchStatistics
 from training.imagery.random_convolutions import random_convolutions
-from training.imagery.source import open_source
+from training.imagery.source import ImagerySource
 from training.pretraining.config import PretrainConfig
 
 
@@ -102,3 +103,65 @@ def open_extractor(
             **sizes,
         )
     return extractor, {**source.describe(), **extractor.describe()}
+
+
+def open_source(
+    config: PretrainConfig, data: str | Path | None = None, *, download: bool = False
+) -> ImagerySource:
+    """Open the imagery that a configuration names.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+        Its `imagery` and `features` sections are used.
+    data : str or pathlib.Path, optional
+        Folder of the imagery; takes the place of `imagery.root`. Where neither is given, Blue
+        Marble is looked for where downloads are kept.
+    download : bool
+        Whether Blue Marble (31.5 MB) may be fetched there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or files in it are missing.
+    ValueError
+        If what is there cannot be used.
+    """
+    imagery = config.imagery
+    given = str(data if data is not None else imagery.root)
+    root = Path(given)
+    if not given and imagery.source == "blue-marble":
+        root = download_blue_marble() if download else blue_marble_folder()
+        given = str(root)
+    if not given or not root.is_dir():
+        shown = f"at {root}" if given else "was named"
+        hint = (
+            "or download=True to fetch Blue Marble (31.5 MB)"
+            if imagery.source == "blue-marble"
+            else "or start with the laptop source: pretrain('laptop')"
+        )
+        raise FileNotFoundError(f"No imagery {shown}. Pass data=… with its folder, {hint}.")
+    copies = config.features.copies
+    if imagery.source == "blue-marble":
+        return BlueMarble(
+            root,
+            places=imagery.places,
+            antarctica=imagery.antarctica,
+            elsewhere=imagery.elsewhere,
+            copies=copies,
+            jitter_m=config.features.jitter_m,
+            seed=config.training.seed,
+            night_lights=imagery.night_lights,
+        )
+    settings: dict[str, Any] = {
+        "places": imagery.places,
+        "patch_size": imagery.patch_size,
+        "allow_missing": imagery.allow_missing,
+        "copies": copies,
+        "seed": config.training.seed,
+        "blur": config.features.blur,
+    }
+    if imagery.source == "s2-100k":
+        return S2100K(root, **settings)
+    named = imagery.bands if imagery.bands != ("auto",) else ()
+    return GeoTiffs(root, bands=named, scale=imagery.scale, **settings)

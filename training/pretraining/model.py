@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from satclip_explore.encoders.checkpoint import build_encoder
-from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.satclip import SatCLIP, build_encoder
 from satclip_explore.encoders.siren import SatCLIPConfig, Siren
 from training.imagery.whitening import Whitening
-from training.pretraining.config import PretrainConfig, TrainingConfig
+from training.pretraining.config import PretrainConfig
 from training.pretraining.loss import contrastive_loss
+from training.pretraining.settings import TrainingConfig
 from training.pretraining.targets import PositionFeatures, TargetSpace
 
 

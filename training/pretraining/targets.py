@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from satclip_explore.geo import EARTH_RADIUS_KM
-from training.pretraining.config import TrainingConfig
 from training.pretraining.config_checks import check_width
+from training.pretraining.settings import TrainingConfig
 
 LANDMARKS = 1000
 """Places that eigenfunctions are computed on, at most."""

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 
 from satclip_explore.encoders.base import Readout
+from satclip_explore.precision import fast_precision
 from satclip_explore.progress import Cancel
-from satclip_explore.projection import fast_precision
 from training.probes.base import Probe, Step, check_shapes, loss_per_seed, standardization
 from training.probes.data import TrainingData
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from satclip_explore.encoders.base import Readout, resolve_dtype
+from satclip_explore.precision import fast_precision
 from satclip_explore.progress import Cancel
-from satclip_explore.projection import fast_precision
 from training.probes.base import (
     Probe,
     Step,

@@ -12,8 +12,8 @@ import pytest
 from satclip_explore.encoders.download import DownloadError
 from satclip_explore.progress import Cancelled
 from training.imagery import download
-from training.imagery.source import open_source
 from training.pretraining.config import load_config
+from training.pretraining.extractors import open_source
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -14,10 +14,9 @@ import rasterio
 from affine import Affine
 
 from training.imagery.geotiffs import S2_BANDS, S2100K, GeoTiffs
-from training.imagery.source import open_source
 from training.pretrain import pretrain
 from training.pretraining.config import PretrainConfig
-from training.pretraining.extractors import open_extractor
+from training.pretraining.extractors import open_extractor, open_source
 
 
 def write_patch(path, values, crs="EPSG:32633", left=500_000.0, top=5_000_000.0, nodata=None):

@@ -148,7 +148,8 @@ def test_a_list_that_was_emptied_can_be_filled_again():
 
 def test_a_missing_file_lists_the_known_names():
     with pytest.raises(
-        FileNotFoundError, match="known: laptop, mini-l10, mini-l40, satclip-l10, satclip-l40"
+        FileNotFoundError,
+        match="known: laptop, mini-l10, mini-l40, mini-satclip-l10, satclip-l10, ",
     ):
         load_config("laptp")
 

@@ -20,8 +20,9 @@ import torch
 from safetensors.torch import load_file
 
 from satclip_explore import load_encoder
+from satclip_explore.precision import fast_precision
 from satclip_explore.store import RESULTS
-from training.pretrain import Cancelled, main, native_precision, pretrain
+from training.pretrain import Cancelled, main, pretrain
 from training.pretraining import epoch_probes
 from training.pretraining.batches import PlacePairs
 from training.pretraining.config import PretrainConfig
@@ -569,7 +570,7 @@ def test_the_learning_rate_rises_and_falls_to_zero():
 
 
 def test_the_precision_of_this_processor_is_one_of_two():
-    assert native_precision(torch.device("cpu")) in ("float32", "bfloat16")
+    assert fast_precision(torch.device("cpu")) in ("float32", "bfloat16")
 
 
 def test_importing_the_package_does_not_import_training():
