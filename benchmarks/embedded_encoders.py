@@ -31,7 +31,7 @@ from training.tasks.atlas import load_task
 from training.tasks.splits import Split, random_split, region_split
 from training.tasks.task import Task
 
-OWN = ("mini-l40", "mini-l10")
+OWN = ("mini-l40", "mini-l10", "mini-satclip-l10")
 PEERS = ("lonlat", "xyz", "harmonics-l10", "harmonics-l40", "random-l40")
 MODELS = ("linear", "mlp", "knn")
 CELL = ["setting", "task", "model", "seed", "encoder"]

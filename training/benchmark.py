@@ -99,8 +99,8 @@ TABLE1_TASKS = ("air_temperature", "elevation", "population", "country", "biome"
 """Tasks of Table 1 that the embedded atlas holds; iNaturalist needs files, see `inaturalist`."""
 
 ENCODERS = (
-    "mini-l40", "mini-l10", "satclip-vit16-l40", "satclip-vit16-l10", "csp-fmow", "csp-inat",
-    "gps2vec-tag", "gps2vec-visual", "mosaiks",
+    "mini-l40", "mini-l10", "mini-satclip-l10", "satclip-vit16-l40", "satclip-vit16-l10",
+    "csp-fmow", "csp-inat", "gps2vec-tag", "gps2vec-visual", "mosaiks",
 )  # fmt: skip
 """The embedded encoders and those of the paper, which are run where their weights are at hand."""
 

@@ -29,9 +29,9 @@ def _satclip(backbone: str, legendre_polys: int) -> EncoderCard:
     )
 
 
-def _mini(legendre_polys: int) -> EncoderCard:
+def _mini(name: str) -> EncoderCard:
     return EncoderCard(
-        name=f"mini-l{legendre_polys}",
+        name=name,
         family="satclip",
         dim=256,
         authors="satclip-explore",
@@ -267,8 +267,9 @@ _MOSAIKS_MINI = EncoderCard(
 )
 
 _ALL = [
-    _mini(40),
-    _mini(10),
+    _mini("mini-l40"),
+    _mini("mini-l10"),
+    _mini("mini-satclip-l10"),
     _MOSAIKS_MINI,
     *(_satclip(backbone, L) for backbone in ("ResNet18", "ResNet50", "ViT16") for L in (10, 40)),
     *_OTHERS,

@@ -34,6 +34,7 @@ CONFIGS = {
     "laptop, L = 10: minutes on two cores": "laptop",
     "as mini-l10, the embedded encoder": "mini-l10",
     "as mini-l40, the embedded encoder": "mini-l40",
+    "as mini-satclip-l10: contrast alone": "mini-satclip-l10",
     "SatCLIP L = 10 on S2-100K, for a GPU": "satclip-l10",
     "SatCLIP L = 40 on S2-100K, for a GPU": "satclip-l40",
 }
