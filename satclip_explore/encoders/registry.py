@@ -15,7 +15,8 @@ import pandas as pd
 
 from satclip_explore.checks import closest, known_keywords
 from satclip_explore.encoders.base import LocationEncoder
-from satclip_explore.encoders.cards import CARDS, EncoderCard
+from satclip_explore.encoders.card import EncoderCard
+from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.download import file_sha256
 from satclip_explore.encoders.tensor_files import read_settings, read_weights
 from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate, size_mb
@@ -39,6 +40,7 @@ _LOADERS = {
     "range": "retrieval:read_range",
     "concat": "combine:read_combined",
     "mapped": "combine:read_combined",
+    "raster": "products.raster:read_rasters",
 }
 """Module and reader of each family that has files, and how the content of one is told.
 
@@ -154,7 +156,7 @@ def load_encoder(
 def _check_identity(encoder: LocationEncoder, card: EncoderCard, path: Path) -> None:
     """Refuse a file that was given for a registered name and is another model's."""
     degrees = re.fullmatch(r"satclip-.*-l(\d+)", card.name)
-    facts = [("numbers per place", encoder.embed_dim, card.dim)]
+    facts: list[tuple[str, Any, Any]] = [("numbers per place", encoder.embed_dim, card.dim)]
     if degrees:
         facts.append(("degrees", getattr(encoder, "legendre_polys", None), int(degrees[1])))
     if card.sha256 is not None and path.suffix == Path(card.filename).suffix:
@@ -227,6 +229,11 @@ def _reader(family: str, path: Path, common: Any) -> tuple[Any, tuple[str, ...]]
     return partial(reader, path, **common), has
 
 
+def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    """Tell whether a folder, or one below it, holds a file with one of these endings."""
+    return any(file.suffix.lower() in suffixes for file in folder.rglob("*"))
+
+
 def _plain(call: dict[str, Any]) -> dict[str, Any] | None:
     """Return a call that JSON can hold, or None where an option is an array."""
     given = {k: str(v) if isinstance(v, Path) else v for k, v in call.items() if v is not None}
@@ -266,6 +273,9 @@ def _family(path: Path) -> str:
         )
     if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
         return "mosaiks"
+    rasters = (".tif", ".tiff", ".vrt")
+    if path.suffix.lower() in rasters or (path.is_dir() and _holds(path, rasters)):
+        return "raster"
     if path.suffix in (".npz", ".whl"):
         return "range" if path.suffix == ".npz" else "geoclip"
     content = read_weights(path)

@@ -1,0 +1,1 @@
+"""Precomputed embeddings as encoders: read where places are, never whole."""

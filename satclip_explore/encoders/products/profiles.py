@@ -1,0 +1,85 @@
+"""How the products that people use store their numbers: bands, nodata, and what undoes the int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What has to be known of a product before its numbers mean something.
+
+    Parameters
+    ----------
+    name : str
+        What one types as product=.
+    restore : callable
+        Stored numbers, float64, to the numbers that the authors mean.
+    bands : int or None
+        Numbers per place; None takes any.
+    nodata : float or None
+        Stored number of a pixel without data, where files do not say it.
+    dtype : str
+        Stored kind that tells the product from others; empty where it tells nothing.
+    """
+
+    name: str
+    restore: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    bands: int | None = None
+    nodata: float | None = None
+    dtype: str = ""
+
+
+def signed_square(stored: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Undo AlphaEarth's int8: (v / 127.5)² with the sign of v.
+
+    References
+    ----------
+    Brown et al. (2025), "AlphaEarth Foundations", arXiv:2507.22291, and the readme of its GeoTIFFs.
+    """
+    return np.sign(stored) * (stored / 127.5) ** 2
+
+
+def _as_stored(stored: NDArray[np.float64]) -> NDArray[np.float64]:
+    return stored
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("alphaearth", signed_square, bands=64, nodata=-128.0, dtype="int8"),
+        Profile("plain", _as_stored),
+    )
+}
+"""Known products; plain is a raster of vectors as they are."""
+
+
+def find_profile(product: str | None, bands: int, dtype: Any) -> Profile:
+    """Return the profile that is asked for, or the one that a file's bands and kind tell.
+
+    Raises
+    ------
+    ValueError
+        If the product is unknown, or the file does not have its bands, or holds integers that no
+        product explains: guessing how they are scaled would give wrong numbers in silence.
+    """
+    kind = np.dtype(dtype)
+    if product is None:
+        found = [p for p in PROFILES.values() if p.dtype == kind.name and p.bands == bands]
+        if not found and kind.kind != "f":
+            raise ValueError(
+                f"these rasters hold {bands} bands of {kind.name}, which no known product has; say "
+                f"product='plain' if they are not scaled, or one of {', '.join(PROFILES)}."
+            )
+        return found[0] if found else PROFILES["plain"]
+    if product not in PROFILES:
+        raise ValueError(f"product must be one of {', '.join(PROFILES)}; got {product!r:.60}.")
+    profile = PROFILES[product]
+    if profile.bands not in (None, bands):
+        raise ValueError(f"{product} has {profile.bands} bands; these rasters have {bands}.")
+    return profile
