@@ -1,0 +1,185 @@
+"""Which columns hold coordinates, by their names: one table of names for the whole package."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+LON_WORDS = frozenset(
+    "lon long lng longitude longitud longitudine longitudinal laengengrad langengrad lengtegraad "
+    "lengdegrad lange laenge geolon geolongitude longdd londd declon declong lonwgs longwgs xlon "
+    "xlong gpslon gpslong gpslongitude decimallongitude boylam dlugosc pituusaste"
+    " долгота 经度 經度 経度".split()
+)
+LAT_WORDS = frozenset(
+    "lat latitude latitud latitudine breitengrad breedtegraad breddegrad breite geolat geolatitude "
+    "latdd declat latwgs ylat gpslat gpslatitude decimallatitude enlem szerokosc leveysaste"
+    " широта 纬度 緯度".split()
+)
+X_WORDS = frozenset("x xcoord xcoordinate xcoor pointx coordx".split())
+Y_WORDS = frozenset("y ycoord ycoordinate ycoor pointy coordy".split())
+EASTINGS = frozenset("easting eastings rechtswert east utme utmx".split())
+NORTHINGS = frozenset("northing northings hochwert north utmn utmy".split())
+
+NEUTRAL = frozenset(
+    "deg degree degrees decimal dec dd wgs wgs84 84 4326 epsg gps coord coords coordinate "
+    "coordinates n e north east w s west south center centre centroid point geo geographic site "
+    "station plot location place loc in of the geograficzna geographical".split()
+)
+"""Words beside the telling one that change nothing; others make a name less likely."""
+
+_BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
+_WEST_SOUTH = re.compile(r"(?:°|deg(?:rees?)?|^)[\s_]*(w|s|west|south)$", re.IGNORECASE)
+UNIT = re.compile(r"^(?P<name>.*\S)\s*[(\[{](?P<unit>[^()\[\]{}]*)[)\]}]\s*$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The two columns that hold coordinates.
+
+    Parameters
+    ----------
+    lon, lat : object
+        Their labels, longitude (or x) first.
+    kind : {"lonlat", "xy", "projected"}
+        What the names say: degrees; unknown, degrees unless a CRS says otherwise; metres.
+    """
+
+    lon: Any
+    lat: Any
+    kind: str
+
+
+def find_roles(columns: Iterable[Any]) -> Roles | None:
+    """Find the pair of columns that holds coordinates, by name alone.
+
+    Longitude and latitude come before x and y, and x and y are never taken where either a
+    longitude or a latitude stands beside them.
+
+    Raises
+    ------
+    ValueError
+        If two pairs are as good as one another, or one half of a pair is missing.
+    """
+    labels = list(columns)
+    found: dict[str, list[tuple[int, tuple[str, ...], Any]]] = {}
+    for label in labels:
+        for role, rank, rest in _roles_of(label):
+            found.setdefault(role, []).append((rank, rest, label))
+    if "lon" in found or "lat" in found:
+        # "E" and "N" of a projection may stand beside degrees, and x and y of a plot.
+        if not ("lon" in found and "lat" in found):
+            there = "lon" if "lon" in found else "lat"
+            other = "latitude" if there == "lon" else "longitude"
+            raise ValueError(
+                f"column {shown(found[there][0][2])!r} has no {other} beside it; name both with "
+                f"lon= and lat=; the columns are {listed(labels)}."
+            )
+        return _pair(found["lon"], found["lat"], "lonlat")
+    for first, second, kind in (("x", "y", "xy"), ("e", "n", "projected")):
+        if first in found and second in found:
+            return _pair(found[first], found[second], kind)
+    return None
+
+
+def lonlat_columns(columns: Iterable[Any]) -> tuple[Any, Any] | None:
+    """Return the labels of longitude and latitude, or None; see `find_roles`."""
+    roles = find_roles(columns)
+    return None if roles is None else (roles.lon, roles.lat)
+
+
+def missing_columns(columns: Iterable[Any]) -> str:
+    """Say, for an error, that no coordinates were found and how to name them."""
+    return (
+        "no coordinate columns: need names such as lon and lat, longitude and latitude, or x and "
+        f"y, a geometry, or lon= and lat=; got {listed(columns)}."
+    )
+
+
+def points_west_or_south(label: Any) -> bool:
+    """Tell whether a name says that its numbers count towards the west or the south."""
+    text = str(label).strip()
+    units = _BRACKETS.findall(text) or [text.replace("_", " ")]
+    return any(_WEST_SOUTH.search(unit.strip()) for unit in units)
+
+
+def split_unit(label: Any) -> tuple[Any, str]:
+    """Split "Temp [°C]" into name and unit; the unit is empty where there is none."""
+    match = UNIT.match(label) if isinstance(label, str) else None
+    return (match["name"], match["unit"].strip()) if match else (label, "")
+
+
+def words_of(label: Any) -> list[str]:
+    """Split a name into plain lower-case words: "decimalLatitude" gives decimal, latitude."""
+    text = _BRACKETS.sub(r" \1 ", str(label))
+    text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(one for one in plain if not unicodedata.combining(one))
+    return re.findall(r"[^\W_]+", plain)
+
+
+def _roles_of(label: Any) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Say which roles a name may play: (role, rank, other words); rank 0 is the best."""
+    words = words_of(str(label).rsplit(".", 1)[-1] or label)
+    if not words or len(words) > 8:
+        return []
+    whole = "".join(words)
+    table = {"lon": LON_WORDS, "lat": LAT_WORDS, "x": X_WORDS, "y": Y_WORDS}
+    table |= {"e": EASTINGS, "n": NORTHINGS}
+    named = [(role, word) for role, names in table.items() for word in words if word in names]
+    degrees = [one for one in named if one[0] in ("lon", "lat")]
+    if not named:
+        named = [(role, whole) for role, names in table.items() if whole in names]
+        return [(role, 1, ()) for role, _ in named[:1]]
+    kinds = {role for role, _ in degrees or named}
+    if len(kinds) > 1:
+        return []  # "lat_lon" is one column for both
+    role, word = (degrees or named)[0]
+    rest = tuple(one for one in words if one != word)
+    strange = [one for one in rest if one not in NEUTRAL and not one.isdigit()]
+    if role in ("x", "y", "e", "n") and strange:
+        return []
+    return [(role, len(strange) * 2 + bool(rest), tuple(sorted(rest)))]
+
+
+def _pair(
+    first: list[tuple[int, tuple[str, ...], Any]],
+    second: list[tuple[int, tuple[str, ...], Any]],
+    kind: str,
+) -> Roles:
+    """Choose the two names that go together: the plainest, with the same words beside them."""
+    pairs = sorted(
+        (one[0] + other[0] + 4 * (_place_words(one) != _place_words(other)), i, j)
+        for i, one in enumerate(first)
+        for j, other in enumerate(second)
+    )
+    best = [(i, j) for score, i, j in pairs if score == pairs[0][0]]
+    if len(best) > 1:
+        names = [shown(first[i][2]) + "/" + shown(second[j][2]) for i, j in best]
+        raise ValueError(
+            f"several columns could be the coordinates ({listed(names)}); name two with lon= "
+            "and lat=."
+        )
+    i, j = best[0]
+    return Roles(first[i][2], second[j][2], kind)
+
+
+def _place_words(named: tuple[int, tuple[str, ...], Any]) -> tuple[str, ...]:
+    sides = {"n", "e", "w", "s", "north", "east", "west", "south"}
+    return tuple(word for word in named[1] if word not in sides)
+
+
+def shown(label: Any) -> str:
+    """Return a column label as it may stand in a sentence: short, one line. Not escaped."""
+    text = "".join(char if char.isprintable() else " " for char in str(label))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def listed(columns: Iterable[Any]) -> str:
+    """List some labels for a sentence."""
+    names = [shown(one) for one in columns]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return (", ".join(names[:8]) or "none") + more

@@ -1,0 +1,242 @@
+"""Grids as tables of cells: NetCDF, Zarr, GeoTIFF, and xarray objects."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from satclip_explore.files.columns import find_roles, listed, shown
+from satclip_explore.files.containers import Content
+from satclip_explore.files.raw_table import MAX_COLUMNS, MAX_ROWS, RawTable, ReadOptions, numbered
+
+UNITS_OF = {"lon": "degrees_east", "lat": "degrees_north"}
+STANDARD_NAMES = {
+    "longitude": "lon", "latitude": "lat",
+    "projection_x_coordinate": "x", "projection_y_coordinate": "y",
+}  # fmt: skip
+
+
+def read_netcdf(content: Content, options: ReadOptions) -> RawTable:
+    """Read NetCDF, classic or version 4; large files are read by variable."""
+    classic = content.data.startswith(b"CDF")
+    engine = "scipy" if classic else "h5netcdf"
+    source = content.path or io.BytesIO(content.data)
+    try:
+        with xr.open_dataset(source, engine=engine) as dataset:
+            return read_grid(dataset, options, "NetCDF")
+    except ImportError as error:
+        raise ImportError(
+            f"NetCDF needs {engine}: pip install 'satclip-explore[geo]'"
+        ) from error
+    except (OSError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise ValueError(f"the file does not read as NetCDF: {shown(error)}.") from error
+
+
+def read_zarr(content: Content, options: ReadOptions) -> RawTable:
+    """Read a Zarr store: a folder, or one that is zipped."""
+    try:
+        import zarr  # noqa: F401
+    except ImportError as error:
+        raise ImportError("Zarr needs zarr: pip install 'satclip-explore[geo]'") from error
+    with tempfile.TemporaryDirectory() as folder:
+        root = content.path
+        if content.parts is not None:
+            root = Path(folder)
+            for name, data in content.parts.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_bytes(data)
+        assert root is not None
+        metadata = [*root.rglob(".zarray"), *root.rglob("zarr.json"), *root.rglob(".zmetadata")]
+        if not metadata:
+            raise ValueError(f"{content.name} is a folder, but no Zarr store; give a file.")
+        for path in metadata:
+            if b"pickle" in path.read_bytes():
+                raise ValueError("the Zarr store holds pickled objects, which could run code.")
+        top = min((one.parent for one in metadata), key=lambda one: len(one.parts))
+        top = top.parent if not (top / "zarr.json").exists() and (top / ".zarray").exists() else top
+        try:
+            with xr.open_zarr(top, chunks=None, consolidated=None) as dataset:
+                return read_grid(dataset, options, "Zarr")
+        except (OSError, KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"the folder does not read as Zarr: {shown(error)}.") from error
+
+
+def read_geotiff(content: Content, options: ReadOptions) -> RawTable:
+    """Read the bands of a GeoTIFF as columns."""
+    try:
+        import rasterio
+    except ImportError as error:
+        raise ImportError("GeoTIFF needs rasterio: pip install 'satclip-explore[geo]'") from error
+    try:
+        if content.path is not None:
+            with rasterio.open(content.path, driver="GTiff") as file:
+                return _from_bands(file, options)
+        with rasterio.MemoryFile(content.data) as memory, memory.open(driver="GTiff") as file:
+            return _from_bands(file, options)
+    except rasterio.errors.RasterioError as error:
+        raise ValueError(f"the file does not read as GeoTIFF: {shown(error)}.") from error
+
+
+def _from_bands(file: Any, options: ReadOptions) -> RawTable:
+    crs = options.crs or (file.crs.to_wkt() if file.crs else None)
+    if crs is None:
+        raise ValueError("the GeoTIFF says no coordinate system; say crs=, e.g. crs='EPSG:4326'.")
+    _check_cells(file.height * file.width, file.count)
+    rows, columns = np.mgrid[: file.height, : file.width]
+    x, y = file.transform * (columns.ravel() + 0.5, rows.ravel() + 0.5)
+    names = [file.descriptions[i] or f"band {i + 1}" for i in range(file.count)]
+    bands = {}
+    for i, name in enumerate(names):
+        values = file.read(i + 1, masked=True).astype(np.float64).filled(np.nan)
+        label = name if names.count(name) == 1 else f"{name} ({i + 1})"
+        bands[label] = values.ravel() * file.scales[i] + file.offsets[i]
+    return _placed(pd.DataFrame(bands), x, y, crs, "GeoTIFF", None, {}, ())
+
+
+def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable:
+    """Make a row of every cell of a DataArray or Dataset; axes of length 1 are dropped.
+
+    Raises
+    ------
+    ValueError
+        If there are no coordinates, or an axis such as time has more than one step.
+    """
+    dataset = data if isinstance(data, xr.Dataset) else data.to_dataset(name=data.name or "value")
+    lon, lat, projected = _axes(dataset, options)
+    crs = options.crs or _grid_crs(dataset)
+    if projected and crs is None:
+        raise ValueError(f"the grid has axes {shown(lon)} and {shown(lat)} and no coordinate system; "
+                         "say crs=, e.g. crs='EPSG:32633'.")  # fmt: skip
+    if not projected and options.crs is None:
+        crs = None
+    dims = tuple(dict.fromkeys([*dataset[lat].dims, *dataset[lon].dims]))
+    cells = int(np.prod([dataset.sizes[one] for one in dims]))
+    columns: dict[str, NDArray[Any]] = {}
+    units: dict[str, str] = {}
+    notes: list[str] = []
+    used: list[Any] = []
+    for name in dataset.data_vars:
+        variable = dataset[name]
+        if not set(dims) <= set(variable.dims) or variable.dtype.kind not in "biufM":
+            continue
+        others = [one for one in variable.dims if one not in dims]
+        steps = int(np.prod([variable.sizes[one] for one in others]))
+        _check_cells(cells, len(columns) + steps)
+        dropped = [one for one in others if variable.sizes[one] == 1]
+        notes += [f"{shown(one)} has one step, which was taken" for one in dropped]
+        variable = variable.squeeze(dropped)
+        others = [one for one in others if one not in dropped]
+        if len(others) > 1 or (others and str(others[0]).lower() in TIME_AXES):
+            raise ValueError(
+                f"{shown(name)} has several steps along {listed(others)}; choose one first, e.g. "
+                f"data.isel({shown(others[0])}=0), or take a mean."
+            )
+        values = variable.transpose(*dims, *others).to_numpy().reshape(cells, -1)
+        if others:
+            labels = variable[others[0]].values if others[0] in variable.coords else range(steps)
+            columns |= {f"{name}_{one}": values[:, i] for i, one in enumerate(labels)}
+        else:
+            columns[str(name)] = values[:, 0]
+        used.append(name)
+        if variable.attrs.get("units"):
+            units[str(name)] = str(variable.attrs["units"])
+    if not columns:
+        raise ValueError(f"no variable lies on the grid ({shown(lon)}, {shown(lat)}); the file holds "
+                         f"{listed(dataset.data_vars)}.")  # fmt: skip
+    shape = [dataset.sizes[one] for one in dims]
+    x, y = (
+        np.broadcast_to(_on_dims(dataset[one], dims), shape).ravel().astype(np.float64)
+        for one in (lon, lat)
+    )
+    grid = dataset[used].isel({one: 0 for one in dataset[used].dims if one not in dims}, drop=True)
+    frame = pd.DataFrame(columns)
+    return _placed(frame, x, y, crs, format, grid.transpose(*dims).coords.to_dataset(), units,
+                   tuple(dict.fromkeys(notes)))  # fmt: skip
+
+
+TIME_AXES = frozenset("time valid_time date step month year t level pressure_level lev depth".split())
+
+
+def _placed(
+    frame: pd.DataFrame, x: Any, y: Any, crs: Any, format: str, grid: Any, units: Any, notes: Any
+) -> RawTable:
+    from satclip_explore.files.crs import read_crs, to_lonlat
+
+    if crs is not None:
+        x, y = to_lonlat(x, y, read_crs(crs))
+    frame = frame.drop(columns=[one for one in ("lon", "lat") if one in frame.columns])
+    placed = frame.assign(lon=x, lat=y)
+    return numbered(placed, format, "cell", grid=grid, units=units, notes=notes)
+
+
+def _check_cells(cells: int, columns: int) -> None:
+    if cells > MAX_ROWS or columns > MAX_COLUMNS or cells * columns > 20 * MAX_ROWS:
+        raise ValueError(
+            f"a grid may have {MAX_ROWS:,} cells and {20 * MAX_ROWS:,} values; got {cells:,} cells of "
+            f"{columns:,}. Cut out a region or coarsen it first."
+        )
+
+
+def _on_dims(coordinate: Any, dims: tuple[Any, ...]) -> NDArray[Any]:
+    """Lay a coordinate of one or two axes along all of them."""
+    missing = [one for one in dims if one not in coordinate.dims]
+    return np.asarray(coordinate.expand_dims(missing).transpose(*dims).to_numpy())
+
+
+def _axes(dataset: xr.Dataset, options: ReadOptions) -> tuple[Any, Any, bool]:
+    """Find the coordinates: by what was said, by CF attributes, by name."""
+    names = [*dataset.coords, *[one for one in dataset.data_vars if one in dataset.dims]]
+    names += [one for one in dataset.data_vars if dataset[one].attrs.get("units") in UNITS_OF.values()
+              and one not in names]  # fmt: skip
+    if options.lon is not None:
+        for one in (options.lon, options.lat):
+            if one not in dataset.variables:
+                raise ValueError(f"no coordinate {shown(one)!r}; got {listed(dataset.variables)}.")
+        return options.lon, options.lat, options.crs is not None
+    found: dict[str, Any] = {}
+    for name in names:
+        standard = STANDARD_NAMES.get(str(dataset[name].attrs.get("standard_name", "")))
+        units = str(dataset[name].attrs.get("units", "")).replace("degree_", "degrees_")
+        role = standard or next((r for r, unit in UNITS_OF.items() if units == unit), None)
+        if role:
+            found.setdefault(role, name)
+    if "lon" in found and "lat" in found:
+        return found["lon"], found["lat"], False
+    roles = find_roles([one for one in names if dataset[one].ndim in (1, 2)])
+    if roles is not None:
+        metres = roles.kind != "lonlat"
+        return roles.lon, roles.lat, metres
+    if "x" in found and "y" in found:
+        return found["x"], found["y"], True
+    raise ValueError(f"the grid has no coordinates such as lon and lat; got {listed(names)}. Name two "
+                     "with lon= and lat=.")  # fmt: skip
+
+
+def _grid_crs(dataset: xr.Dataset) -> Any:
+    """Return the CRS of a CF grid mapping, or None."""
+    for name in dataset.variables:
+        attrs = dataset[name].attrs
+        if "crs_wkt" in attrs or "spatial_ref" in attrs:
+            return attrs.get("crs_wkt") or attrs["spatial_ref"]
+        if "grid_mapping_name" in attrs:
+            import pyproj
+
+            try:
+                plain = {key: json.loads(json.dumps(value, default=_plain))
+                         for key, value in attrs.items()}  # fmt: skip
+                return pyproj.CRS.from_cf(plain)
+            except (KeyError, TypeError, pyproj.exceptions.CRSError):
+                return None
+    return dataset.attrs.get("crs")
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)

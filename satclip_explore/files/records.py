@@ -1,0 +1,263 @@
+"""Spreadsheets and JSON: records, GeoJSON collections and sequences."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from satclip_explore.files.columns import find_roles, listed, shown, split_unit
+from satclip_explore.files.containers import Content, check_archive, decode
+from satclip_explore.files.crs import read_crs
+from satclip_explore.files.delimited import tidy_names
+from satclip_explore.files.location import geojson_crs
+from satclip_explore.files.raw_table import (
+    MAX_COLUMNS,
+    MAX_ROWS,
+    RawTable,
+    ReadOptions,
+    numbered,
+)
+
+HEAD_ROWS = 60
+"""Rows of a sheet among which the header is looked for."""
+
+
+def read_json(content: Content, options: ReadOptions) -> RawTable:
+    """Read records, columns, GeoJSON, or one record or feature per line.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or JSON that holds no table.
+    """
+    text, encoding = decode(content.whole(), options.encoding)
+    try:
+        document = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply to be a table.") from error
+    except ValueError as error:
+        document = _sequence(text, error)
+    try:
+        return _from_document(document, encoding, options)
+    except (AttributeError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            "the JSON holds no table: need a list of records, columns of equal length, or a "
+            "GeoJSON FeatureCollection."
+        ) from error
+
+
+def _sequence(text: str, error: ValueError) -> Any:
+    """Read one JSON value per line (also with the record separators of RFC 8142)."""
+    values = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        bare = line.strip("\x1e\r \t")
+        if not bare:
+            continue
+        try:
+            values.append(json.loads(bare))
+        except (ValueError, RecursionError) as again:
+            if not values:
+                again = error
+            raise ValueError(f"the file is not JSON: line {number:,} does not read.") from again
+    if all(isinstance(one, dict) and one.get("type") == "Feature" for one in values):
+        return {"type": "FeatureCollection", "features": values}
+    return values
+
+
+def _from_document(document: Any, encoding: str, options: ReadOptions) -> RawTable:
+    if isinstance(document, dict):
+        kind = document.get("type")
+        if kind == "Feature":
+            document = {**document, "type": "FeatureCollection", "features": [document]}
+        if isinstance(document.get("features"), list):
+            return _from_features(document, encoding, options)
+        if kind in ("Topology",):
+            raise ValueError("the file is TopoJSON; save it as GeoJSON.")
+        lists = [one for one in document.values() if isinstance(one, list)
+                 and one and isinstance(one[0], dict)]  # fmt: skip
+        if len(lists) == 1:
+            document = lists[0]
+        elif not all(isinstance(one, (list, dict)) for one in document.values()) or not document:
+            raise TypeError("no table")
+    if isinstance(document, list):
+        if not document or not all(isinstance(one, dict) for one in document):
+            raise TypeError("no table")
+        frame = pd.json_normalize(document, max_level=2)
+    else:
+        try:
+            frame = pd.DataFrame(document)
+        except ValueError as error:
+            raise TypeError(str(error)) from error
+    _check_shape(len(frame), frame.shape[1])
+    return numbered(frame.reset_index(drop=True), "JSON", "row", encoding=encoding)
+
+
+def _check_shape(n_rows: int, n_columns: int) -> None:
+    if n_rows > MAX_ROWS or n_columns > MAX_COLUMNS:
+        raise ValueError(
+            f"a table may have {MAX_ROWS:,} rows and {MAX_COLUMNS:,} columns; got {n_rows:,} and "
+            f"{n_columns:,}."
+        )
+
+
+def _from_features(document: dict[str, Any], encoding: str, options: ReadOptions) -> RawTable:
+    """Points become two columns; other geometry needs shapely and geopandas."""
+    features = document["features"]
+    geometries = [one.get("geometry") for one in features]
+    frame = pd.DataFrame([one.get("properties") or {} for one in features])
+    frame = frame.set_axis([str(one) for one in frame.columns], axis=1)
+    crs = options.crs or geojson_crs(document)
+    try:
+        import geopandas
+        import shapely
+    except ImportError as error:
+        raise ImportError("GeoJSON needs geopandas: pip install 'satclip-explore[geo]'") from error
+    if any(one and one.get("type") != "Point" for one in geometries):
+        texts = np.array([json.dumps(one) if one else None for one in geometries], dtype=object)
+        shapes = shapely.from_geojson(texts, on_invalid="ignore")
+    else:
+        pairs = [one["coordinates"][:2] if one and one.get("coordinates") else (np.nan, np.nan)
+                 for one in geometries]  # fmt: skip
+        xy = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+        shapes = shapely.points(xy)
+        shapes[~np.isfinite(xy).all(axis=1)] = None
+    system = read_crs(crs if crs is not None else "OGC:CRS84")
+    frame = frame.rename(columns={"geometry": "geometry (property)"})
+    placed = geopandas.GeoDataFrame(frame, geometry=geopandas.GeoSeries(shapes), crs=system)
+    return numbered(placed, "GeoJSON", "feature", encoding=encoding)
+
+
+def read_xlsx(content: Content, options: ReadOptions) -> RawTable:
+    """Read the sheet of a workbook that holds places; formulas count with their saved values.
+
+    Raises
+    ------
+    ValueError
+        If no sheet, or more than one, holds places, or the workbook is hostile.
+    ImportError
+        If openpyxl is not installed.
+    """
+    data = content.whole()
+    _check_workbook(data)
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise ImportError(
+            "spreadsheets need openpyxl: pip install 'satclip-explore[geo]'"
+        ) from error
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        sheets = [one for one in book.sheetnames if hasattr(book[one], "iter_rows")]
+        if options.layer is not None and options.layer not in sheets:
+            raise ValueError(f"no sheet {shown(options.layer)!r}; got {listed(sheets)}.")
+        chosen = [options.layer] if options.layer else sheets
+        headers = {one: _sheet_header(book[one], options) for one in chosen}
+        if len(chosen) > 1:
+            named = [one for one, found in headers.items() if found and found[2]]
+            filled = [one for one, found in headers.items() if found]
+            chosen = named or filled
+            if len(chosen) != 1:
+                raise ValueError(f"sheets {listed(chosen)} could hold the places; say which with "
+                                 "layer=.")  # fmt: skip
+        header = headers[chosen[0]]
+        if header is None:
+            raise ValueError(f"the sheet {shown(chosen[0])!r} is empty.")
+        return _read_sheet(book[chosen[0]], header[0], header[1], options)
+    except (KeyError, TypeError, AttributeError, IndexError, zipfile.BadZipFile, SyntaxError) as error:
+        raise ValueError("the workbook is damaged; save it again as XLSX or CSV.") from error
+
+
+def _check_workbook(data: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        check_archive(archive.infolist())
+        for one in archive.infolist():
+            if one.filename.endswith((".xml", ".rels")):
+                with archive.open(one) as file:
+                    check_xml(file.read(4096))
+
+
+def check_xml(data: bytes) -> None:
+    """Refuse XML with a document type: entities could unpack to gigabytes or read files."""
+    head = data.replace(b"\0", b"").upper()
+    if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
+        raise ValueError("the XML declares entities (<!DOCTYPE>), which are not read; remove them.")
+
+
+def _sheet_header(sheet: Any, options: ReadOptions) -> tuple[int, list[Any], bool] | None:
+    """Find the row that names the columns: (row, names, whether they name coordinates)."""
+    wanted = {str(one) for one in (options.lon, options.lat) if one is not None}
+    first: tuple[int, list[Any], bool] | None = None
+    for number, row in enumerate(sheet.iter_rows(max_row=HEAD_ROWS, values_only=True), start=1):
+        if len(row) > MAX_COLUMNS:
+            raise ValueError(f"a sheet may have {MAX_COLUMNS:,} columns; got {len(row):,}.")
+        names = ["" if one is None else str(one).strip() for one in row]
+        while names and not names[-1]:
+            names.pop()
+        if not names:
+            continue
+        try:
+            named = find_roles(split_unit(one)[0] for one in names) is not None
+        except ValueError:
+            named = True
+        if wanted:
+            named = wanted <= set(names)
+        if named:
+            return number, names, True
+        if first is None or len(names) > len(first[1]):
+            first = (number, names, False)
+    return first
+
+
+def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions) -> RawTable:
+    rows: list[list[Any]] = []
+    lines: list[int] = []
+    empty, first_empty, limit = 0, 0, header + MAX_ROWS
+    width = len(names)
+    for number, row in enumerate(
+        sheet.iter_rows(min_row=header + 1, values_only=True), start=header + 1
+    ):
+        if number > limit or len(row) > MAX_COLUMNS:
+            raise ValueError(
+                f"a sheet may have {MAX_ROWS:,} rows and {MAX_COLUMNS:,} columns; this has more."
+            )
+        if all(one is None for one in row):
+            empty += 1
+            first_empty = first_empty or number
+            continue
+        if any(one is not None for one in row[width:]):
+            if options.bad_lines == "skip":
+                continue
+            raise ValueError(
+                f"row {number:,} has a cell to the right of the header (row {header}); name that "
+                "column, or leave such rows out with bad_lines='skip'."
+            )
+        rows.append([*row[:width], *[None] * (width - len(row))])
+        lines.append(number)
+    notes = [f"rows before the header, left out: {header - 1:,}"] if header > 1 else []
+    labels, units = tidy_names(names, notes)
+    left_out = {"empty row": (empty, first_empty)} if empty and rows and first_empty < lines[-1] else {}
+    frame = pd.DataFrame(rows, columns=pd.Index(labels, dtype=object), dtype=object)
+    for label in labels:
+        frame[label] = _settled(frame[label])
+    return RawTable(frame, "XLSX", np.array(lines, dtype=np.int64), "row", tuple(notes),
+                    left_out, units)  # fmt: skip
+
+
+def _settled(column: pd.Series) -> pd.Series:
+    """Give a column of cells one type: numbers or dates as they are, else text."""
+    kinds = {type(one) for one in column if one is not None}
+    if not kinds or kinds <= {int, float}:
+        return pd.to_numeric(column)
+    if kinds == {bool}:
+        return column if column.isna().any() else column.astype(bool)
+    if str not in kinds and not kinds & {int, float, bool}:
+        try:
+            return pd.to_datetime(column)
+        except (ValueError, TypeError):
+            pass
+    return column.map(lambda one: one if one is None else str(one)).astype("str")

@@ -1,0 +1,316 @@
+"""Columns of text as numbers: decimal commas, thousands, units, missing and censored values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from satclip_explore.files.columns import shown
+
+MISSING_WORDS = frozenset(
+    "na n/a #n/a nan null none nil nd n.d. - -- . ? #value! #div/0! #ref! #num! #null! #name? "
+    "missing nodata no_data \\n".split()
+)
+"""What stands for a missing value in a column of numbers; in a column of text they are text."""
+
+SENTINELS = np.array(
+    [-9999, -9999.9, -9999.99, -999, -999.9, -999.99, -99, -99.9, -99999, -999999, -32768, -32767,
+     -2147483648, -1e20, -1e30, -1e34, -3.4028234663852886e38, -1.7976931348623157e308, 999, 9999,
+     99999, 999999, 9999.9, 999.9, 32767, 65535, 2147483647, 1e20, 1e30, 9.969209968386869e36,
+     3.4028234663852886e38]
+)  # fmt: skip
+"""Numbers that files use for "no value"."""
+
+_SIGN = r"[-+]?"
+_EXP = r"(?:[eE][-+]?\d+)?"
+COMMA = re.compile(rf"{_SIGN}(?:\d*,(?:\d{{1,2}}|\d{{4,}})|0\d*,\d{{3}}|\d{{4,}},\d{{3}}){_EXP}"
+                   rf"|{_SIGN}\d{{1,3}}(?:\.\d{{3}})+,\d+|{_SIGN}\d{{1,3}}(?:\.\d{{3}}){{2,}}")  # fmt: skip
+POINT = re.compile(rf"{_SIGN}(?:\d*\.(?:\d{{1,2}}|\d{{4,}})|0\d*\.\d{{3}}|\d{{4,}}\.\d{{3}}){_EXP}"
+                   rf"|{_SIGN}\d{{1,3}}(?:,\d{{2,3}})*(?:,\d{{3}})+\.\d*"
+                   rf"|{_SIGN}\d{{1,3}}(?:,\d{{2,3}})+,\d{{3}}")  # fmt: skip
+EITHER_COMMA = re.compile(rf"{_SIGN}[1-9]\d{{0,2}},\d{{3}}")
+EITHER_POINT = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}\.\d{{3}}")
+GROUPED = {
+    ".": re.compile(rf"{_SIGN}(?:\d{{1,3}}(?:,\d{{2,3}})*,\d{{3}}|\d{{1,3}}(?:[ '’]\d{{3}})+|\d+)?"
+                    rf"(?:\.\d*)?{_EXP}"),
+    ",": re.compile(rf"{_SIGN}(?:\d{{1,3}}(?:\.\d{{3}})+|\d{{1,3}}(?:[ '’]\d{{3}})+|\d+)?"
+                    rf"(?:,\d*)?{_EXP}"),
+}  # fmt: skip
+CENSORED = re.compile(r"[<>≤≥]=?\s*[-+]?\d+(?:[.,]\d+)?")
+UNITS = re.compile(
+    r"(?P<before>[$€£¥])?\s*(?P<number>[-+]?[\d][\d.,'’ ]*(?:[eE][-+]?\d+)?)\s*"
+    r"(?P<after>%|‰|°C|°F|°|mm|cm|km|m|kg|mg|g|t|ha|t/ha|Mg/ha|kg/ha|ppm|ppb|hPa|€)?"
+)
+_SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "−": "-"})
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as it was understood.
+
+    Parameters
+    ----------
+    values : pandas.Series, length N
+        Numbers with NaN for missing ones, or the text as it was.
+    notes : tuple of str
+        What was assumed or left out, each a sentence without its full stop.
+    odd : mapping of str to int
+        Texts among the numbers that are neither: the column stays text because of them.
+    unit : str
+        That stood beside every number.
+    decimal : str
+        The decimal sign that was used, where one was needed.
+    """
+
+    values: pd.Series
+    notes: tuple[str, ...] = ()
+    odd: Mapping[str, int] = field(default_factory=dict)
+    unit: str = ""
+    decimal: str = ""
+
+
+def plain_text(column: pd.Series) -> pd.Series:
+    """Return a column of text without the space around it; missing values are empty."""
+    text = column.fillna("").astype("str").str.strip()
+    if text.str.contains("[\u00a0\u202f\u2009−]", regex=True).any():
+        text = text.map(lambda one: one.translate(_SPACES).strip())
+    return text
+
+
+def as_plain_numbers(text: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read what a computer wrote; returns values and which entries did not read."""
+    numbers = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
+    # "nan" and "inf" read as numbers, and are words here.
+    return numbers, ~np.isfinite(numbers) & (text != "").to_numpy()
+
+
+def decimal_evidence(text: pd.Series) -> str:
+    """Say which decimal signs a column shows: "," and "." beyond doubt, "?" where it may be either.
+
+    Returns
+    -------
+    str
+        Any of the three signs, in that order; empty for whole numbers and text.
+    """
+    rest = text[as_plain_numbers(text)[1]]
+    amounts = rest.str.extract(UNITS.pattern, expand=True)["number"]
+    rest = rest.where(amounts.isna(), amounts).str.strip()
+    found = "," if rest.str.fullmatch(COMMA).any() else ""
+    dotted = text[text.str.contains(".", regex=False)]
+    clear = dotted.str.fullmatch(POINT).any() or rest.str.fullmatch(POINT).any()
+    found += "." if clear else ""
+    either = rest.str.fullmatch(EITHER_COMMA).any() or dotted.str.fullmatch(EITHER_POINT).any()
+    return found + ("?" if either else "")
+
+
+def read_column(
+    name: object,
+    column: pd.Series,
+    *,
+    decimal: str | None,
+    file_decimal: str = "",
+    missing: Collection[str] = (),
+) -> Column:
+    """Read a column of text as numbers where all of it is numbers.
+
+    Parameters
+    ----------
+    name : object
+        Label, for sentences.
+    column : pandas.Series of str, length N
+        As in the file.
+    decimal : {".", ","} or None
+        Said by the user; None looks at the evidence.
+    file_decimal : str
+        The signs that other columns of the file show; see `decimal_evidence`.
+    missing : collection of str
+        Texts that stand for a missing value, beside the empty field.
+    """
+    text = plain_text(column)
+    if missing:
+        text = text.where(~text.isin([str(one).strip() for one in missing]), "")
+    blank = (text == "").to_numpy()
+    numbers, odd = as_plain_numbers(text)
+    if blank.all():
+        return Column(pd.Series(np.full(len(text), np.nan), index=column.index))
+    sample = text[~blank].head(50)
+    if sample.str.fullmatch(r"[-+]?0\d+").any() or (
+        not odd.any() and text.str.fullmatch(r"[-+]?0\d+").any()
+    ):
+        return Column(column.where(~blank, None), ("leading zeros kept: read as codes, not numbers",))
+    words = text.str.casefold().isin(MISSING_WORDS).to_numpy() & odd
+    odd &= ~words
+    if (odd.sum() > 0 and not sample.str.contains(r"\d", regex=True).any()) or (
+        blank | words
+    ).all():
+        return _as_text(name, column, text, blank, words)
+    notes: list[str] = []
+    unit = ""
+    sign = decimal or ""
+    if odd.any() or decimal == "," or "," in file_decimal:
+        rest, unit = _without_unit(text.where(~words, ""))
+        if not sign:
+            sign, note = _choose_sign(rest, file_decimal)
+            notes += [note] if note else []
+        if sign:
+            numbers, odd = _with_sign(rest, sign)
+    if odd.any():
+        return _with_odd(name, column, text, blank, words, odd, notes)
+    if words.any():
+        seen = sorted(set(text[words]))[:3]
+        notes.append(f"{', '.join(map(repr, seen))} counted as missing in {words.sum():,} rows")
+    if unit:
+        notes.append(f"the unit {unit!r} beside each number was taken off")
+    values = pd.Series(np.where(blank | words, np.nan, numbers), index=column.index)
+    whole = not (blank | words).any() and (np.abs(numbers) < 2**53).all()
+    if whole and (numbers == np.round(numbers)).all() and not text.str.contains(r"[.eE]").any():
+        values = values.astype(np.int64)
+    return Column(values, tuple(notes), unit=unit, decimal=sign)
+
+
+def _without_unit(text: pd.Series) -> tuple[pd.Series, str]:
+    """Take off a unit that stands beside every number, the same one everywhere."""
+    parts = text.str.extract(rf"^{UNITS.pattern}$", expand=True)
+    known = text != ""
+    if not parts["number"][known].notna().all():
+        return text, ""
+    units = (parts["before"].fillna("") + parts["after"].fillna(""))[known].unique()
+    if len(units) != 1 or not units[0]:
+        return text, ""
+    return parts["number"].fillna("").str.strip(), str(units[0])
+
+
+def _choose_sign(text: pd.Series, file_decimal: str) -> tuple[str, str]:
+    """Choose the decimal sign of one column; an empty one says that it cannot be told."""
+    evidence = decimal_evidence(text)
+    if "," in evidence and "." in evidence:
+        return ("", "") if "?" in evidence else ("both", "decimal points and commas both occur")
+    if "," in evidence:
+        return ",", "decimal commas"
+    if "." in evidence:
+        return ".", ""
+    if "?" not in evidence:
+        return ".", ""
+    commas = text.str.fullmatch(EITHER_COMMA).any()
+    theirs = file_decimal.replace("?", "")
+    if not commas and "." in theirs:
+        return ".", ""
+    if len(theirs) != 1:
+        return ("", "") if commas else (".", "")
+    if commas == (theirs == ","):
+        return theirs, "decimal commas, as in other columns" if commas else ""
+    mark = "commas" if commas else "points"
+    return theirs, f"{mark} between thousands, as other columns use {theirs!r} for decimals"
+
+
+def _with_sign(text: pd.Series, sign: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read numbers with one decimal sign (or each by its own, "both") and the other as grouping."""
+    if sign == "both":
+        commas, points = _with_sign(text, ","), _with_sign(text, ".")
+        is_comma = text.str.fullmatch(COMMA).to_numpy()
+        return np.where(is_comma, commas[0], points[0]), np.where(is_comma, commas[1], points[1])
+    fits = text.str.fullmatch(GROUPED[sign])
+    bare = text.where(fits, "x").str.replace(r"[ '’.]" if sign == "," else r"[ '’,]", "", regex=True)
+    if sign == ",":
+        bare = bare.str.replace(",", ".", regex=False)
+    return as_plain_numbers(bare.where(text != "", ""))
+
+
+def _as_text(
+    name: object, column: pd.Series, text: pd.Series, blank: NDArray[np.bool_], words: NDArray[np.bool_]
+) -> Column:
+    notes = []
+    if words.any():
+        word = text[words].iloc[0]
+        count = int((text == word).sum())
+        notes.append(f"{word!r} is a value of {shown(name)} ({count:,} rows); missing=[{word!r}] "
+                     "leaves them out")  # fmt: skip
+    return Column(column.where(~blank, None), tuple(notes))
+
+
+def _with_odd(
+    name: object,
+    column: pd.Series,
+    text: pd.Series,
+    blank: NDArray[np.bool_],
+    words: NDArray[np.bool_],
+    odd: NDArray[np.bool_],
+    notes: list[str],
+) -> Column:
+    """Keep a column of text; where most of it is numbers, remember what is not."""
+    if (~(odd | blank | words)).sum() < odd.sum():
+        either = text[odd].str.fullmatch(EITHER_COMMA).mean() > 0.5
+        if not either:
+            return _as_text(name, column, text, blank, words)
+    counts = text[odd].value_counts()
+    return Column(column.where(~blank, None), tuple(notes), counts.to_dict())
+
+
+def odd_values(name: object, column: Column) -> str:
+    """Say what keeps a column from being numbers, and the ways on."""
+    first, total = next(iter(column.odd)), sum(column.odd.values())
+    label = shown(name)
+    if EITHER_COMMA.fullmatch(first):
+        return (
+            f"{first!r} in column {label!r} may be {first.replace(',', '')} or "
+            f"{first.replace(',', '.')}: say decimal='.' or decimal=','."
+        )
+    if CENSORED.fullmatch(first):
+        return (
+            f"column {label!r} holds {first!r} ({total:,} values below or above a limit): "
+            f"censored='missing' leaves these rows out, censored='limit' takes the limit itself."
+        )
+    return (
+        f"column {label!r} holds numbers and {total:,} texts such as {shown(first)!r}: "
+        f"missing=[{shown(first)!r}] leaves these rows out, kind='classification' takes every "
+        "value as a class."
+    )
+
+
+def without_censoring(column: pd.Series, how: str) -> pd.Series:
+    """Replace "<0.5" by nothing (how="missing") or by 0.5 (how="limit")."""
+    text = plain_text(column)
+    censored = text.str.fullmatch(CENSORED)
+    bare = text.str.replace(r"^[<>≤≥]=?\s*", "", regex=True)
+    return text.where(~censored, "" if how == "missing" else bare)
+
+
+def find_sentinels(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], list[float], list[float]]:
+    """Find numbers that stand for a missing value: far from all others, and known as such.
+
+    Returns
+    -------
+    mask : numpy.ndarray, shape (N,), bool
+        Where they are.
+    taken, kept : list of float
+        Which were taken for missing, and which occur but may be values.
+    """
+    mask = np.zeros(len(values), dtype=bool)
+    taken: list[float] = []
+    while True:
+        rest = values[np.isfinite(values) & ~mask]
+        ends = {float(rest.min()), float(rest.max())} if len(rest) else set()
+        candidates = [end for end in ends if np.isclose(end, SENTINELS, rtol=1e-6, atol=0).any()]
+        found = [end for end in candidates if _stands_apart(end, rest)]
+        if not found:
+            return mask, taken, candidates if len(rest) and (rest != rest[0]).any() else []
+        for end in found:
+            mask |= values == end
+            taken.append(end)
+
+
+def _stands_apart(end: float, rest: NDArray[np.float64]) -> bool:
+    others = rest[rest != end]
+    if not len(others):
+        return False
+    low, high = float(others.min()), float(others.max())
+    gap = low - end if end < low else end - high
+    if end < 0 <= low:
+        return True
+    alone = (rest == end).sum() < 2
+    return gap > (high - low) and not (end > 0 and alone)
