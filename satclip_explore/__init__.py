@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from satclip_explore.encoders.table import from_table as from_table
     from satclip_explore.fields import embed_grid as embed_grid
     from satclip_explore.fields import similarity_raster as similarity_raster
+    from satclip_explore.files.places import read_places as read_places
     from satclip_explore.files.raster import to_geotiff as to_geotiff
     from satclip_explore.files.raster import to_png as to_png
     from satclip_explore.files.table import to_csv as to_csv
@@ -60,6 +61,7 @@ _HOME = {
     "panes": "satclip_explore",
     "pca_raster": "satclip_explore.projection",
     "pretrain": "training.pretrain",
+    "read_places": "satclip_explore.files.places",
     "region": "satclip_explore.regions",
     "similarity_raster": "satclip_explore.fields",
     "stack": "satclip_explore.encoders.combine",

@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from satclip_explore.checks import real_number, whole_number
+from satclip_explore.files.location import locate
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius R1 of the GRS 80 ellipsoid, in km (Moritz 2000, doi:10.1007/s001900050278)."""
 
 GLOBE = (-180.0, -90.0, 180.0, 90.0)
 """Bounds of the whole Earth: (lon_min, lat_min, lon_max, lat_max) in degrees."""
-
-LONLAT_COLUMNS = (("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"), ("x", "y"))
-"""Column pairs that name coordinates, in order of preference; case does not matter."""
 
 MAX_PIXELS = 50_000_000
 """Largest grid that is built: a guard against a resolution typed in the wrong unit."""
@@ -61,8 +59,8 @@ def as_lonlat(lonlat: Any, *, east_edge: bool = False) -> NDArray[np.float64]:
     ----------
     lonlat : array_like, mapping, pandas.DataFrame or geopandas.GeoDataFrame
         Places, longitude first, in degrees: an (N, 2) array or list, one (lon, lat) pair, or a
-        table with columns lon/lat, longitude/latitude, lng/lat or x/y. A GeoDataFrame gives the
-        points of its geometry, reprojected to longitude and latitude when it says it is not.
+        table whose columns hold coordinates under any of the names in `files.columns`. A
+        GeoDataFrame gives the points of its geometry, transformed to EPSG:4326.
     east_edge : bool
         Keep longitude 180 itself, for encoders to which it is not the same as -180.
 
@@ -77,10 +75,8 @@ def as_lonlat(lonlat: Any, *, east_edge: bool = False) -> NDArray[np.float64]:
         If the shape is not (N, 2), a value is no finite number, a latitude lies outside
         [-90, 90], coordinate columns are missing, or a geometry is not a point.
     """
-    if hasattr(lonlat, "geometry") and hasattr(lonlat, "crs"):
-        lonlat = _from_geometry(lonlat)
-    elif hasattr(lonlat, "columns") or isinstance(lonlat, Mapping):
-        lonlat = _from_columns(lonlat)
+    if hasattr(lonlat, "columns") or isinstance(lonlat, Mapping):
+        lonlat = _from_table(lonlat)
     if hasattr(lonlat, "detach"):
         lonlat = lonlat.detach().cpu()
     try:
@@ -124,42 +120,16 @@ def _check_values(values: NDArray[np.float64]) -> None:
         )
 
 
-def lonlat_columns(columns: Any) -> tuple[Any, Any] | None:
-    """Find the pair of columns that holds longitude and latitude.
-
-    Returns
-    -------
-    tuple or None
-        The two labels, longitude first, or None when no known pair is present.
-    """
-    by_name = {str(name).strip().lower(): name for name in reversed(list(columns))}
-    for lon, lat in LONLAT_COLUMNS:
-        if lon in by_name and lat in by_name:
-            return by_name[lon], by_name[lat]
-    return None
-
-
-def _from_columns(table: Any) -> NDArray[Any]:
-    names = list(table.columns if hasattr(table, "columns") else table.keys())
-    found = lonlat_columns(names)
-    if found is None:
+def _from_table(table: Any) -> NDArray[Any]:
+    """Take the places of a table, one per row; a row without one is an error, not left out."""
+    found = locate(table)
+    if found.geometry is not None:
         raise ValueError(
-            "no coordinate columns: need lon and lat (or longitude/latitude, lng/lat, x/y); "
-            f"got {', '.join(map(str, names[:8])) or 'none'}."
+            f"places must be points; got {found.geometry[0].geom_type}. "
+            "Use frame.geometry.representative_point(), "
+            "or read_places for a point inside of each."
         )
-    return np.stack([np.asarray(table[name]) for name in found], axis=1)
-
-
-def _from_geometry(frame: Any) -> NDArray[Any]:
-    if frame.crs is not None and not frame.crs.is_geographic:
-        frame = frame.to_crs("EPSG:4326")
-    kinds = set(frame.geometry.geom_type.dropna())
-    if kinds - {"Point"} or frame.geometry.isna().any():
-        shown = ", ".join(sorted(kinds - {"Point"})) or "missing geometry"
-        raise ValueError(
-            f"places must be points; got {shown}. Use frame.geometry.representative_point()."
-        )
-    return np.stack([frame.geometry.x.to_numpy(), frame.geometry.y.to_numpy()], axis=1)
+    return np.stack([found.lon, found.lat], axis=1)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
-from satclip_explore.geo import as_lonlat, lonlat_columns
+from satclip_explore.files.location import locate
+from satclip_explore.geo import as_lonlat
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -41,7 +42,7 @@ class LocationEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    Takes frames with coordinates (lon/lat, longitude/latitude, lng/lat, x/y, or a geometry), or
+    Takes frames with coordinates (columns with names as in `files.columns`, or a geometry), or
     arrays whose first two columns are longitude and latitude in degrees. Nothing is learned from
     the data: `fit` checks it and loads the encoder.
 
@@ -127,11 +128,9 @@ class LocationEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _places(self, X: Any, *, reset: bool) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Separate coordinates from the other numeric columns."""
-        geometry = hasattr(X, "geometry") and hasattr(X, "crs")
-        if geometry or (hasattr(X, "columns") and lonlat_columns(X.columns)):
+        if hasattr(X, "columns") and all(isinstance(one, str) for one in X.columns):
             places = as_lonlat(X)
-            used = [X.geometry.name] if geometry else list(lonlat_columns(X.columns) or ())
-            others = X.drop(columns=used).select_dtypes("number")
+            others = X.drop(columns=list(locate(X).used)).select_dtypes("number")
             if reset:
                 self.n_features_in_ = X.shape[1]
                 self.feature_names_in_ = np.array(X.columns, dtype=object)

@@ -76,7 +76,7 @@ def test_as_lonlat_refuses_geometries_that_are_not_points():
         ([[52.5, 103.8]], "Are the columns swapped"),
         ([[500_000.0, 4_649_776.0]], "meters"),
         ({"a": [1.0], "b": [2.0]}, "no coordinate columns: .* got a, b"),
-        ({"lon": ["east"], "lat": [2.0]}, "hold numbers"),
+        ({"lon": ["east"], "lat": [2.0]}, "does not read as longitude"),
         ("Berlin", "hold numbers"),
         (None, "shape"),
     ],

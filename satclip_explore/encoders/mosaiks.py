@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from satclip_explore.encoders.table import NearestTable
-from satclip_explore.geo import as_lonlat, lonlat_columns
+from satclip_explore.files.columns import lonlat_columns
+from satclip_explore.geo import as_lonlat
 
 MAX_DISTANCE_KM = 1.0
 """Default reach of a cell: its own corners, 0.79 km away at the equator, and little more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.tensor_files import weights_hash
-from satclip_explore.geo import EARTH_RADIUS_KM, as_lonlat, lonlat_columns, unit_vectors
+from satclip_explore.files.location import locate
+from satclip_explore.files.places import read_places
+from satclip_explore.geo import EARTH_RADIUS_KM, as_lonlat, unit_vectors
 
 
 class GridTable(LocationEncoder):
@@ -195,9 +198,9 @@ def from_table(
 
     Parameters
     ----------
-    table : pandas.DataFrame, xarray.DataArray or array_like
-        A table with coordinates and numeric columns; a raster (lat, lon, embed) as `embed_grid`
-        returns it; or the places alone, with `vectors` beside them.
+    table : path, bytes, pandas.DataFrame, xarray.DataArray or array_like
+        A table with coordinates and numeric columns, or a file of one; a raster (lat, lon,
+        embed) as `embed_grid` returns it; or the places alone, with `vectors` beside them.
     vectors : array_like, shape (M, D), optional
         One per place, where `table` holds places alone.
     method : {"nearest", "bilinear"}
@@ -217,6 +220,8 @@ def from_table(
         raise ValueError(f"method must be 'nearest' or 'bilinear'; got {method!r}.")
     if method == "bilinear" and max_distance_km is not None:
         raise ValueError("max_distance_km goes with method='nearest' only.")
+    if isinstance(table, (str, Path, bytes)):
+        table = read_places(table, sentinels=False, keep_zero=True).frame
     if hasattr(table, "dims") and {"lat", "lon"} <= set(table.dims):
         raster = table.transpose("lat", "lon", ...)
         lon, lat, values = raster["lon"].to_numpy(), raster["lat"].to_numpy(), raster.to_numpy()
@@ -240,8 +245,7 @@ def split_table(frame: Any) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Split a data frame into places and the numeric columns beside them."""
     if not hasattr(frame, "columns"):
         raise ValueError("give vectors= beside the places, or a table that holds both.")
-    names = lonlat_columns(frame.columns)
-    rest = frame.drop(columns=list(names or ())).select_dtypes("number")
+    rest = frame.drop(columns=list(locate(frame).used)).select_dtypes("number")
     rest = rest[[c for c in rest.columns if not str(c).startswith("Unnamed:")]]
     return as_lonlat(frame), rest.to_numpy()
 

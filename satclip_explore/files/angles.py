@@ -22,12 +22,12 @@ _LAST = re.compile(rf"^{_NUMBER}(?P<letter>[NSEW])?\s*$", re.IGNORECASE)
 
 
 def read_angles(texts: pd.Series, axis: str) -> NDArray[np.float64]:
-    """Read a column of angles as decimal degrees.
+    r"""Read a column of angles as decimal degrees.
 
     Parameters
     ----------
     texts : pandas.Series of str, length N
-        "15°28'42.6\\"E", "N 45 42.5", "-8.3611", "15:28:42.6", "8,36 W", …
+        "15°28'42.6\"E", "N 45 42.5", "-8.3611", "15:28:42.6", "8,36 W", …
     axis : {"lon", "lat"}
         Which letters are allowed: E and W, or N and S.
 

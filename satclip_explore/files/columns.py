@@ -8,26 +8,38 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-LON_WORDS = frozenset(
-    "lon long lng longitude longitud longitudine longitudinal laengengrad langengrad lengtegraad "
-    "lengdegrad lange laenge geolon geolongitude longdd londd declon declong lonwgs longwgs xlon "
-    "xlong gpslon gpslong gpslongitude decimallongitude boylam dlugosc pituusaste"
-    " долгота 经度 經度 経度".split()
-)
-LAT_WORDS = frozenset(
-    "lat latitude latitud latitudine breitengrad breedtegraad breddegrad breite geolat geolatitude "
-    "latdd declat latwgs ylat gpslat gpslatitude decimallatitude enlem szerokosc leveysaste"
-    " широта 纬度 緯度".split()
-)
-X_WORDS = frozenset("x xcoord xcoordinate xcoor pointx coordx".split())
-Y_WORDS = frozenset("y ycoord ycoordinate ycoor pointy coordy".split())
-EASTINGS = frozenset("easting eastings rechtswert east utme utmx".split())
-NORTHINGS = frozenset("northing northings hochwert north utmn utmy".split())
 
-NEUTRAL = frozenset(
-    "deg degree degrees decimal dec dd wgs wgs84 84 4326 epsg gps coord coords coordinate "
-    "coordinates n e north east w s west south center centre centroid point geo geographic site "
-    "station plot location place loc in of the geograficzna geographical".split()
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+LON_WORDS = word_set(
+    """
+    lon long lng longitude longitud longitudine longitudinal laengengrad langengrad lengtegraad
+    lengdegrad lange laenge geolon geolongitude longdd londd declon declong lonwgs longwgs xlon
+    xlong gpslon gpslong gpslongitude decimallongitude boylam dlugosc pituusaste долгота 经度 經度
+    経度
+    """
+)
+LAT_WORDS = word_set(
+    """
+    lat latitude latitud latitudine breitengrad breedtegraad breddegrad breite geolat
+    geolatitude latdd declat latwgs ylat gpslat gpslatitude decimallatitude enlem szerokosc
+    leveysaste широта 纬度 緯度
+    """
+)
+X_WORDS = word_set("x xcoord xcoordinate xcoor pointx coordx")
+Y_WORDS = word_set("y ycoord ycoordinate ycoor pointy coordy")
+EASTINGS = word_set("easting eastings rechtswert east utme utmx")
+NORTHINGS = word_set("northing northings hochwert north utmn utmy")
+
+NEUTRAL = word_set(
+    """
+    deg degree degrees decimal dec dd wgs wgs84 84 4326 epsg gps coord coords coordinate
+    coordinates n e north east w s west south center centre centroid point geo geographic site
+    station plot location place loc in of the geograficzna geographical
+    """
 )
 """Words beside the telling one that change nothing; others make a name less likely."""
 
@@ -87,7 +99,10 @@ def find_roles(columns: Iterable[Any]) -> Roles | None:
 
 def lonlat_columns(columns: Iterable[Any]) -> tuple[Any, Any] | None:
     """Return the labels of longitude and latitude, or None; see `find_roles`."""
-    roles = find_roles(columns)
+    try:
+        roles = find_roles(columns)
+    except ValueError:
+        return None
     return None if roles is None else (roles.lon, roles.lat)
 
 
@@ -152,7 +167,12 @@ def _pair(
 ) -> Roles:
     """Choose the two names that go together: the plainest, with the same words beside them."""
     pairs = sorted(
-        (one[0] + other[0] + 4 * (_place_words(one) != _place_words(other)), i, j)
+        (
+            8 * (one[0] + other[0] + 4 * (_place_words(one) != _place_words(other)))
+            + (str(one[2])[:1].isupper() != str(other[2])[:1].isupper()),
+            i,
+            j,
+        )
         for i, one in enumerate(first)
         for j, other in enumerate(second)
     )

@@ -73,7 +73,9 @@ def open_content(source: Any, member: str | None = None) -> Content:
     """
     if isinstance(source, (str, Path)):
         if re.match(r"[a-z][a-z0-9+]*://", str(source)):
-            raise ValueError(f"{shown(source)!r} is an address; download the file and give its path.")
+            raise ValueError(
+                f"{shown(source)!r} is an address; download the file and give its path."
+            )
         path = Path(source)
         if path.is_dir():
             return Content(path.name, b"", path)
@@ -134,9 +136,7 @@ def _open_zip(content: Content, member: str | None) -> Content:
         if not chosen:
             raise ValueError(f"no {shown(member)!r} in the archive; it holds "
                              f"{listed(one.filename for one in kept)}.")  # fmt: skip
-    elif len(shapes) == 1:
-        chosen = shapes
-    elif shapes:
+    elif len(shapes) == 1 or shapes:
         chosen = shapes
     else:
         chosen = [one for one in kept if not one.filename.lower().endswith((".xml", ".txt", ".md",
@@ -198,7 +198,7 @@ def _is_junk(name: str) -> bool:
 
 
 def decode(data: bytes, encoding: str | None = None) -> tuple[str, str]:
-    """Decode text; returns it and the encoding: a mark, UTF-8, UTF-16 by its zeros, else Windows-1252.
+    """Decode text; returns it and the encoding: by mark, by zeros, UTF-8, Windows-1252.
 
     Raises
     ------
@@ -224,9 +224,11 @@ def decode(data: bytes, encoding: str | None = None) -> tuple[str, str]:
             text, name = data.decode("cp1252"), "Windows-1252"
         except UnicodeDecodeError as again:
             raise ValueError(
-                f"the file is neither UTF-8 nor Windows-1252 text (byte {again.start:,}); say which "
-                "with encoding=."
+                f"the file is neither UTF-8 nor Windows-1252 text (byte {again.start:,}); say "
+                "which with encoding=."
             ) from again
     if "\0" in text:
         raise ValueError("the file holds binary data in a format that is not read.")
-    return text.lstrip("\ufeff"), {"": "UTF-8", "utf-8-sig": "UTF-8"}.get(name, name.replace("utf", "UTF"))
+    return text.lstrip("\ufeff"), {"": "UTF-8", "utf-8-sig": "UTF-8"}.get(
+        name, name.replace("utf", "UTF")
+    )

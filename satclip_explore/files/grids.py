@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from satclip_explore.files.columns import find_roles, listed, shown
+from satclip_explore.files.columns import find_roles, listed, shown, word_set
 from satclip_explore.files.containers import Content
 from satclip_explore.files.raw_table import MAX_COLUMNS, MAX_ROWS, RawTable, ReadOptions, numbered
 
@@ -30,14 +30,13 @@ def read_netcdf(content: Content, options: ReadOptions) -> RawTable:
     engine = "scipy" if classic else "h5netcdf"
     source = content.path or io.BytesIO(content.data)
     try:
-        with xr.open_dataset(source, engine=engine) as dataset:
-            return read_grid(dataset, options, "NetCDF")
+        dataset = xr.open_dataset(source, engine=engine)
     except ImportError as error:
-        raise ImportError(
-            f"NetCDF needs {engine}: pip install 'satclip-explore[geo]'"
-        ) from error
-    except (OSError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise ImportError(f"NetCDF needs {engine}: pip install 'satclip-explore[geo]'") from error
+    except (OSError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ValueError(f"the file does not read as NetCDF: {shown(error)}.") from error
+    with dataset:
+        return read_grid(dataset, options, "NetCDF")
 
 
 def read_zarr(content: Content, options: ReadOptions) -> RawTable:
@@ -91,7 +90,9 @@ def _from_bands(file: Any, options: ReadOptions) -> RawTable:
         raise ValueError("the GeoTIFF says no coordinate system; say crs=, e.g. crs='EPSG:4326'.")
     _check_cells(file.height * file.width, file.count)
     rows, columns = np.mgrid[: file.height, : file.width]
-    x, y = file.transform * (columns.ravel() + 0.5, rows.ravel() + 0.5)
+    a, b, c, d, e, f = tuple(file.transform)[:6]
+    column, row = columns.ravel() + 0.5, rows.ravel() + 0.5
+    x, y = a * column + b * row + c, d * column + e * row + f
     names = [file.descriptions[i] or f"band {i + 1}" for i in range(file.count)]
     bands = {}
     for i, name in enumerate(names):
@@ -113,8 +114,8 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
     lon, lat, projected = _axes(dataset, options)
     crs = options.crs or _grid_crs(dataset)
     if projected and crs is None:
-        raise ValueError(f"the grid has axes {shown(lon)} and {shown(lat)} and no coordinate system; "
-                         "say crs=, e.g. crs='EPSG:32633'.")  # fmt: skip
+        raise ValueError(f"the grid has axes {shown(lon)} and {shown(lat)} and no coordinate "
+                         "system; say crs=, e.g. crs='EPSG:32633'.")  # fmt: skip
     if not projected and options.crs is None:
         crs = None
     dims = tuple(dict.fromkeys([*dataset[lat].dims, *dataset[lon].dims]))
@@ -149,8 +150,8 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
         if variable.attrs.get("units"):
             units[str(name)] = str(variable.attrs["units"])
     if not columns:
-        raise ValueError(f"no variable lies on the grid ({shown(lon)}, {shown(lat)}); the file holds "
-                         f"{listed(dataset.data_vars)}.")  # fmt: skip
+        raise ValueError(f"no variable lies on the grid ({shown(lon)}, {shown(lat)}); the file "
+                         f"holds {listed(dataset.data_vars)}.")  # fmt: skip
     shape = [dataset.sizes[one] for one in dims]
     x, y = (
         np.broadcast_to(_on_dims(dataset[one], dims), shape).ravel().astype(np.float64)
@@ -158,11 +159,16 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
     )
     grid = dataset[used].isel({one: 0 for one in dataset[used].dims if one not in dims}, drop=True)
     frame = pd.DataFrame(columns)
-    return _placed(frame, x, y, crs, format, grid.transpose(*dims).coords.to_dataset(), units,
+    grid = grid.transpose(*dims).coords.to_dataset().assign_attrs(dims=dims)
+    return _placed(frame, x, y, crs, format, grid, units,
                    tuple(dict.fromkeys(notes)))  # fmt: skip
 
 
-TIME_AXES = frozenset("time valid_time date step month year t level pressure_level lev depth".split())
+TIME_AXES = word_set(
+    """
+    time valid_time date step month year t level pressure_level lev depth
+    """
+)
 
 
 def _placed(
@@ -180,8 +186,8 @@ def _placed(
 def _check_cells(cells: int, columns: int) -> None:
     if cells > MAX_ROWS or columns > MAX_COLUMNS or cells * columns > 20 * MAX_ROWS:
         raise ValueError(
-            f"a grid may have {MAX_ROWS:,} cells and {20 * MAX_ROWS:,} values; got {cells:,} cells of "
-            f"{columns:,}. Cut out a region or coarsen it first."
+            f"a grid may have {MAX_ROWS:,} cells and {20 * MAX_ROWS:,} values; got {cells:,} cells "
+            f"of {columns:,}. Cut out a region or coarsen it first."
         )
 
 
@@ -194,7 +200,8 @@ def _on_dims(coordinate: Any, dims: tuple[Any, ...]) -> NDArray[Any]:
 def _axes(dataset: xr.Dataset, options: ReadOptions) -> tuple[Any, Any, bool]:
     """Find the coordinates: by what was said, by CF attributes, by name."""
     names = [*dataset.coords, *[one for one in dataset.data_vars if one in dataset.dims]]
-    names += [one for one in dataset.data_vars if dataset[one].attrs.get("units") in UNITS_OF.values()
+    names += [one for one in dataset.data_vars
+              if dataset[one].attrs.get("units") in UNITS_OF.values()
               and one not in names]  # fmt: skip
     if options.lon is not None:
         for one in (options.lon, options.lat):
@@ -216,8 +223,8 @@ def _axes(dataset: xr.Dataset, options: ReadOptions) -> tuple[Any, Any, bool]:
         return roles.lon, roles.lat, metres
     if "x" in found and "y" in found:
         return found["x"], found["y"], True
-    raise ValueError(f"the grid has no coordinates such as lon and lat; got {listed(names)}. Name two "
-                     "with lon= and lat=.")  # fmt: skip
+    raise ValueError(f"the grid has no coordinates such as lon and lat; got {listed(names)}. Name "
+                     "two with lon= and lat=.")  # fmt: skip
 
 
 def _grid_crs(dataset: xr.Dataset) -> Any:

@@ -1,11 +1,8 @@
-"""Where the rows of a table lie: two columns, one column for both, or a geometry."""
+"""Where the rows of a table lie: in two columns, in one, or in a geometry."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,58 +19,15 @@ from satclip_explore.files.columns import (
     shown,
     words_of,
 )
-from satclip_explore.files.crs import crs_name, is_wgs84, read_crs, to_lonlat
-from satclip_explore.files.values import (
-    as_plain_numbers,
-    decimal_evidence,
-    plain_text,
-    read_column,
+from satclip_explore.files.crs import crs_name, read_crs, to_lonlat
+from satclip_explore.files.geometry_columns import (
+    ORDERS,
+    Located,
+    from_geometry,
+    from_one_column,
+    share_in_range,
 )
-
-WKT = re.compile(
-    r"\s*(?:SRID=(?P<srid>\d+);)?\s*(?:POINT|LINESTRING|POLYGON|MULTI\w+|GEOMETRYCOLLECTION)"
-    r"\s*(?:ZM?|M)?\s*(?:\(|EMPTY)", re.IGNORECASE
-)  # fmt: skip
-GEOJSON = re.compile(r"\s*\{\s*\"(?:type|coordinates|geodesic)\"\s*:")
-WKB = re.compile(r"(?:00|01)[0-9A-Fa-f]{40,}")
-_HALF = r"[-+−]?\s*\d[^,;|]*?|[NSEW]\s*\d[^,;|]*?"
-BOTH = re.compile(rf"\s*[\[(]?\s*({_HALF})\s*[,;|\s]\s*({_HALF})\s*[\])]?\s*", re.IGNORECASE)
-LAT_FIRST = frozenset("location geolocation gps position latlng latlon latlong latitudelongitude "
-                      "latlonalt lat".split())  # fmt: skip
-LON_FIRST = frozenset("lonlat lnglat longlat lon lng longitudelatitude".split())
-ORDERS = ("lat,lon", "lon,lat")
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where rows lie, and how that was found out.
-
-    Parameters
-    ----------
-    lon, lat : numpy.ndarray, shape (N,), float64
-        Degrees, as they are in the file (not wrapped); NaN where a row has no place.
-    used : tuple
-        Labels of the columns that told.
-    roles : dict of str to str
-        What was taken for what, for people.
-    crs : str
-        That the coordinates were in.
-    notes : tuple of str
-        What was assumed.
-    geometry : object
-        The shapely geometries in longitude and latitude, where there are polygons or lines.
-    decimal : str
-        Decimal sign of the coordinates, where they were text.
-    """
-
-    lon: NDArray[np.float64]
-    lat: NDArray[np.float64]
-    used: tuple[Any, ...]
-    roles: dict[str, str] = field(default_factory=dict)
-    crs: str = "EPSG:4326"
-    notes: tuple[str, ...] = ()
-    geometry: Any = None
-    decimal: str = ""
+from satclip_explore.files.values import as_plain_numbers, plain_text, read_column
 
 
 def locate(
@@ -84,6 +38,7 @@ def locate(
     crs: Any = None,
     order: str | None = None,
     decimal: str | None = None,
+    units: Mapping[Any, str] | None = None,
 ) -> Located:
     """Find the places of a table.
 
@@ -99,6 +54,8 @@ def locate(
         Of two numbers in one column.
     decimal : {".", ","}, optional
         Decimal sign of coordinates that are text.
+    units : mapping, optional
+        Of columns, where they stood beside their names.
 
     Raises
     ------
@@ -110,7 +67,7 @@ def locate(
     if order is not None and order not in ORDERS:
         raise ValueError(f"order must be {' or '.join(map(repr, ORDERS))}; got {order!r}.")
     if lon is None and hasattr(frame, "geometry") and hasattr(frame, "crs"):
-        return _from_geometry(frame.geometry, crs or frame.crs, _active(frame))
+        return from_geometry(frame.geometry, crs or frame.crs, frame.geometry.name)
     columns = list(frame.columns if hasattr(frame, "columns") else frame.keys())
     if lon is not None:
         for one in (lon, lat):
@@ -124,7 +81,7 @@ def locate(
         except ValueError as error:
             roles, refusal = None, error
         if roles is None or roles.kind == "xy":
-            inside = _from_one_column(frame, columns, crs, order)
+            inside = from_one_column(frame, columns, crs, order)
             if inside is not None:
                 return inside
         if refusal is not None:
@@ -134,10 +91,12 @@ def locate(
     for one in (roles.lon, roles.lat):
         if columns.count(one) > 1:
             raise ValueError(f"column {shown(one)!r} appears more than once; rename one.")
-    return _from_columns(frame, roles, crs, decimal)
+    return _from_columns(frame, roles, crs, decimal, units or {})
 
 
-def _from_columns(frame: Any, roles: Roles, crs: Any, decimal: str | None) -> Located:
+def _from_columns(
+    frame: Any, roles: Roles, crs: Any, decimal: str | None, units: Mapping[Any, str]
+) -> Located:
     notes: list[str] = []
     system = None if crs is None else read_crs(crs)
     degrees = system is None or system.is_geographic
@@ -145,7 +104,11 @@ def _from_columns(frame: Any, roles: Roles, crs: Any, decimal: str | None) -> Lo
     for label, axis in ((roles.lon, "lon"), (roles.lat, "lat")):
         values, sign = _coordinates(frame[label], label, axis, degrees, decimal)
         signs = signs or sign
-        if degrees and roles.kind == "lonlat" and points_west_or_south(label):
+        if (
+            degrees
+            and roles.kind == "lonlat"
+            and points_west_or_south(f"{label} ({units[label]})" if label in units else label)
+        ):
             values, note = _turned(values, label, axis)
             notes += [note] if note else []
         pair.append(values)
@@ -156,7 +119,7 @@ def _from_columns(frame: Any, roles: Roles, crs: Any, decimal: str | None) -> Lo
             "say which system with crs=, e.g. crs='EPSG:32633'."
         )
     if system is None and roles.kind == "xy":
-        if _share_in_range(x, y) < 1.0:
+        if share_in_range(x, y) < 1.0:
             raise ValueError(
                 f"columns {shown(roles.lon)!r} and {shown(roles.lat)!r} are not degrees "
                 f"(up to {np.nanmax(np.abs([x, y])):,.0f}); say which system with crs=, e.g. "
@@ -182,7 +145,9 @@ def _coordinates(
     column: Any, label: Any, axis: str, degrees: bool, decimal: str | None
 ) -> tuple[NDArray[np.float64], str]:
     """Read one coordinate column: numbers, or text in any notation; NaN where it has none."""
-    series = column if isinstance(column, pd.Series) else pd.Series(np.asarray(column))
+    series = (
+        column if isinstance(column, pd.Series) else pd.Series(np.atleast_1d(np.asarray(column)))
+    )
     if pd.api.types.is_bool_dtype(series):
         raise ValueError(f"column {shown(label)!r} holds true and false, not coordinates.")
     if pd.api.types.is_numeric_dtype(series):
@@ -192,11 +157,7 @@ def _coordinates(
     text = plain_text(series.astype(object).map(str, na_action="ignore"))
     numbers, odd = as_plain_numbers(text)
     if not odd.any() and decimal != ",":
-        if degrees and _thousands(text, numbers):
-            raise ValueError(
-                f"column {shown(label)!r} mixes decimal points and commas; say decimal='.' or ','."
-            )
-        return numbers, "."
+        return numbers, "." if text.str.contains(".", regex=False).any() else ""
     if degrees:
         angles = read_angles(text, axis)
         # A decimal comma is an angle with a comma: as "15,478", which cannot be thousands here.
@@ -223,14 +184,8 @@ def _coordinates(
     return found.values.to_numpy(np.float64), found.decimal
 
 
-def _thousands(text: pd.Series, numbers: NDArray[np.float64]) -> bool:
-    """Tell whether plain numbers would be degrees only if their points were not decimal."""
-    del numbers
-    return "," in decimal_evidence(text.head(1000))
-
-
 def _turned(values: NDArray[np.float64], label: Any, axis: str) -> tuple[NDArray[Any], str]:
-    """Turn degrees that count towards the west or the south, as the name says, to the usual sign."""
+    """Turn degrees that count towards the west or the south, as the name says."""
     known = values[np.isfinite(values)]
     side = "west" if axis == "lon" else "south"
     if not len(known) or (known <= 0).all():
@@ -241,169 +196,3 @@ def _turned(values: NDArray[np.float64], label: Any, axis: str) -> tuple[NDArray
         f"column {shown(label)!r} says {side} and holds both signs; rename it to {axis} if minus "
         f"means {side}."
     )
-
-
-def _share_in_range(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    known = np.isfinite(x) & np.isfinite(y)
-    inside = (np.abs(x[known]) <= 540.0) & (np.abs(y[known]) <= 90.0)
-    return float(inside.mean()) if known.any() else 1.0
-
-
-def _from_one_column(frame: Any, columns: Iterable[Any], crs: Any, order: Any) -> Located | None:
-    """Look for one column that holds a geometry, or both coordinates."""
-    found: list[tuple[str, Any, pd.Series]] = []
-    for label in columns:
-        column = frame[label]
-        if not isinstance(column, pd.Series) or pd.api.types.is_numeric_dtype(column):
-            continue
-        text = column.dropna()
-        if not len(text) or not isinstance(text.iloc[0], (str, bytes, dict)):
-            continue
-        sample = text[[isinstance(one, str) and one.strip() != "" for one in text]].head(100)
-        for kind, pattern in (("WKT", WKT), ("GeoJSON", GEOJSON), ("WKB", WKB), ("both", BOTH)):
-            if len(sample) and sample.map(lambda one, p=pattern: bool(p.match(one)) if p is not BOTH
-                                          else bool(p.fullmatch(one))).mean() > 0.9:  # fmt: skip
-                found.append((kind, label, column))
-                break
-    geometries = [one for one in found if one[0] != "both"]
-    named = [one for one in found if set(words_of(one[1])) & {*LAT_FIRST, *LON_FIRST, "coordinates",
-                                                              "coords", "latitude", "point"}]  # fmt: skip
-    chosen = geometries or named or found
-    if not chosen:
-        return None
-    if len(chosen) > 1:
-        raise ValueError(
-            f"several columns could hold the places ({listed(one[1] for one in chosen)}); keep one "
-            "of them."
-        )
-    kind, label, column = chosen[0]
-    if kind == "both":
-        return _from_both(label, column, crs, order)
-    return _from_geometry(*_parse_geometry(kind, column, label, crs), label)
-
-
-def _parse_geometry(kind: str, column: pd.Series, label: Any, crs: Any) -> tuple[Any, Any]:
-    """Parse a column of geometry texts; an SRID in front of WKT or in WKB is its CRS."""
-    try:
-        import shapely
-    except ImportError as error:
-        raise ImportError("geometries need shapely: pip install 'satclip-explore[geo]'") from error
-    texts = column.where(column.notna(), None).to_numpy(dtype=object)
-    texts = np.array([one if isinstance(one, str) and one.strip() else None for one in texts],
-                     dtype=object)  # fmt: skip
-    srids = set()
-    if kind == "WKT":
-        parts = [WKT.match(one) if one else None for one in texts]
-        srids = {match["srid"] for match in parts if match and match["srid"]}
-        texts = np.array([one.split(";", 1)[-1] if one else None for one in texts], dtype=object)
-        geometry = shapely.from_wkt(texts, on_invalid="ignore")
-    elif kind == "GeoJSON":
-        geometry = shapely.from_geojson(texts, on_invalid="ignore")
-    else:
-        geometry = shapely.from_wkb(texts, on_invalid="ignore")
-        srids = {str(one) for one in shapely.get_srid(geometry) if one > 0}
-    if len(srids) > 1:
-        raise ValueError(f"column {shown(label)!r} mixes coordinate systems: SRID {listed(srids)}.")
-    return geometry, crs or (f"EPSG:{srids.pop()}" if srids else None)
-
-
-def _from_both(label: Any, column: pd.Series, crs: Any, order: str | None) -> Located:
-    """Read "45.7, 15.4": which comes first is told by letters, range or name, else asked."""
-    if crs is not None and not read_crs(crs).is_geographic:
-        raise ValueError(f"column {shown(label)!r} holds both coordinates; split it to use crs=.")
-    text = plain_text(column.astype(object).map(str, na_action="ignore"))
-    halves = text.str.extract(rf"^{BOTH.pattern}$")
-    first, second = halves[0].fillna(""), halves[1].fillna("")
-    lat_letters = (_lettered(first, "NS"), _lettered(second, "NS"))
-    lon_letters = (_lettered(first, "EW"), _lettered(second, "EW"))
-    why = ""
-    if order is None:
-        if lat_letters[0] and lon_letters[1]:
-            order, why = ORDERS[0], "as the letters say"
-        elif lon_letters[0] and lat_letters[1]:
-            order, why = ORDERS[1], "as the letters say"
-        else:
-            order, why = _order(label, first, second)
-    lon_text, lat_text = (second, first) if order == ORDERS[0] else (first, second)
-    lon, lat = read_angles(lon_text, "lon"), read_angles(lat_text, "lat")
-    note = f"{shown(label)} was read as {order.replace(',', ', ')} {why}".strip()
-    system = None if crs is None else read_crs(crs)
-    if system is not None:
-        lon, lat = to_lonlat(lon, lat, system)
-    return Located(lon, lat, (label,), {"lon and lat": shown(label)},
-                   crs_name(system) if system else "EPSG:4326", (note,))  # fmt: skip
-
-
-def _lettered(half: pd.Series, letters: str) -> bool:
-    return bool(half.str.contains(f"[{letters}]", case=False, regex=True).any())
-
-
-def _order(label: Any, first: pd.Series, second: pd.Series) -> tuple[str, str]:
-    """Tell which of two numbers is the latitude, from their range or the name of the column."""
-    ends = [np.nanmax(np.abs(read_angles(half, "lon")), initial=0.0) for half in (first, second)]
-    if ends[0] <= 90.0 < ends[1]:
-        return ORDERS[0], f"because the second number reaches {ends[1]:g}"
-    if ends[1] <= 90.0 < ends[0]:
-        return ORDERS[1], f"because the first number reaches {ends[0]:g}"
-    words = words_of(label)
-    lat_at = [i for i, one in enumerate(words) if one.startswith(("lat", "breite"))]
-    lon_at = [i for i, one in enumerate(words) if one.startswith(("lon", "lng"))]
-    if lat_at and lon_at:
-        return ORDERS[lat_at[0] > lon_at[0]], "as its name says"
-    if set(words) & LON_FIRST:
-        return ORDERS[1], "as its name says"
-    if set(words) & LAT_FIRST:
-        return ORDERS[0], "as such columns usually are; order='lon,lat' says otherwise"
-    raise ValueError(
-        f"column {shown(label)!r} holds two numbers, e.g. {shown(first.iloc[0])} and "
-        f"{shown(second.iloc[0])}, and either may be the latitude; say order='lat,lon' or "
-        "order='lon,lat'."
-    )
-
-
-def _active(frame: Any) -> Any:
-    return frame.geometry.name
-
-
-def _from_geometry(geometry: Any, crs: Any, label: Any) -> Located:
-    """Take points as they are, and a point inside of everything else."""
-    import shapely
-
-    shapes = np.asarray(geometry, dtype=object)
-    system = None if crs is None else read_crs(crs)
-    notes: list[str] = []
-    kinds = shapely.get_type_id(shapes)
-    empty = (kinds < 0) | shapely.is_empty(shapes)
-    x, y = np.full(len(shapes), np.nan), np.full(len(shapes), np.nan)
-    points = ~empty & (kinds == 0)
-    x[points], y[points] = shapely.get_x(shapes[points]), shapely.get_y(shapes[points])
-    if system is None:
-        if _share_in_range(x, y) < 1.0:
-            raise ValueError("the geometry says no coordinate system and is not in degrees; say "
-                             "crs=, e.g. crs='EPSG:32633'.")  # fmt: skip
-        notes.append("no coordinate system is given: taken for degrees of WGS 84; crs= says otherwise")
-        x, y, name = x, y, "EPSG:4326"
-    else:
-        name = crs_name(system)
-        x, y = to_lonlat(x, y, system)
-    if (points | empty).all():
-        return Located(x, y, (label,), {"geometry": shown(label)}, name, tuple(notes))
-    if system is not None and not is_wgs84(system):
-        shapes = shapely.transform(shapes, lambda xy: np.stack(to_lonlat(*xy.T, system), axis=1))
-    rest = ~points & ~empty
-    inside = shapely.point_on_surface(shapely.make_valid(shapes[rest]))
-    x[rest], y[rest] = shapely.get_x(inside), shapely.get_y(inside)
-    return Located(x, y, (label,), {"geometry": shown(label)}, name, tuple(notes), shapes)
-
-
-def geojson_crs(document: Any) -> Any:
-    """Return what the `crs` member of a GeoJSON document names, or None (RFC 7946: WGS 84)."""
-    member = document.get("crs") if isinstance(document, dict) else None
-    if member is None:
-        return None
-    try:
-        return member["properties"]["name"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"the crs member {json.dumps(member)[:60]} names no coordinate system; say crs=."
-        ) from error

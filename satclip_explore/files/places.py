@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from satclip_explore.files.columns import listed, shown
 from satclip_explore.files.containers import open_content
 from satclip_explore.files.formats import read_content
+from satclip_explore.files.geometry_columns import Located
 from satclip_explore.files.grids import read_grid
-from satclip_explore.files.location import Located, locate
+from satclip_explore.files.location import locate
 from satclip_explore.files.raw_table import MAX_COLUMNS, MAX_ROWS, RawTable, ReadOptions, numbered
 from satclip_explore.files.reading import Reading
 from satclip_explore.files.values import (
@@ -50,7 +51,7 @@ def read_places(
     layer: str | None = None,
     bad_lines: str = "refuse",
 ) -> Reading:
-    """Read places from whatever holds them, told apart by content, and say what was understood.
+    r"""Read places from whatever holds them, told apart by content, and say what was understood.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def read_places(
 
     Examples
     --------
-    >>> reading = read_places(b"Longitude;Breitengrad;t\\n13,4;52,5;9,1\\n-3,7;40,4;15,2\\n")
+    >>> reading = read_places(b"Longitude;Breitengrad;t\n13,4;52,5;9,1\n-3,7;40,4;15,2\n")
     >>> reading.frame.to_numpy().tolist()
     [[13.4, 52.5, 9.1], [-3.7, 40.4, 15.2]]
     """
@@ -124,7 +125,7 @@ def read_places(
             f"{len(raw.frame):,} and {raw.frame.shape[1]:,}."
         )
     said = {} if raw.counted_in == "cell" else {"lon": lon, "lat": lat, "crs": crs}
-    found = locate(raw.frame, order=order, decimal=decimal, **said)
+    found = locate(raw.frame, order=order, decimal=decimal, units=raw.units, **said)
     table = _Columns(raw, found, missing, decimal)
     frame = table.read(numeric, categorical, censored, sentinels)
     return _report(raw, name, found, table, frame, keep_zero)
@@ -170,7 +171,11 @@ class _Columns:
         self._frame = self._frame.rename(columns=taken)
 
     def read(
-        self, numeric: Collection[Any], categorical: Collection[Any], censored: str | None, sentinels: bool
+        self,
+        numeric: Collection[Any],
+        categorical: Collection[Any],
+        censored: str | None,
+        sentinels: bool,
     ) -> pd.DataFrame:
         frame = self._frame
         absent = [one for one in (*numeric, *categorical) if one not in frame.columns]
@@ -215,7 +220,9 @@ class _Columns:
         if censored:
             column = without_censoring(column, censored)
         missing = [str(one) for one in self._missing]
-        read = read_column(label, column, decimal=self._asked, file_decimal=evidence, missing=missing)
+        read = read_column(
+            label, column, decimal=self._asked, file_decimal=evidence, missing=missing
+        )
         if read.odd:
             sentence = odd_values(label, read)
             if label in numeric:
@@ -243,15 +250,15 @@ class _Columns:
                               "sentinels=False keeps it")  # fmt: skip
             return column.mask(mask)
         for one in kept:
-            self.notes.append(f"{shown(label)}: {one:g} was read as a value; missing=[{one:g}] leaves "
-                              "it out")  # fmt: skip
+            self.notes.append(f"{shown(label)}: {one:g} was read as a value; missing=[{one:g}] "
+                              "leaves it out")  # fmt: skip
         return column
 
 
 def _is_text(dtype: Any, column: pd.Series) -> bool:
     if isinstance(dtype, pd.CategoricalDtype):
         return False
-    if dtype == object:
+    if pd.api.types.is_object_dtype(dtype):
         known = column.dropna()
         return bool(len(known)) and all(isinstance(one, str) for one in known)
     return bool(pd.api.types.is_string_dtype(dtype))
@@ -294,7 +301,10 @@ def _report(
 
 
 def check_degrees(
-    x: NDArray[np.float64], y: NDArray[np.float64], finite: NDArray[np.bool_], in_range: NDArray[np.bool_]
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    finite: NDArray[np.bool_],
+    in_range: NDArray[np.bool_],
 ) -> None:
     """Refuse coordinates most of which are not degrees."""
     if finite.any() and in_range.sum() < 0.5 * finite.sum():

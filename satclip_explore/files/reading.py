@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,11 +106,12 @@ class Reading:
         values = np.asarray(values)
         if values.shape != (len(self),):
             raise ValueError(f"need one value per cell, shape ({len(self)},); got {values.shape}.")
-        shape = tuple(self.grid.sizes.values())
+        dims = tuple(self.grid.attrs["dims"])
+        shape = tuple(self.grid.sizes[one] for one in dims)
         full = np.full(int(np.prod(shape)), np.nan)
         full[self.lines - 1] = values
-        coords = {key: one for key, one in self.grid.coords.items() if set(one.dims) <= {*self.grid.sizes}}
-        return xr.DataArray(full.reshape(shape), coords=coords, dims=tuple(self.grid.sizes), name=name)
+        coords = {key: one for key, one in self.grid.coords.items() if set(one.dims) <= {*dims}}
+        return xr.DataArray(full.reshape(shape), coords=coords, dims=dims, name=name)
 
     def facts(self) -> dict[str, str]:
         """Say what was understood, as names and sentences; nothing in them is escaped."""
@@ -135,7 +135,9 @@ class Reading:
         )
 
     def __repr__(self) -> str:
-        return f"Reading({self.source!r}, {len(self):,} {self.geometry}, {len(self.columns)} columns)"
+        return (
+            f"Reading({self.source!r}, {len(self):,} {self.geometry}, {len(self.columns)} columns)"
+        )
 
     def _repr_html_(self) -> str:
         table = self.frame.head(5).drop(columns="geometry", errors="ignore")

@@ -14,7 +14,7 @@ from satclip_explore.files.columns import find_roles, listed, shown, split_unit
 from satclip_explore.files.containers import Content, check_archive, decode
 from satclip_explore.files.crs import read_crs
 from satclip_explore.files.delimited import tidy_names
-from satclip_explore.files.location import geojson_crs
+from satclip_explore.files.geometry_columns import geojson_crs
 from satclip_explore.files.raw_table import (
     MAX_COLUMNS,
     MAX_ROWS,
@@ -60,7 +60,7 @@ def _sequence(text: str, error: ValueError) -> Any:
             continue
         try:
             values.append(json.loads(bare))
-        except (ValueError, RecursionError) as again:
+        except (ValueError, RecursionError):
             if not values:
                 again = error
             raise ValueError(f"the file is not JSON: line {number:,} does not read.") from again
@@ -168,7 +168,14 @@ def read_xlsx(content: Content, options: ReadOptions) -> RawTable:
         if header is None:
             raise ValueError(f"the sheet {shown(chosen[0])!r} is empty.")
         return _read_sheet(book[chosen[0]], header[0], header[1], options)
-    except (KeyError, TypeError, AttributeError, IndexError, zipfile.BadZipFile, SyntaxError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        zipfile.BadZipFile,
+        SyntaxError,
+    ) as error:
         raise ValueError("the workbook is damaged; save it again as XLSX or CSV.") from error
 
 
@@ -240,7 +247,9 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
         lines.append(number)
     notes = [f"rows before the header, left out: {header - 1:,}"] if header > 1 else []
     labels, units = tidy_names(names, notes)
-    left_out = {"empty row": (empty, first_empty)} if empty and rows and first_empty < lines[-1] else {}
+    left_out = (
+        {"empty row": (empty, first_empty)} if empty and rows and first_empty < lines[-1] else {}
+    )
     frame = pd.DataFrame(rows, columns=pd.Index(labels, dtype=object), dtype=object)
     for label in labels:
         frame[label] = _settled(frame[label])

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from satclip_explore.files.columns import shown
+from satclip_explore.files.columns import shown, word_set
 
-MISSING_WORDS = frozenset(
-    "na n/a #n/a nan null none nil nd n.d. - -- . ? #value! #div/0! #ref! #num! #null! #name? "
-    "missing nodata no_data \\n".split()
+MISSING_WORDS = word_set(
+    """
+    na n/a #n/a nan null none nil nd n.d. - -- . ? #value! #div/0! #ref! #num! #null! #name?
+    missing nodata no_data \\n
+    """
 )
 """What stands for a missing value in a column of numbers; in a column of text they are text."""
 
@@ -29,7 +31,8 @@ SENTINELS = np.array(
 _SIGN = r"[-+]?"
 _EXP = r"(?:[eE][-+]?\d+)?"
 COMMA = re.compile(rf"{_SIGN}(?:\d*,(?:\d{{1,2}}|\d{{4,}})|0\d*,\d{{3}}|\d{{4,}},\d{{3}}){_EXP}"
-                   rf"|{_SIGN}\d{{1,3}}(?:\.\d{{3}})+,\d+|{_SIGN}\d{{1,3}}(?:\.\d{{3}}){{2,}}")  # fmt: skip
+                   rf"|{_SIGN}\d{{1,3}}(?:\.\d{{3}})+,\d+"
+                   rf"|{_SIGN}\d{{1,3}}(?:\.\d{{3}}){{2,}}")  # fmt: skip
 POINT = re.compile(rf"{_SIGN}(?:\d*\.(?:\d{{1,2}}|\d{{4,}})|0\d*\.\d{{3}}|\d{{4,}}\.\d{{3}}){_EXP}"
                    rf"|{_SIGN}\d{{1,3}}(?:,\d{{2,3}})*(?:,\d{{3}})+\.\d*"
                    rf"|{_SIGN}\d{{1,3}}(?:,\d{{2,3}})+,\d{{3}}")  # fmt: skip
@@ -142,7 +145,9 @@ def read_column(
     if sample.str.fullmatch(r"[-+]?0\d+").any() or (
         not odd.any() and text.str.fullmatch(r"[-+]?0\d+").any()
     ):
-        return Column(column.where(~blank, None), ("leading zeros kept: read as codes, not numbers",))
+        return Column(
+            column.where(~blank, None), ("leading zeros kept: read as codes, not numbers",)
+        )
     words = text.str.casefold().isin(MISSING_WORDS).to_numpy() & odd
     odd &= ~words
     if (odd.sum() > 0 and not sample.str.contains(r"\d", regex=True).any()) or (
@@ -215,14 +220,20 @@ def _with_sign(text: pd.Series, sign: str) -> tuple[NDArray[np.float64], NDArray
         is_comma = text.str.fullmatch(COMMA).to_numpy()
         return np.where(is_comma, commas[0], points[0]), np.where(is_comma, commas[1], points[1])
     fits = text.str.fullmatch(GROUPED[sign])
-    bare = text.where(fits, "x").str.replace(r"[ '’.]" if sign == "," else r"[ '’,]", "", regex=True)
+    bare = text.where(fits, "x").str.replace(
+        r"[ '’.]" if sign == "," else r"[ '’,]", "", regex=True
+    )
     if sign == ",":
         bare = bare.str.replace(",", ".", regex=False)
     return as_plain_numbers(bare.where(text != "", ""))
 
 
 def _as_text(
-    name: object, column: pd.Series, text: pd.Series, blank: NDArray[np.bool_], words: NDArray[np.bool_]
+    name: object,
+    column: pd.Series,
+    text: pd.Series,
+    blank: NDArray[np.bool_],
+    words: NDArray[np.bool_],
 ) -> Column:
     notes = []
     if words.any():
@@ -280,7 +291,9 @@ def without_censoring(column: pd.Series, how: str) -> pd.Series:
     return text.where(~censored, "" if how == "missing" else bare)
 
 
-def find_sentinels(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], list[float], list[float]]:
+def find_sentinels(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.bool_], list[float], list[float]]:
     """Find numbers that stand for a missing value: far from all others, and known as such.
 
     Returns

@@ -43,7 +43,9 @@ def read_shapefile(content: Content, options: ReadOptions) -> RawTable:
             f"{content.path.stem}.*")))  # fmt: skip
         return _read(content.path, "shapefile", options)
     if content.parts is None:
-        raise ValueError("a shapefile has several parts (.shp, .shx, .dbf, .prj); zip them together.")
+        raise ValueError(
+            "a shapefile has several parts (.shp, .shx, .dbf, .prj); zip them together."
+        )
     if "places.dbf" not in content.parts:
         raise ValueError("the shapefile in the archive lacks its .dbf, which holds the columns.")
     with tempfile.TemporaryDirectory() as folder:
@@ -55,6 +57,8 @@ def read_shapefile(content: Content, options: ReadOptions) -> RawTable:
 def read_layers(content: Content, options: ReadOptions, format: str) -> RawTable:
     """Read a file of layers: GeoPackage or FlatGeobuf."""
     data = content.whole()
+    if format == "GeoPackage" and not data[68:72].startswith(b"GP"):
+        raise ValueError("the file is a SQLite database, but no GeoPackage; save it as GeoPackage.")
     suffix = {"GeoPackage": ".gpkg", "FlatGeobuf": ".fgb"}[format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"places{suffix}"
@@ -90,7 +94,9 @@ def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
         if not layers:
             raise ValueError(f"the {format} holds no layer with a geometry.")
         if len(layers) > 1 and format != "KML":
-            raise ValueError(f"the {format} holds the layers {listed(layers)}; say which with layer=.")
+            raise ValueError(
+                f"the {format} holds the layers {listed(layers)}; say which with layer=."
+            )
         for layer in layers:
             info = pyogrio.read_info(path, layer=layer)
             if info["features"] > MAX_ROWS or len(info["fields"]) > MAX_COLUMNS:

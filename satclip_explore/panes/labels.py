@@ -14,6 +14,7 @@ import param
 import xarray as xr
 
 from satclip_explore.atlas import land_mask
+from satclip_explore.files.places import read_places
 from satclip_explore.files.table import csv_bytes
 from satclip_explore.geo import as_lonlat
 from satclip_explore.labels import predict_labels
@@ -45,12 +46,12 @@ def checked_name(text: Any) -> str:
 
 
 def read_labels(content: bytes) -> list[tuple[float, float, str]]:
-    """Read a CSV file with the columns lon, lat and label.
+    """Read a file with coordinates and a column `label`.
 
     Parameters
     ----------
     content : bytes
-        UTF-8; lines that begin with # are left out.
+        Any format of `read_places`.
 
     Returns
     -------
@@ -64,28 +65,19 @@ def read_labels(content: bytes) -> list[tuple[float, float, str]]:
     """
     if len(content) > MAX_BYTES:
         raise ValueError(f"a file of labels may have 1 MB; got {len(content) / 1e6:,.0f} MB.")
-    try:
-        frame = pd.read_csv(
-            io.BytesIO(content), comment="#", nrows=MAX_LABELS + 1,
-            # A class may be called NA.
-            dtype={"label": str}, keep_default_na=False,
-        )  # fmt: skip
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the file is not UTF-8 text (byte {error.start:,}).") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(" ".join(str(error).split())[:200]) from error
-    if "label" not in frame:
-        raise ValueError("a file of labels needs the columns lon, lat and label.")
-    if len(frame) > MAX_LABELS:
+    reading = read_places(content, categorical=("label",), keep_zero=True)
+    if len(reading) > MAX_LABELS:
         raise ValueError(f"a file of labels may have {MAX_LABELS} rows.")
-    if not len(frame):
-        raise ValueError("the file holds no labels.")
-    places, rows = as_lonlat(frame[[name for name in frame if name != "label"]]), []
-    for number, ((lon, lat), text) in enumerate(zip(places, frame["label"], strict=True)):
+    if reading.left_out:
+        raise ValueError(f"every label needs a place: {reading.left_out_text()}.")
+    rows = []
+    for line, (lon, lat), text in zip(
+        reading.lines, reading.lonlat, reading.frame["label"], strict=True
+    ):
         try:
-            rows.append((float(lon), float(lat), checked_name(text)))
+            rows.append((float(lon), float(lat), checked_name("" if pd.isna(text) else text)))
         except ValueError as error:
-            raise ValueError(f"row {number}: {error}") from error
+            raise ValueError(f"{reading.counted_in} {line}: {error}") from error
     return rows
 
 

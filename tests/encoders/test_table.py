@@ -74,7 +74,7 @@ def test_the_hash_follows_the_table(frame):
         (lambda f: from_table(pd.concat([f, f[:1]])), "1 rows repeat one, e.g. lon 10.005"),
         (lambda f: from_table(f.assign(lon=[180.0, 0, 1, -180.0], lat=0.0)), "repeat one"),
         (lambda f: from_table(f.assign(X_0=[1, 2, np.nan, 4])), "row 2 is not"),
-        (lambda f: from_table(f.drop(columns=["lat"])), "no coordinate columns"),
+        (lambda f: from_table(f.drop(columns=["lat"])), "no latitude beside it"),
         (lambda f: from_table(f[["lon", "lat"]]), "one vector per place"),
         (lambda f: from_table(f[:0]), "one vector per place"),
         (lambda f: from_table([(0, 0)], [[1.0], [2.0]]), "one vector per place"),

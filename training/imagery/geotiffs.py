@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from satclip_explore.geo import as_lonlat, lonlat_columns
+from satclip_explore.files.columns import lonlat_columns
+from satclip_explore.geo import as_lonlat
 
 
 @dataclass(frozen=True)

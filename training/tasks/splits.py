@@ -80,11 +80,14 @@ def random_split(task: Task, *, test: float = 0.5, seed: int = 0) -> Split:
         Which places.
     """
     _check_fraction("test", test)
-    order = shuffled(len(task), seed)
-    n_test = min(max(1, round(test * len(task))), len(task) - 1)
+    groups = task.group_codes()
+    n_groups = int(groups.max()) + 1
+    order = shuffled(n_groups, seed)
+    n_test = min(max(1, round(test * n_groups)), n_groups - 1)
+    held_out = np.isin(groups, order[:n_test])
     return Split(
-        np.sort(order[n_test:]),
-        np.sort(order[:n_test]),
+        np.flatnonzero(~held_out),
+        np.flatnonzero(held_out),
         f"{test:.0%} of the places held out at random",
         {"split": "random", "test": test, "seed": seed},
     )
@@ -135,11 +138,14 @@ def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: in
     else:
         chosen = order[: int(shots)]
         amount = f"{len(chosen):,} of its places"
-    train = ~inside
-    train[chosen] = True
+    groups = task.group_codes()
+    chosen = np.flatnonzero(inside & np.isin(groups, groups[chosen]))
+    test = inside.copy()
+    test[chosen] = False
+    train = ~test & ~np.isin(groups, groups[test])
     return Split(
         np.flatnonzero(train),
-        np.flatnonzero(~train),
+        np.flatnonzero(test),
         f"{area.name} held out but for {amount}",
         {"split": "region", "region": area.name, "shots": shots, "seed": seed},
         np.sort(chosen),
@@ -195,7 +201,9 @@ def block_split(
     order = shuffled(len(names), seed)
     enough = int(np.searchsorted(np.cumsum(counts[order]), test * len(task))) + 1
     held_out = np.isin(block, order[:enough])
-    train, test_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    groups = task.group_codes()
+    train = np.flatnonzero(~held_out & ~np.isin(groups, groups[held_out]))
+    test_rows = np.flatnonzero(held_out)
     near = _within(vectors[train], vectors[test_rows], buffer_km)
     return Split(
         train[~near],

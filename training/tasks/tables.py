@@ -1,4 +1,4 @@
-"""Bring your own labels: CSV, GeoJSON, GeoParquet or a frame becomes a task."""
+"""Bring your own labels: any table of places, polygons or grid cells becomes a task."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from satclip_explore.geo import lonlat_columns, wrap_lon
+from satclip_explore.files.columns import listed, shown
+from satclip_explore.files.places import read_places
+from satclip_explore.files.reading import Reading
 from training.tasks.atlas import ATLAS_TASKS, load_task
-from training.tasks.table_reading import MAX_ROWS, read_table
 from training.tasks.task import KINDS, Task
 
-FEW_VALUES = 20
-"""Whole numbers with no more different values than this are taken for classes."""
+MAX_CODES = 256
+"""Whole numbers with more different values than this are quantities."""
 
 
 def as_task(task: Any, target: str | None = None, *, kind: str = "auto") -> Task:
@@ -51,38 +52,47 @@ def task_from_table(
     table: Any,
     target: str | None = None,
     *,
-    lon: str | None = None,
-    lat: str | None = None,
     kind: str = "auto",
     name: str | None = None,
+    unit: str = "",
+    group: Any = None,
+    lon: Any = None,
+    lat: Any = None,
+    **options: Any,
 ) -> Task:
     """Make a task from labelled places of one's own.
 
     Parameters
     ----------
-    table : path, bytes, pandas.DataFrame or geopandas.GeoDataFrame
-        CSV (comma, semicolon or tab; UTF-8), GeoJSON of points, Parquet or GeoParquet, told apart
-        by content; or a frame.
+    table : Reading, or anything that `read_places` reads
+        A path, bytes, a frame, a grid. Polygons count as a point inside each.
     target : str, optional
         Column to predict. May be left out where the coordinates leave only one.
-    lon, lat : str, optional
-        Columns of coordinates in degrees. Default: lon/lat, longitude/latitude, lng/lat or x/y.
     kind : {"auto", "classification", "regression"}
-        "auto" takes text, booleans and whole numbers of up to 20 values for classes.
+        "auto" takes text and two values for classes, other numbers for quantities, and asks
+        where whole numbers repeat, as codes and counts do.
     name : str, optional
         Of the task; default the column.
+    unit : str
+        Of a regression target; default what the header says.
+    group : object, optional
+        Column whose rows stay together in training or in test; default the place, where places
+        repeat.
+    lon, lat : object, optional
+        Columns of coordinates; default by name.
+    **options
+        Of `read_places`: crs, order, missing, censored, decimal, encoding, layer, …
 
     Returns
     -------
     Task
-        `dropped` says how many rows were left out and why: without a place, without a label, out
-        of range, or at the place of an earlier row (which would leak from training to test).
+        `dropped` says how many rows were left out and why.
 
     Raises
     ------
     ValueError
-        If the content cannot be read, columns are missing, coordinates are not degrees, or too
-        little is left to learn from.
+        If the content cannot be read, columns are missing, coordinates are not degrees, what a
+        column holds cannot be told, or too little is left to learn from.
     FileNotFoundError
         If a path does not exist.
 
@@ -90,141 +100,128 @@ def task_from_table(
     --------
     >>> rows = pd.DataFrame({"lon": range(12), "lat": 0.0, "crop": ["rice", "maize"] * 6})
     >>> task_from_table(rows)
-    Task('crop', classification, 12 places, 2 classes)
+    Task('crop', classification, 11 places, 2 classes)
     """
     if kind != "auto" and kind not in KINDS:
         raise ValueError(f"kind must be auto, {' or '.join(KINDS)}; got {kind!r}.")
-    frame, source = read_table(table)
-    if not len(frame):
-        raise ValueError("the table has no rows.")
-    if len(frame) > MAX_ROWS:
-        raise ValueError(f"a table may have {MAX_ROWS:,} rows; got {len(frame):,}.")
-    frame, lon, lat = _coordinates(frame, lon, lat)
-    column = _target_column(frame, target, lon, lat)
-    return _clean(frame, lon, lat, column, kind, name or _shown(column), source)
+    if isinstance(table, Reading):
+        reading = table
+    else:
+        asked = {"categorical": [target]} if kind == "classification" and target else {}
+        reading = read_places(table, lon=lon, lat=lat, **{**asked, **options})
+    column = _target_column(reading, target)
+    if str(column) in reading.odd and kind != "classification":
+        raise ValueError(reading.odd[str(column)])
+    values = reading.frame[column]
+    kind = infer_kind(values, column) if kind == "auto" else kind
+    unit = unit or reading.units.get(str(column), "")
+    if group is not None and group not in reading.columns:
+        raise ValueError(f"no column {shown(group)!r} to group by; got {listed(reading.columns)}.")
+    unit = unit if kind == "regression" else ""
+    return _clean(reading, values, kind, name or shown(column), unit, _groups(reading, group))
 
 
-def _coordinates(
-    frame: pd.DataFrame, lon: str | None, lat: str | None
-) -> tuple[pd.DataFrame, Any, Any]:
-    """Find the coordinate columns; a geometry becomes two of them."""
-    if (lon is None) != (lat is None):
-        raise ValueError("give both lon= and lat=, or neither.")
-    if lon is not None:
-        missing = [one for one in (lon, lat) if one not in frame.columns]
-        if missing:
-            raise ValueError(f"no column {_shown(missing[0])!r}; got {_listed(frame.columns)}.")
-        return frame, lon, lat
-    if hasattr(frame, "geometry") and hasattr(frame, "crs"):
-        if frame.crs is not None and not frame.crs.is_geographic:
-            frame = frame.to_crs("EPSG:4326")
-        points = frame.geometry.where(frame.geometry.geom_type == "Point")
-        plain = pd.DataFrame(frame.drop(columns=frame.geometry.name))
-        plain = plain.drop(columns=[one for one in ("lon", "lat") if one in plain.columns])
-        return plain.assign(lon=points.x.to_numpy(), lat=points.y.to_numpy()), "lon", "lat"
-    found = lonlat_columns(frame.columns)
-    if found is None:
-        raise ValueError(
-            "no coordinate columns: need lon and lat (or longitude/latitude, lng/lat, x/y), or "
-            f"name them with lon= and lat=; got {_listed(frame.columns)}."
-        )
-    return frame, *found
-
-
-def _target_column(frame: pd.DataFrame, target: str | None, lon: Any, lat: Any) -> Any:
-    others = [one for one in frame.columns if one not in (lon, lat)]
+def _target_column(reading: Reading, target: str | None) -> Any:
+    others = reading.columns
     if target is None and len(others) == 1:
         return others[0]
     if target is None:
-        raise ValueError(f"say which column to predict with target=: {_listed(others)}.")
+        raise ValueError(f"say which column to predict with target=: {listed(others)}.")
     if target not in others:
-        raise ValueError(f"no column {_shown(target)!r} to predict; got {_listed(others)}.")
-    if list(frame.columns).count(target) > 1:
-        raise ValueError(f"column {_shown(target)!r} appears more than once; rename one.")
+        raise ValueError(f"no column {shown(target)!r} to predict; got {listed(others)}.")
+    if list(reading.frame.columns).count(target) > 1:
+        raise ValueError(f"column {shown(target)!r} appears more than once; rename one.")
     return target
 
 
-def _clean(
-    frame: pd.DataFrame, lon: Any, lat: Any, column: Any, kind: str, name: str, source: str
-) -> Task:
-    """Leave out the rows that cannot be used, and count them."""
-    places = np.stack(
-        [pd.to_numeric(frame[one], errors="coerce").to_numpy(np.float64) for one in (lon, lat)], 1
-    )
-    values = frame[column]
-    kind = infer_kind(values) if kind == "auto" else kind
-    if kind == "regression":
-        values = pd.to_numeric(values, errors="coerce").replace([np.inf, -np.inf], np.nan)
-    known = values.notna().to_numpy()
-    finite = np.isfinite(places).all(axis=1)
-    in_range = finite & (np.abs(places[:, 0]) <= 540.0) & (np.abs(places[:, 1]) <= 90.0)
-    if finite.any() and in_range.sum() < 0.5 * finite.sum():
-        largest = np.abs(places[finite]).max()
-        what = "coordinates in metres" if largest > 1000 else "latitude and longitude swapped"
+def _groups(reading: Reading, group: Any) -> NDArray[np.int64] | None:
+    """Number what must stay together: rows at one place, or of one group that was named."""
+    # Every longitude is the same place at a pole.
+    lon = np.where(np.abs(reading.lonlat[:, 1]) == 90.0, 0.0, reading.lonlat[:, 0])
+    cells = np.round(np.stack([lon, reading.lonlat[:, 1]], axis=1), 6)
+    places = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
+    if group is None:
+        return places if places.max(initial=0) + 1 < len(places) else None
+    codes = pd.factorize(reading.frame[group], use_na_sentinel=False)[0].astype(np.int64)
+    pairs = np.unique(np.stack([places, codes]), axis=1).shape[1]
+    if pairs > places.max() + 1:
         raise ValueError(
-            f"most coordinates are not degrees (up to {largest:,.0f}): {what}? Give longitude and "
-            "latitude in degrees, EPSG:4326."
+            f"some places lie in several groups of {shown(group)!r}, and would be in training and "
+            "in test; group by something that keeps a place whole."
         )
-    keep = known & in_range
-    first = np.zeros(len(keep), dtype=bool)
-    rounded = np.round(np.stack([wrap_lon(places[keep, 0]), places[keep, 1]], axis=1), 6)
-    _, unique = np.unique(rounded, axis=0, return_index=True)
-    first[np.flatnonzero(keep)[unique]] = True
-    dropped = {
-        "no place": int((~finite).sum()),
-        "place out of range": int((finite & ~in_range).sum()),
-        "no label": int((in_range & ~known).sum()),
-        "same place as another row": int((keep & ~first).sum()),
-    }
-    classes, codes = _codes(values[first]) if kind == "classification" else ((), None)
-    if classes and len(classes) > max(2, first.sum() // 2):
+    return codes
+
+
+def _clean(
+    reading: Reading, values: pd.Series, kind: str, name: str, unit: str, groups: Any
+) -> Task:
+    """Leave out the rows without a label, and count them."""
+    if kind == "regression":
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        if np.isnan(numbers).mean() > values.isna().mean() + 0.05:
+            example = values[np.isnan(numbers) & values.notna().to_numpy()].iloc[0]
+            raise ValueError(f"column {name!r} does not read as numbers: {shown(example)!r}; "
+                             "use kind='classification'.")  # fmt: skip
+        known = np.isfinite(numbers)
+    else:
+        numbers, known = np.zeros(0), values.notna().to_numpy()
+    dropped = {why: count for why, (count, _) in reading.left_out.items()}
+    if not known.all():
+        dropped["no label"] = int((~known).sum())
+    classes, codes = _codes(values[known]) if kind == "classification" else ((), None)
+    if classes and len(classes) > max(2, known.sum() // 2):
         raise ValueError(
-            f"{len(classes):,} classes for {first.sum():,} places: {_shown(column)!r} looks like "
+            f"{len(classes):,} classes for {known.sum():,} places: {name!r} looks like "
             "an identifier; choose another column, or kind='regression'."
         )
     return Task(
         name=name,
         kind=kind,
-        lonlat=places[first],
-        target=values[first].to_numpy(np.float64) if codes is None else codes,
+        lonlat=reading.lonlat[known],
+        target=numbers[known] if codes is None else codes,
         classes=classes,
-        source=source,
+        unit=unit,
+        source=reading.source,
         licence="your own",
-        dropped=MappingProxyType({why: count for why, count in dropped.items() if count}),
+        dropped=MappingProxyType(dropped),
+        groups=None if groups is None else groups[known],
     )
 
 
 def _codes(values: pd.Series) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Number the classes by name; whole numbers lose their fraction, text its outer space."""
     if pd.api.types.is_float_dtype(values) and (values == values.round()).all():
         values = values.astype(np.int64)
-    codes, names = pd.factorize(values.astype(str), sort=True)
+    codes, names = pd.factorize(values.astype(str).str.strip(), sort=True)
     return tuple(str(one)[:200] for one in names), codes.astype(np.int64)
 
 
-def infer_kind(values: pd.Series) -> str:
-    """Tell whether a column holds classes or quantities.
+def infer_kind(values: pd.Series, name: object = "target") -> str:
+    """Tell whether a column holds classes or quantities, by evidence alone.
 
-    Text, booleans, and whole numbers with at most 20 different values are classes; text that
-    reads as numbers is not text.
+    Text, booleans, and numbers of two values are classes; numbers with fractions, and whole ones
+    that hardly repeat, are quantities.
+
+    Raises
+    ------
+    ValueError
+        If whole numbers repeat: codes, counts and ranks all look like that.
     """
     known = values.dropna()
-    if pd.api.types.is_bool_dtype(known) or not len(known):
+    if not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
+        numbers = pd.to_numeric(known, errors="coerce")
+        if pd.api.types.is_bool_dtype(known) or not len(known) or numbers.isna().any():
+            return "classification"
+        known = numbers
+    different = known.nunique()
+    if not (known == known.round()).all():
+        return "regression"
+    if different <= 2:
         return "classification"
-    numbers = pd.to_numeric(known, errors="coerce")
-    if numbers.notna().mean() < 0.95:
-        return "classification"
-    numbers = numbers.dropna()
-    whole = bool((numbers == numbers.round()).all())
-    return "classification" if whole and numbers.nunique() <= FEW_VALUES else "regression"
-
-
-def _shown(label: Any) -> str:
-    """Return a column label as it may stand in a sentence: short, one line. Not escaped."""
-    text = "".join(char if char.isprintable() else " " for char in str(label))
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _listed(columns: Any) -> str:
-    names = [_shown(one) for one in columns]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return (", ".join(names[:8]) or "none") + more
+    if different > MAX_CODES or different > 0.5 * len(known):
+        return "regression"
+    example = ", ".join(f"{one:g}" for one in sorted(known.unique())[:3])
+    raise ValueError(
+        f"column {shown(name)!r} holds {different} different whole numbers ({example}, …), which "
+        "may be codes of classes or quantities: say kind='classification' or kind='regression'."
+    )

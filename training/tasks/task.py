@@ -70,6 +70,8 @@ class Task:
         How many rows of the table were left out, by reason.
     image_features : numpy.ndarray, shape (N, F), optional
         Features of an image taken at each place, joined to its embedding.
+    groups : numpy.ndarray, shape (N,), int64, optional
+        Rows with the same number stay together, in training or in test; as years at one place.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class Task:
     licence: str = ""
     dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     image_features: NDArray[np.float32] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -120,6 +123,8 @@ class Task:
             raise ValueError(
                 f"image_features must have shape ({len(target)}, F); got {features.shape}."
             )
+        if self.groups is not None and self.groups.shape != (len(target),):
+            raise ValueError(f"groups must have shape ({len(target)},); got {self.groups.shape}.")
         object.__setattr__(self, "target", target.astype(dtype))
 
     @property
@@ -130,6 +135,12 @@ class Task:
     def __len__(self) -> int:
         return len(self.target)
 
+    def group_codes(self) -> NDArray[np.int64]:
+        """Number the groups from 0, shape (N,); without groups every row is one of its own."""
+        if self.groups is None:
+            return np.arange(len(self), dtype=np.int64)
+        return np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
+
     def subset(self, rows: NDArray[Any]) -> Task:
         """Keep some rows (indices or a mask); class codes stay as they are."""
         features = None if self.image_features is None else self.image_features[rows]
@@ -139,6 +150,7 @@ class Task:
                 "lonlat": self.lonlat[rows],
                 "target": self.target[rows],
                 "image_features": features,
+                "groups": None if self.groups is None else self.groups[rows],
             }
         )
 

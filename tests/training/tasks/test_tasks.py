@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from satclip_explore.files.raw_table import MAX_BYTES
 from training.tasks.atlas import ATLAS_TASKS, FULL_TABLE_SHA256, list_tasks, load_task
 from training.tasks.inaturalist import load_inaturalist
-from training.tasks.table_reading import MAX_BYTES
+from training.tasks.splits import block_split, random_split
 from training.tasks.tables import infer_kind, task_from_table
 from training.tasks.task import Task
 
@@ -131,7 +132,7 @@ def test_coordinate_columns_are_found_by_name(pair):
 def test_coordinate_columns_may_be_named():
     frame = rows().rename(columns={"lon": "east", "lat": "north"})
     assert len(task_from_table(frame, "y", lon="east", lat="north")) == 30
-    with pytest.raises(ValueError, match="no coordinate columns"):
+    with pytest.raises(ValueError, match="say which system with crs="):
         task_from_table(frame, "y")
     with pytest.raises(ValueError, match="both lon= and lat="):
         task_from_table(frame, "y", lon="east")
@@ -141,7 +142,7 @@ def test_coordinate_columns_may_be_named():
 
 def test_geojson_points_are_read_and_other_geometry_is_counted():
     features = [
-        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [i, i]},
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [i + 1, i]},
          "properties": {"crop": "ab"[i % 2]}}
         for i in range(12)
     ]  # fmt: skip
@@ -179,9 +180,8 @@ def test_rows_that_cannot_be_used_are_counted_by_reason():
         "no place": 1,
         "place out of range": 1,
         "no label": 1,
-        "same place as another row": 1,
     }
-    assert len(task) == 36
+    assert len(task) == 37
 
 
 @pytest.mark.parametrize(
@@ -189,16 +189,60 @@ def test_rows_that_cannot_be_used_are_counted_by_reason():
     [
         (["a", "b"], "classification"),
         ([True, False], "classification"),
-        ([1, 2, 3], "classification"),
+        ([1, 2], "classification"),
         ([1.0, 2.0, np.nan], "classification"),
         ([1.5, 2.5], "regression"),
         (range(100), "regression"),
         (["1.5", "2.5"], "regression"),
-        ([np.nan, np.nan], "classification"),
     ],
 )
 def test_the_kind_of_a_target_is_inferred(values, kind):
     assert infer_kind(pd.Series(values)) == kind
+
+
+def test_codes_and_counts_are_asked_about():
+    frame = rows(90, y=np.arange(90) % 25 + 111)
+    with pytest.raises(ValueError, match="25 different whole numbers.*classification.*regression"):
+        task_from_table(frame)
+    assert len(task_from_table(frame, kind="classification").classes) == 25
+    assert task_from_table(frame, kind="regression").target.max() == 135
+
+
+def test_repeated_places_are_kept_and_stay_together():
+    frame = pd.concat([rows(30).assign(y=rows(30).y + year) for year in range(5)])
+    task = task_from_table(frame)
+    assert len(task) == 150
+    for split in (random_split(task), block_split(task)):
+        train = {tuple(place) for place in task.lonlat[split.train]}
+        assert not train & {tuple(place) for place in task.lonlat[split.test]}
+
+
+def test_rows_of_a_named_group_stay_together():
+    frame = rows(40, site=np.repeat(list("abcdefgh"), 5))
+    task = task_from_table(frame, "y", group="site")
+    split = random_split(task, seed=3)
+    assert not set(task.groups[split.train]) & set(task.groups[split.test])
+    with pytest.raises(ValueError, match="no column 'plot' to group by"):
+        task_from_table(frame, "y", group="plot")
+    twice = pd.concat([frame, frame.assign(site=frame.site + "2")])
+    with pytest.raises(ValueError, match="several groups of 'site'"):
+        task_from_table(twice, "y", group="site")
+
+
+def test_every_longitude_is_one_place_at_a_pole():
+    frame = rows(36, lon=np.linspace(-180, 170, 36), lat=90.0)
+    task = task_from_table(pd.concat([frame, rows(20)]))
+    assert len(np.unique(task.groups[:36])) == 1
+
+
+def test_censored_targets_are_refused_with_two_ways_on():
+    text = csv(rows()).replace(b"0.142857", b"<0.5").decode().replace("<0.514285714285", "<0.5")
+    text = "\n".join(line.split(",<0.5")[0] + ",<0.5" if "<0.5" in line else line
+                     for line in text.split("\n"))  # fmt: skip
+    with pytest.raises(ValueError, match="'<0.5'.*'missing'.*'limit'"):
+        task_from_table(text.encode())
+    assert len(task_from_table(text.encode(), censored="missing")) == 29
+    assert len(task_from_table(text.encode(), censored="limit")) == 30
 
 
 @pytest.mark.parametrize(
@@ -206,13 +250,13 @@ def test_the_kind_of_a_target_is_inferred(values, kind):
     [
         (b"", "file is empty"),
         (b"  \n ", "file is empty"),
-        (csv(rows())[:40] + b"\xff\xfe", "not UTF-8"),
+        (csv(rows())[:40] + b"\x81\x8d", "neither UTF-8"),
         (csv(rows()) + b"\0", "binary data"),
         (b"PAR1 nonsense", "damaged"),
-        (b'{"type": "Topology"}', "not a GeoJSON"),
-        (b'{"features": 3}', "not a GeoJSON"),
-        (b"[" * 10, "no rows"),
-        (b'a,b\n1,2,3\n1,"2\n', "does not read as CSV"),
+        (b'{"type": "Topology"}', "TopoJSON"),
+        (b'{"features": 3}', "holds no table"),
+        (b"[" * 10, "not JSON"),
+        (b'a,b\n1,2,3\n1,"2\n', "no coordinate columns"),
         (b"lon,lat,y\n", "no rows"),
         (csv(rows() * 1e5), "coordinates in metres"),
         (csv(rows(y=1.5)), "one value"),
@@ -220,10 +264,10 @@ def test_the_kind_of_a_target_is_inferred(values, kind):
         (csv(rows(y="a")), "one class"),
         (csv(rows(y=[f"id{i}" for i in range(30)])), "identifier"),
         (csv(rows(5)), "at least 10"),
-        (csv(rows(lon=0.0, lat=0.0)), "at least 10.*same place as another row"),
+        (csv(rows(lon=0.0, lat=0.0)), "at least 10.*0, 0"),
         (csv(rows(z=1)), "say which column"),
         (3, "path, bytes or a frame"),
-        (rows().rename(columns={"lon": "a"}), "no coordinate columns"),
+        (rows().rename(columns={"lon": "a"}), "no longitude beside it"),
     ],
 )
 def test_hostile_tables_get_one_sentence(content, message):

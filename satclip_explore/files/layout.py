@@ -1,0 +1,176 @@
+"""How delimited text is laid out: where its table begins and which character parts its fields."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from satclip_explore.files.columns import find_roles, split_unit
+from satclip_explore.files.raw_table import MAX_COLUMNS, ReadOptions
+
+DELIMITERS = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", " ": "spaces"}
+MARKS = ("#", "%", "//")
+HEAD = 300
+"""Records that are looked at to find the header."""
+
+MAX_LINE = 10_000_000
+"""Characters of one line, and of one field."""
+
+_SEP = re.compile(r"\"?sep=(.|\\t)\"?\s*$", re.IGNORECASE)
+NUMBER = re.compile(r"\s*[-+−]?[\d.,]*\d[\d.,]*(?:[eE][-+]?\d+)?\s*")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a table begins and how its fields are parted."""
+
+    delimiter: str
+    quoted: bool
+    header_line: int
+    header: list[str]
+    comments: tuple[str, ...]
+
+
+def _lines(text: str, delimiter: str) -> Iterator[str]:
+    for number, line in enumerate(io.StringIO(text, newline=""), start=1):
+        if len(line) > MAX_LINE or (delimiter and line.count(delimiter) > 2 * MAX_COLUMNS):
+            raise ValueError(
+                f"line {number:,} has more than {MAX_COLUMNS:,} columns or {MAX_LINE:,} "
+                "characters; keep the columns that are needed."
+            )
+        yield line
+
+
+def records(text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str], bool, bool]]:
+    """Yield first line, fields, whether a comment mark leads, whether it spans several lines."""
+    if delimiter == " " or not quoted:
+        for number, line in enumerate(_lines(text, delimiter.strip()), start=1):
+            bare = line.rstrip("\r\n")
+            fields = bare.split() if delimiter == " " else bare.split(delimiter)
+            fields = [
+                one[1:-1] if len(one) > 1 and one[0] == one[-1] == '"' else one for one in fields
+            ]
+            yield number, fields, bare.lstrip().startswith(MARKS), False
+        return
+    marked: set[int] = set()
+
+    def watched() -> Iterator[str]:
+        for number, line in enumerate(_lines(text, delimiter), start=1):
+            if line.startswith(MARKS):
+                marked.add(number)
+                # A lone quote in a comment must not swallow what follows.
+                line = line.replace('"', "'")
+            yield line
+
+    reader = csv.reader(watched(), delimiter=delimiter, strict=True, skipinitialspace=True)
+    start = 1
+    try:
+        for fields in reader:
+            yield start, fields, start in marked, reader.line_num > start
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(
+            f"line {start:,} has a quotation mark that does not close its field ({error}); "
+            "double it or remove it."
+        ) from error
+
+
+def find_layouts(text: str, options: ReadOptions) -> list[Layout]:
+    """Rank the ways to read the head of the file, the most plausible first."""
+    first = text[:200].split("\n", 1)[0].strip("\r")
+    said = _SEP.match(first)
+    wanted = options.delimiter or (said[1].replace("\\t", "\t") if said else None)
+    found: list[tuple[tuple[float, ...], Layout]] = []
+    for preference, delimiter in enumerate([wanted] if wanted else DELIMITERS):
+        for quoted in (True, False) if '"' in text and delimiter != " " else (False,):
+            head: list[tuple[int, list[str], bool, bool]] = []
+            with suppress(csv.Error):
+                for record in records(text, delimiter, quoted):
+                    head.append(record)
+                    if len(head) >= HEAD:
+                        break
+            layout = _find_header(head, delimiter, quoted, options, 1 if said else 0)
+            if layout is not None:
+                score, chosen = layout
+                found.append(((*score, -float(preference)), chosen))
+    found.sort(key=lambda one: one[0], reverse=True)
+    return [layout for _, layout in found[:4]]
+
+
+def _find_header(
+    head: Sequence[tuple[int, list[str], bool, bool]],
+    delimiter: str,
+    quoted: bool,
+    options: ReadOptions,
+    skip: int,
+) -> tuple[tuple[float, ...], Layout] | None:
+    """Find the record that names the columns; score how well the rest follows it."""
+    comments: list[str] = []
+    rows: list[tuple[int, list[str]]] = []
+    marked: list[tuple[int, list[str]]] = []
+    in_block = False
+    for number, fields, mark, _ in head:
+        line = delimiter.join(fields).strip()
+        if number <= skip:
+            continue
+        if line.startswith("/*") or in_block:
+            in_block = "*/" not in line
+            comments.append(line)
+        elif mark and not rows:
+            comments.append(line)
+            marked.append((number, fields))
+        elif mark:
+            marked.append((number, fields))
+        elif any(one.strip() for one in fields):
+            rows.append((number, _trimmed(fields)))
+    if not rows:
+        return None
+    wanted = {str(one) for one in (options.lon, options.lat, *options.columns) if one is not None}
+    candidates = list(rows[:60])
+    last = marked and [one for one in marked if one[0] < rows[0][0]][-1:]
+    for number, fields in last or ():
+        bare = [fields[0].lstrip("#%/ "), *fields[1:]]
+        bare = bare[1:] if delimiter == " " and not bare[0] else bare
+        candidates.insert(0, (number, _trimmed(bare)))
+    best: tuple[tuple[float, ...], Layout] | None = None
+    widths = Counter(len(fields) for _, fields in rows)
+    common = widths.most_common(1)[0][0]
+    for position, (number, fields) in enumerate(candidates):
+        names = [one.strip() for one in fields]
+        following = [one for line, one in rows if line > number]
+        share = sum(len(one) <= len(names) for one in following) / max(1, len(following))
+        full = sum(len(one) == len(names) for one in following) / max(1, len(following))
+        named = bool(wanted) and wanted <= {*names, *(split_unit(one)[0] for one in names)}
+        numeric = sum(bool(NUMBER.fullmatch(one)) for one in names) / len(names)
+        if not named and numeric < 0.5 and not wanted:
+            named = _has_roles(names)
+        in_comment = bool(last) and position == 0
+        if not named and (len(names) != common or in_comment):
+            continue
+        score = (float(named), float(numeric < 0.5), share + full, float(quoted),
+                 min(len(names), 3), float(len(names)), -float(number))  # fmt: skip
+        if best is None or score > best[0]:
+            before = comments + [delimiter.join(one) for line, one in rows if line < number]
+            best = (score, Layout(delimiter, quoted, number, names, tuple(before)))
+        if not named:
+            break  # without known names the first full row is the header, never a later one
+    return best
+
+
+def _has_roles(names: list[str]) -> bool:
+    try:
+        return find_roles(names) is not None
+    except ValueError:
+        return True
+
+
+def _trimmed(fields: list[str]) -> list[str]:
+    end = len(fields)
+    while end > 1 and not fields[end - 1].strip():
+        end -= 1
+    return fields[:end]

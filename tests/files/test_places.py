@@ -1,0 +1,423 @@
+"""One test for each kind of file that people bring."""
+
+import gzip
+import io
+import json
+import sqlite3
+import warnings
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from satclip_explore.files.places import read_places
+
+LON = [15.4785, 0.7915, -8.3611, -9.3389, 22.5308, 26.5102]
+LAT = [45.7092, 40.7643, 38.1781, 49.928, 43.1687, 52.1279]
+TEMP = [10.21, 11.85, 12.44, 8.94, 10.59, 7.15]
+
+
+def plain(header="lon,lat,temp"):
+    return "\n".join([header, *(f"{a},{b},{c}" for a, b, c in zip(LON, LAT, TEMP, strict=True))])
+
+
+def check(reading, temp=TEMP, column="temp", atol=1e-9):
+    np.testing.assert_allclose(reading.lonlat, np.stack([LON, LAT], 1), atol=atol)
+    if column:
+        np.testing.assert_allclose(reading.frame[column].to_numpy(float), temp, atol=1e-12)
+
+
+def rows_of(form):
+    return [form(a, b, c) for a, b, c in zip(LON, LAT, TEMP, strict=True)]
+
+
+def dms(value, positive, negative):
+    seconds = round(abs(value) * 3600, 6)
+    degrees, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{degrees:.0f}°{minutes:02.0f}'{seconds:09.6f}\"{positive if value >= 0 else negative}"
+
+
+COMMAS = "lon;lat;temp\n" + "\n".join(rows_of(lambda a, b, c: f"{a};{b};{c}".replace(".", ",")))
+FILES = {
+    "comma": plain(),
+    "trailing delimiter": plain().replace("\n", ",\n").replace("temp,", "temp") + ",",
+    "trailing in one row": plain().replace("10.21", "10.21,"),
+    "Darwin Core, tabs": plain("decimalLongitude,decimalLatitude,temp").replace(",", "\t"),
+    "decimal commas": COMMAS,
+    "sep line": "sep=;\n" + plain().replace(",", ";"),
+    "bars": plain().replace(",", "|"),
+    "spaces": plain().replace(",", "   "),
+    "German": plain("Längengrad,Breitengrad,temp"),
+    "upper case": plain("LONG_DD,LAT_DD,temp"),
+    "WGS84": plain("X_WGS84,Y_WGS84,temp"),
+    "ArcGIS": plain("POINT_X,POINT_Y,temp"),
+    "units": plain("Longitude (deg),Latitude (deg),temp"),
+    "degree units": plain("Lon [°E],Lat [°N],temp"),
+    "row of units": plain().replace("temp\n", "temp\ndegrees_east,degrees_north,degC\n"),
+    "block comment": "/* made by\nLat, Lon\n*/\n" + plain(),
+    "percent comments": "% made by a tool\n% units deg\n" + plain(),
+    "hash comments": "# made by a tool\n" + plain(),
+    "hash header": "#" + plain(),
+    "hash and space header": "# " + plain(),
+    "title lines": "Report of stations\n\n" + plain(),
+    "quoted": "\n".join(
+        ",".join(f'"{one}"' for one in line.split(",")) for line in plain().split("\n")),
+    "byte order mark": "\ufeff" + plain(),
+    "carriage returns": plain().replace("\n", "\r"),
+    "Windows line ends": plain().replace("\n", "\r\n"),
+    "blank lines": plain().replace("\n", "\n\n"),
+    "combined": "location,temp\n" + "\n".join(rows_of(lambda a, b, c: f'"{b}, {a}",{c}')),
+    "combined lonlat": "lonlat,temp\n" + "\n".join(rows_of(lambda a, b, c: f'"({a}, {b})",{c}')),
+    "WKT": "id;geometry;temp\n" + "\n".join(rows_of(lambda a, b, c: f"x;POINT ({a} {b});{c}")),
+    "EWKT": "g|temp\n" + "\n".join(
+        rows_of(lambda a, b, c: f"SRID=4326;POINT({a} {b})|{c}")),
+    "Earth Engine": "system:index,.geo,temp\n" + "\n".join(
+        rows_of(lambda a, b, c: f'x,"{{""type"":""Point"",""coordinates"":[{a},{b}]}}",{c}')),
+    "x and y beside": "Long,Lat,X,Y,temp\n" + "\n".join(
+        rows_of(lambda a, b, c: f"{a},{b},77.0,3.2,{c}")),
+    "R row names": "lon,lat,temp\n" + "\n".join(
+        f"{i},{line}" for i, line in enumerate(plain().split("\n")[1:], 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_text_is_read_in_every_shape(kind, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(FILES[kind].encode())
+    check(read_places(path))
+    check(read_places(path.read_bytes()))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_encodings_are_told_and_said(encoding):
+    text = plain("lon,lat,forêt")
+    reading = read_places(text.encode(encoding))
+    check(reading, column="forêt")
+    assert reading.encoding.lower().startswith(
+        {"cp1252": "windows-1252"}.get(encoding, encoding)[:6]
+    )
+
+
+def test_degrees_minutes_and_seconds_are_read():
+    lines = rows_of(lambda a, b, c: f"{dms(a, 'E', 'W')}\t{dms(b, 'N', 'S')}\t{c}")
+    check(read_places(("lon\tlat\ttemp\n" + "\n".join(lines)).encode()), atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("text", "degrees"),
+    [
+        ("15°28'42.6\"E", 15.4785), ("15° 28′ 42.6″ E", 15.4785), ("E 15 28 42.6", 15.4785),
+        ("15:28:42.6", 15.4785), ("15d28m42.6sE", 15.4785), ("8,3611 W", -8.3611),
+        ("-8.3611", -8.3611), ("−8,3611", -8.3611), ("W8°21.666'", -8.3611),
+        ("15º28'42.6''E", 15.4785),
+    ],
+)  # fmt: skip
+def test_every_notation_of_an_angle_is_read(text, degrees):
+    frame = pd.DataFrame({"lon": [text] * 3, "lat": ["45.7 N"] * 3})
+    np.testing.assert_allclose(read_places(frame).frame["lon"], degrees, atol=1e-9)
+
+
+@pytest.mark.parametrize("text", ["15°61'E", "15°28'N", "15.5°30'E", "-15 W", "fifteen"])
+def test_what_is_no_longitude_is_refused(text):
+    with pytest.raises(ValueError, match="does not read as longitude|text"):
+        read_places(pd.DataFrame({"lon": [text] * 3, "lat": ["45.7 N"] * 3}))
+
+
+def test_literal_quotes_swallow_nothing():
+    rows = [f"{a}\t{b}\t{name}\t{c}" for a, b, c, name in
+            zip(LON, LAT, TEMP, ["a", '"Heide', "b", "c", '"Moor', "d"], strict=True)]  # fmt: skip
+    reading = read_places("\n".join(["lon\tlat\tname\ttemp", *rows]).encode())
+    check(reading)
+    assert reading.frame["name"][1] == '"Heide'
+    assert reading.rows_in_file == 6
+
+
+def test_hashes_inside_fields_are_not_comments():
+    text = "# exported\nlon,lat,plot,temp\n" + "\n".join(
+        rows_of(lambda a, b, c: f"{a},{b},Plot #2,{c}")
+    )
+    reading = read_places(text.encode())
+    check(reading)
+    assert set(reading.frame["plot"]) == {"Plot #2"}
+
+
+def test_thousands_and_decimal_commas_are_told_apart():
+    thousands = "lon,lat,temp\n" + "\n".join(rows_of(lambda a, b, c: f'{a},{b},"30,210"'))
+    check(read_places(thousands.encode()), temp=[30210.0] * 6)
+    target = "lon;lat;temp\n" + "\n".join(
+        rows_of(lambda a, b, c: f"{a};{b};" + f"{c}".replace(".", ","))
+    )
+    check(read_places(target.encode()))
+    points = "lon;lat;temp\n" + "\n".join(
+        rows_of(lambda a, b, c: f"{a};{b}".replace(".", ",") + ";30.210")
+    )
+    check(read_places(points.encode()), temp=[30210.0] * 6)
+
+
+def test_an_ambiguous_comma_is_asked_about():
+    text = "lon;lat;temp\n" + "\n".join(f"{i};{i};1,{100 + i}" for i in range(1, 9))
+    assert "decimal=" in read_places(text.encode()).odd["temp"]
+    with pytest.raises(ValueError, match=r"'1,101' in column 'temp' may be 1101 or 1\.101"):
+        read_places(text.encode(), numeric=["temp"])
+    assert read_places(text.encode(), decimal=",").frame["temp"][0] == 1.101
+    assert read_places(text.encode(), decimal=".").frame["temp"][0] == 1101
+
+
+def test_censored_values_are_quoted_with_two_ways_on():
+    text = plain().replace("10.21", "<0.5").encode()
+    with pytest.raises(ValueError, match="'<0.5'.*1 values.*'missing'.*'limit'"):
+        read_places(text, numeric=["temp"])
+    assert np.isnan(read_places(text, censored="missing").frame["temp"][0])
+    assert read_places(text, censored="limit").frame["temp"][0] == 0.5
+
+
+def test_na_is_a_class_among_text_and_missing_among_numbers():
+    text = "lon,lat,cc,n\n1,1,NA,1.5\n2,2,ZA,NA\n3,3,,2.5\n"
+    reading = read_places(text.encode())
+    assert reading.frame["cc"].tolist()[:2] == ["NA", "ZA"]
+    assert reading.frame["cc"].isna().tolist() == [False, False, True]
+    assert reading.frame["n"].isna().tolist() == [False, True, False]
+    assert read_places(text.encode(), missing=["NA"]).frame["cc"].isna().sum() == 2
+
+
+def test_null_island_and_sentinels_are_counted_and_said():
+    text = plain() + "\n0.0,0.0,-9999\n5,5,-9999.0\n"
+    reading = read_places(text.encode())
+    assert reading.left_out == {"0, 0": (1, 8)}
+    assert np.isnan(reading.frame["temp"].iloc[-1])
+    assert any("-9999 counted as missing in 2 rows" in note for note in reading.notes)
+    both = read_places(text.encode(), keep_zero=True, sentinels=False)
+    assert both.frame["temp"].tolist()[-2:] == [-9999, -9999]
+
+
+def test_minus_9999_among_such_depths_is_a_value():
+    text = "lon,lat,depth\n" + "\n".join(
+        f"{i},{i},{d}" for i, d in enumerate([-10500, -9999, -3, 8])
+    )
+    assert read_places(text.encode(), keep_zero=True).frame["depth"][1] == -9999
+
+
+def test_codes_with_leading_zeros_stay_text():
+    text = "lon,lat,GEOID\n1,1,01001\n2,2,01003\n3,3,10003\n"
+    assert read_places(text.encode()).frame["GEOID"].tolist() == ["01001", "01003", "10003"]
+
+
+def test_longitudes_counted_to_the_west_are_turned():
+    text = "Longitude (W),Latitude,v\n8.5,47,1\n9.5,48,2\n"
+    reading = read_places(text.encode())
+    assert reading.frame["lon"].tolist() == [-8.5, -9.5]
+    assert "west" in " ".join(reading.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"lon,lat,v\n1,2,3\n1,2,3,4\n", "line 3 has 4 fields where the header .line 1. has 3"),
+        (b"lon,lat,v\n1,2,3\n1,2\n", "line 3 has 2 fields"),
+        (b"1.5,2.5,3\n1,2,3\n", "line 1 holds numbers where the names"),
+        (b"a,b\n1,2\n", "no coordinate columns"),
+        (b"lat,x,y\n1,2,3\n", "no longitude beside it"),
+        (b"lon_start,lat_start,lon_end,lat_end\n1,2,3,4\n", "several columns could be"),
+        (b"easting,northing\n1,2\n", "say which system with crs="),
+        (b"x,y\n500000,6000000\n", "are not degrees"),
+        (b"lon,lat\n50,100\n60,120\n", "swapped"),
+        (b"coords,v\n\"45.1, 15.2\",1\n\"44.1, 11.2\",2\n", "order='lat,lon'"),
+        (b"\x80\x04\x95 pickled", "pickle"),
+        (b"\xd0\xcf\x11\xe0 old", "old Excel"),
+        (b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><kml/>', "entities"),
+        (b"<?xml version='1.0'?><html></html>", "neither KML nor GPX"),
+        (b"[1, 2]", "holds no table"),
+        (b"[" * 100_000, "nested too deeply|not JSON"),
+        (b'{"type": "Topology"}', "TopoJSON"),
+        (b"PAR1 nonsense", "damaged"),
+        (b"PK\x03\x04 nonsense", "damaged"),
+        (b"\x1f\x8b nonsense", "damaged"),
+        (b"SQLite format 3\0 nonsense", "no GeoPackage"),
+        (b"CDF\x01 nonsense", "does not read as NetCDF"),
+        (b"\x89HDF\r\n\x1a\n nonsense", "does not read as NetCDF"),
+        (b"II*\0 nonsense", "does not read as GeoTIFF"),
+        (b"lon,lat\n" + b"\0\1\2" * 2000, "binary data"),
+        (b",".join(b"c%d" % i for i in range(20_000)) + b"\n", "10,000 columns"),
+        (gzip.compress(bytes(400_000_000), 1), "MB"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_gets_one_sentence(content, message):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=message) as caught:
+            read_places(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_lines_that_cannot_be_told_may_be_skipped_and_are_counted():
+    reading = read_places(b"lon,lat,v\n1,2,3\n1,2,3,4\n5,6,7\n", bad_lines="skip")
+    assert reading.left_out == {"fields cannot be told": (1, 3)}
+    assert reading.lines.tolist() == [2, 4]
+
+
+def zipped(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/").replace("_dot_", "."), content)
+    return buffer.getvalue()
+
+
+def test_archives_are_unpacked_and_hostile_ones_refused():
+    check(read_places(gzip.compress(plain().encode())))
+    check(read_places(zipped(a_dot_csv=plain())))
+    with pytest.raises(ValueError, match="member="):
+        read_places(zipped(a_dot_csv=plain(), b_dot_csv=plain()))
+    check(read_places(zipped(a_dot_csv=plain(), b_dot_csv="x"), member="a.csv"))
+    with pytest.raises(ValueError, match="leads out of it"):
+        read_places(zipped(**{"..__..__a_dot_csv": plain()}))
+    with pytest.raises(ValueError, match="unpacks to"):
+        read_places(zipped(a_dot_csv=bytes(50_000_000)))
+
+
+def points(crs=4326):
+    geopandas = pytest.importorskip("geopandas")
+    frame = geopandas.GeoDataFrame(
+        {"temp": TEMP}, geometry=geopandas.points_from_xy(LON, LAT), crs=4326
+    )
+    return frame.to_crs(crs)
+
+
+@pytest.mark.parametrize("crs", [4326, 3857, 4807, 32633, 3035])
+def test_any_coordinate_system_is_transformed(crs, tmp_path):
+    frame = points(crs)
+    check(read_places(frame), atol=1e-6)
+    frame.to_parquet(tmp_path / "a.parquet")
+    check(read_places(tmp_path / "a.parquet"), atol=1e-6)
+    document = json.loads(frame.to_json(drop_id=True))
+    document["crs"] = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{crs}"}}
+    check(read_places(json.dumps(document).encode()), atol=1e-6)
+    table = pd.DataFrame({"x": frame.geometry.x, "y": frame.geometry.y, "temp": TEMP})
+    check(read_places(table.to_csv(index=False).encode(), crs=crs), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "shp", "fgb", "kml", "gpx"])
+def test_formats_of_gis_are_read(suffix, tmp_path):
+    pytest.importorskip("pyogrio")
+    path = tmp_path / f"places.{suffix}"
+    frame = points() if suffix not in ("kml", "gpx") else points().drop(columns="temp")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame.to_file(path, driver={"kml": "KML", "gpx": "GPX"}.get(suffix))
+    reading = read_places(path)
+    order = np.argsort(reading.frame["lon"].to_numpy())  # FlatGeobuf orders by place
+    np.testing.assert_allclose(
+        reading.lonlat[order], np.stack([LON, LAT], 1)[np.argsort(LON)], atol=1e-8
+    )
+    if suffix == "shp":
+        members = {one.name: one.read_bytes() for one in tmp_path.glob("places.*")}
+        check(read_places(zipped(**members)))
+
+
+def test_spreadsheets_are_read(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    notes = book.active
+    notes.append(["about this file"])
+    sheet = book.create_sheet("data")
+    for row in (["Stations"], [], ["Longitude", "Latitude", "temp", "code"]):
+        sheet.append(row)
+    for a, b, c in zip(LON, LAT, TEMP, strict=True):
+        sheet.append([a, b, c, "007"])
+    book.save(tmp_path / "a.xlsx")
+    reading = read_places(tmp_path / "a.xlsx")
+    check(reading)
+    assert reading.frame["code"][0] == "007"
+    assert reading.lines[0] == 4
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"lon": a, "lat": b, "temp": c} for a, b, c in zip(LON, LAT, TEMP, strict=True)],
+        {"lon": LON, "lat": LAT, "temp": TEMP},
+        {"data": [{"lng": a, "lat": b, "temp": c} for a, b, c in zip(LON, LAT, TEMP, strict=True)]},
+        [{"at": {"lat": b, "lng": a}, "temp": c} for a, b, c in zip(LON, LAT, TEMP, strict=True)],
+    ],
+)  # fmt: skip
+def test_json_is_read(document):
+    check(read_places(json.dumps(document).encode()))
+    if isinstance(document, list):
+        check(read_places("\n".join(json.dumps(one) for one in document).encode()))
+
+
+def test_sequences_of_geojson_are_read():
+    features = json.loads(points().to_json())["features"]
+    check(read_places("\n".join("\x1e" + json.dumps(one) for one in features).encode()))
+    check(read_places("\n".join(json.dumps(one) for one in features).encode()))
+
+
+def a_grid():
+    lat, lon = np.arange(-80.0, 81.0, 20.0), np.arange(0.0, 360.0, 30.0)
+    values = np.add.outer(lat, lon / 1000)[None]
+    values[0, 2, 3] = np.nan
+    return xr.Dataset(
+        {"t2m": (("time", "latitude", "longitude"), values, {"units": "K"})},
+        coords={"time": [0], "latitude": lat, "longitude": lon},
+    )
+
+
+def test_grids_are_read_and_results_return_to_them(tmp_path):
+    data = a_grid()
+    data.to_netcdf(tmp_path / "a.nc", engine="scipy")
+    for source in (data, data["t2m"], tmp_path / "a.nc", (tmp_path / "a.nc").read_bytes()):
+        reading = read_places(source)
+        assert (len(reading), reading.geometry, reading.units["t2m"]) == (108, "cells", "K")
+        assert reading.frame["lon"].min() == -180.0
+        back = reading.on_grid(reading.frame["t2m"], "t2m")
+        np.testing.assert_array_equal(back.to_numpy(), data["t2m"].to_numpy()[0])
+        assert back.dims == ("latitude", "longitude")
+    with pytest.raises(ValueError, match="several steps along time"):
+        read_places(xr.concat([data, data.assign_coords(time=[1])], "time"))
+
+
+def test_zarr_and_geotiff_are_read(tmp_path):
+    pytest.importorskip("zarr")
+    rasterio = pytest.importorskip("rasterio")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        a_grid().to_zarr(tmp_path / "a.zarr")
+    assert len(read_places(tmp_path / "a.zarr")) == 108
+    transform = rasterio.Affine(1000.0, 0, 500_000.0, 0, -1000.0, 5_000_000.0)
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        height=4,
+        width=3,
+        count=1,
+        dtype="int16",
+        crs="EPSG:32633",
+        transform=transform,
+        nodata=-9999,
+    ) as file:
+        file.write(np.arange(12, dtype=np.int16).reshape(1, 4, 3) * 100)
+    reading = read_places(tmp_path / "a.tif")
+    assert reading.frame["band 1"].tolist() == list(range(0, 1200, 100))
+    # Zone 33 has its central meridian, 15 E, at 500 km.
+    assert reading.frame["lon"][0] == pytest.approx(15.0 + 500 / 78_850, abs=2e-4)
+
+
+def test_the_report_is_escaped_and_frozen():
+    reading = read_places(plain("lon,lat,<b>x</b>").encode())
+    assert "<b>" not in reading._repr_html_()
+    with pytest.raises(AttributeError):
+        reading.source = "other"
+
+
+def test_a_database_that_is_no_geopackage_is_refused(tmp_path):
+    path = tmp_path / "a.gpkg"
+    with sqlite3.connect(path) as base:
+        base.execute("create table t (a)")
+    base.close()
+    with pytest.raises(ValueError, match="no GeoPackage"):
+        read_places(path)
