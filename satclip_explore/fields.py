@@ -1,4 +1,4 @@
-"""Fields over the globe: embeddings on a grid, and how alike every pixel is to one place."""
+"""Fields over the globe: embeddings on a grid, and how similar every pixel is to one place."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder, Readout
 from satclip_explore.geo import GLOBE, Bounds, Grid, as_lonlat
 from satclip_explore.html_view import facts_table
 from satclip_explore.provenance import provenance
+from satclip_explore.regions import region as find_region
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all). An exception raised inside cancels the work."""
 
 
+@known_keywords
 def embed_grid(
     encoder: LocationEncoder,
     resolution: float = 1.0,
     bounds: Bounds = GLOBE,
     *,
+    region: Any = None,
+    grid: Grid | None = None,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Encode every pixel center of a grid.
@@ -36,7 +41,12 @@ def embed_grid(
     resolution : float
         Pixel size in degrees.
     bounds : tuple of float
-        (lon_min, lat_min, lon_max, lat_max) in degrees.
+        (lon_min, lat_min, lon_max, lat_max) in degrees; lon_min above lon_max crosses the
+        antimeridian.
+    region : str, sequence, mapping, geometry or Region, optional
+        In place of bounds; see `region`. Pixels outside are NaN.
+    grid : Grid, optional
+        The pixels themselves, in place of resolution and bounds.
     progress : callable, optional
         Called with (rows done, rows in all).
 
@@ -50,23 +60,22 @@ def embed_grid(
     ValueError
         If resolution or bounds make no grid, or the result would pass 4 GB.
     """
-    grid = Grid.from_resolution(resolution, bounds)
-    gigabytes = grid.shape[0] * grid.shape[1] * encoder.embed_dim * 4 / 1e9
-    if gigabytes > 4.0:
-        raise ValueError(
-            f"{grid.shape[0]} x {grid.shape[1]} embeddings would take {gigabytes:.0f} GB; "
-            "use a coarser resolution, or pca_raster, which never holds them all."
-        )
+    grid, inside = view(resolution, bounds, region, grid)
+    check_memory(grid, encoder.embed_dim, max(4, encoder.dtype.itemsize))
     values = collect(iter_rows(encoder, grid, progress=progress), grid)
+    values[~inside] = np.nan
     return as_field(values, grid, encoder, "embed")
 
 
+@known_keywords
 def similarity_raster(
     encoder: LocationEncoder,
     lonlat: Any,
     resolution: float = 0.5,
     bounds: Bounds = GLOBE,
     *,
+    region: Any = None,
+    grid: Grid | None = None,
     progress: Progress | None = None,
 ) -> xr.DataArray:
     """Map the cosine similarity between one place and every pixel.
@@ -80,21 +89,26 @@ def similarity_raster(
     resolution : float
         Pixel size in degrees.
     bounds : tuple of float
-        (lon_min, lat_min, lon_max, lat_max) in degrees.
+        (lon_min, lat_min, lon_max, lat_max) in degrees; lon_min above lon_max crosses the
+        antimeridian.
+    region : str, sequence, mapping, geometry or Region, optional
+        In place of bounds; see `region`. Pixels outside are NaN.
+    grid : Grid, optional
+        The pixels themselves, in place of resolution and bounds.
     progress : callable, optional
         Called with (rows done, rows in all).
 
     Returns
     -------
     xarray.DataArray, dims (lat, lon), shape (H, W), float32
-        Cosine in [-1, 1], north first; NaN where the encoder has no coverage.
+        Cosine in [-1, 1], north first; NaN without coverage and outside of the region.
 
     Raises
     ------
     ValueError
         If `lonlat` is not one valid place, or the grid is invalid.
     """
-    grid = Grid.from_resolution(resolution, bounds)
+    grid, inside = view(resolution, bounds, region, grid)
     place = one_place(lonlat)
     query = unit_rows(torch.from_numpy(encoder.embed(place)))[0]
     blocks = (
@@ -102,12 +116,56 @@ def similarity_raster(
         for rows, values in iter_rows(encoder, grid, progress=progress)
     )
     values = collect(blocks, grid)[..., 0]
+    values[~inside] = np.nan
     return as_field(values.clip(-1.0, 1.0), grid, encoder, None, place=tuple(place[0].tolist()))
+
+
+MAX_BYTES = 4_000_000_000
+"""Largest raster that is made: a guard against a resolution typed in the wrong unit."""
+
+
+def view(
+    resolution: float, bounds: Bounds, region: Any, grid: Grid | None
+) -> tuple[Grid, NDArray[np.bool_]]:
+    """Turn what rasters are asked for with into pixels, and say which lie in the region.
+
+    Returns
+    -------
+    grid : Grid
+        Pixel centers, shape (H, W).
+    inside : numpy.ndarray, shape (H, W), bool
+        All True without a region.
+
+    Raises
+    ------
+    ValueError
+        If more than one of bounds, region and grid is given, or they make no grid.
+    """
+    given = [tuple(bounds) != GLOBE, region is not None, grid is not None]
+    if sum(given) > 1:
+        raise ValueError("give one of bounds, region and grid: each says where the pixels are.")
+    if region is None:
+        grid = grid or Grid.from_resolution(resolution, bounds)
+        return grid, np.ones(grid.shape, dtype=bool)
+    found = find_region(region)
+    grid = Grid.from_resolution(resolution, found.bounds)
+    return grid, found.contains(grid.lonlat).reshape(grid.shape)
+
+
+def check_memory(grid: Grid, channels: int, itemsize: int) -> None:
+    """Refuse a raster that would not fit in memory, before anything is encoded."""
+    size = grid.shape[0] * grid.shape[1] * channels * itemsize
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{grid.shape[0]:,} x {grid.shape[1]:,} pixels of {channels:,} numbers would take "
+            f"{size / 1e9:,.0f} GB; use a coarser resolution or smaller bounds, or pca_raster, "
+            "which keeps a few numbers per pixel."
+        )
 
 
 @dataclass(frozen=True)
 class EmbeddedGrid:
-    """A grid encoded once, so that likeness to any place is one matrix-vector product.
+    """A grid encoded once, so that similarity to any place is one matrix-vector product.
 
     Parameters
     ----------
@@ -129,6 +187,7 @@ class EmbeddedGrid:
     ) -> EmbeddedGrid:
         """Encode the globe at a resolution in degrees: 66 MB at 1 degree and D = 256."""
         grid = Grid.from_resolution(resolution)
+        check_memory(grid, encoder.embed_dim, max(4, encoder.dtype.itemsize))
         blocks = (
             (rows, unit_rows(values))
             for rows, values in iter_rows(encoder, grid, progress=progress)

@@ -75,7 +75,7 @@ def predict_labels(
     margin[missing] = 0.0
     field = as_field(
         codes_of.reshape(globe.grid.shape).numpy(), globe.grid, globe.encoder, None,
-        labelled_places=len(places),
+        labelled_places=len(places), nodata=-1,
     )  # fmt: skip
     return field.assign_coords(margin=(("lat", "lon"), margin.reshape(globe.grid.shape).numpy()))
 

@@ -1,7 +1,8 @@
-"""Places whose embeddings are most alike: exact cosine search with filters on the ground."""
+"""Places whose embeddings are most similar: exact cosine search with filters on the ground."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.atlas import load_atlas
+from satclip_explore.checks import known_keywords, real_number, whole_number
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import one_place, unit_rows
 from satclip_explore.geo import as_lonlat, great_circle_km
@@ -77,14 +79,11 @@ class NeighborIndex:
         spacing_km: float = 0.0,
         region: Any = None,
     ) -> pd.DataFrame:
-        """Find the places most like one place; see `nearest_neighbors`."""
-        if n_neighbors < 1:
-            raise ValueError(f"n_neighbors must be at least 1; got {n_neighbors}.")
-        if not min_distance_km >= 0.0 or not spacing_km >= 0.0:
-            raise ValueError(
-                "distances must be 0 km or more; got "
-                f"min_distance_km={min_distance_km}, spacing_km={spacing_km}."
-            )
+        """Find the places most similar to one place; see `nearest_neighbors`."""
+        whole_number(n_neighbors, "n_neighbors", 1, sys.maxsize)
+        for name, value in (("min_distance_km", min_distance_km), ("spacing_km", spacing_km)):
+            if real_number(value, name) < 0.0:
+                raise ValueError(f"{name} must be 0 km or more; got {value}.")
         place = one_place(lonlat)
         query = unit_rows(torch.from_numpy(self.encoder.embed(place)).float())[0]
         if not torch.isfinite(query).all():
@@ -183,6 +182,7 @@ def _atlas_places() -> tuple[pd.DataFrame, NDArray[np.float64]]:
     return places, as_lonlat(places)
 
 
+@known_keywords
 def nearest_neighbors(
     encoder: LocationEncoder,
     lonlat: Any,
@@ -193,10 +193,9 @@ def nearest_neighbors(
     spacing_km: float = 0.0,
     places: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Find the places whose embeddings are most like that of one place.
+    """Find the places whose embeddings are most similar to that of one place.
 
-    The search is exact. Likeness in embedding space is no cause, and no proof of likeness on the
-    ground.
+    The search is exact. Similar embeddings are no proof of similar places, and no cause.
 
     Parameters
     ----------

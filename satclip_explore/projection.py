@@ -11,9 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from satclip_explore.atlas import load_atlas
+from satclip_explore.checks import known_keywords, real_number, whole_number
 from satclip_explore.encoders.base import LocationEncoder, Readout
 from satclip_explore.encoders.spherical_harmonics import real_spherical_harmonics
-from satclip_explore.fields import Progress, as_field, collect, iter_rows
+from satclip_explore.fields import Progress, as_field, check_memory, collect, iter_rows, view
 from satclip_explore.geo import GLOBE, Bounds, Grid
 from satclip_explore.html_view import facts_table
 from satclip_explore.precision import fast_precision
@@ -109,14 +110,11 @@ def fit_pca(
     ValueError
         If a setting is out of range, or fewer covered places than components remain.
     """
-    if not 1 <= n_components <= encoder.embed_dim:
-        raise ValueError(
-            f"n_components must lie between 1 and {encoder.embed_dim}; got {n_components}."
-        )
-    if not 0.0 <= stretch < 50.0:
+    whole_number(n_components, "n_components", 1, encoder.embed_dim)
+    whole_number(n_samples, "n_samples", 1, 20_000)
+    whole_number(smooth_degrees, "smooth_degrees", 0, 20)
+    if not 0.0 <= real_number(stretch, "stretch") < 50.0:
         raise ValueError(f"stretch must be a percentage from 0 to below 50; got {stretch}.")
-    if not 0 <= smooth_degrees <= 20:
-        raise ValueError(f"smooth_degrees must lie between 0 and 20; got {smooth_degrees}.")
     key = ("pca", encoder, n_components, stretch, n_samples, smooth_degrees)
     return RESULTS.get(
         key, lambda: _fit_pca(encoder, n_components, stretch, n_samples, smooth_degrees)
@@ -163,12 +161,14 @@ def _smooth_part(
     return basis @ (basis.T @ values)
 
 
+@known_keywords
 def pca_raster(
     encoder: LocationEncoder,
     resolution: float = 0.25,
     bounds: Bounds = GLOBE,
     n_components: int = 3,
     *,
+    region: Any = None,
     grid: Grid | None = None,
     projection: Projection | None = None,
     precision: str = "auto",
@@ -186,9 +186,12 @@ def pca_raster(
     resolution : float
         Pixel size in degrees.
     bounds : tuple of float
-        (lon_min, lat_min, lon_max, lat_max) in degrees.
+        (lon_min, lat_min, lon_max, lat_max) in degrees; lon_min above lon_max crosses the
+        antimeridian.
     n_components : int
         Bands; three make a picture.
+    region : str, sequence, mapping, geometry or Region, optional
+        In place of bounds; see `region`. Pixels outside are 0.
     grid : Grid, optional
         The pixels themselves, in place of resolution and bounds.
     projection : Projection, optional
@@ -202,18 +205,23 @@ def pca_raster(
     Returns
     -------
     xarray.DataArray, dims (lat, lon, band), shape (H, W, n), uint8
-        Bands are named pc1, pc2, …; 0 where the encoder has no coverage.
+        Bands are named pc1, pc2, …; 0 without coverage and outside of the region.
 
     Raises
     ------
     ValueError
         If a setting is out of range.
     """
+    grid, inside = view(resolution, bounds, region, grid)
     projection = projection or fit_pca(encoder, n_components)
-    grid = grid or Grid.from_resolution(resolution, bounds)
+    check_memory(grid, len(projection.explained), 1)
     values = pca_colors(encoder, grid, projection, precision=precision, progress=progress)
+    values[~inside] = 0
     field = as_field(values, grid, encoder, "band")
-    return field.assign_coords(band=[f"pc{i + 1}" for i in range(values.shape[-1])])
+    field = field.assign_coords(band=[f"pc{i + 1}" for i in range(values.shape[-1])])
+    # NetCDF 3, which SciPy writes, has no unsigned bytes.
+    field.encoding = {"dtype": "int16"}
+    return field
 
 
 def pca_colors(

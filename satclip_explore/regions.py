@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from satclip_explore.atlas import OFFSHORE_KM, codes_at, country_raster, country_table
+from satclip_explore.atlas import (
+    OFFSHORE_KM,
+    codes_at,
+    country_raster,
+    country_table,
+    outlines_geojson,
+)
 from satclip_explore.geo import Bounds, as_lonlat, check_bounds, wrap_lon
 from satclip_explore.html_view import facts_table
 from satclip_explore.polygons import Polygon, in_polygons, read_polygons
@@ -69,6 +75,34 @@ class Region:
         lon, lat = lonlat.T
         within = (lon - lon_min) % 360.0 <= lon_max - lon_min
         return within & (lat >= lat_min) & (lat <= lat_max)
+
+    @property
+    def __geo_interface__(self) -> dict[str, Any]:
+        """The region as GeoJSON: what shapely, geopandas and folium take.
+
+        A MultiPolygon, longitudes past 180 where it crosses the antimeridian. For continents and
+        countries it is the outline simplified to 0.1 degree, without the 50 km off the coast.
+        """
+        if self.codes:
+            wanted = set(country_table()["country"][country_table()["code"].isin(self.codes)])
+            shapes = [
+                polygon
+                for feature in outlines_geojson("countries")["features"]
+                if feature["properties"]["country"] in wanted
+                for polygon in feature["geometry"]["coordinates"]
+            ]
+        elif self.polygons:
+            shapes = [
+                [np.clip(ring, (-np.inf, -90.0), (np.inf, 90.0)).tolist() for ring in polygon]
+                for polygon in self.polygons
+            ]
+        else:
+            west, south, east, north = self.bounds
+            # Readers take an edge of more than 180 degrees the other way round.
+            lon = np.linspace(west, east, 5).tolist()
+            foot, head = [[x, south] for x in lon], [[x, north] for x in reversed(lon)]
+            shapes = [[[*foot, *head, foot[0]]]]
+        return {"type": "MultiPolygon", "coordinates": shapes}
 
     def __repr__(self) -> str:
         return f"Region({self.name!r}, kind={self.kind!r}, bounds={self.bounds})"
@@ -244,7 +278,7 @@ def _as_box(what: Any) -> Region | None:
     """Read four plain numbers as a box; None where something else arrived."""
     try:
         values = np.asarray(what, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ArithmeticError):
         return None
     if values.shape != (4,):
         return None

@@ -1,7 +1,12 @@
+import inspect
+import json
+
 import numpy as np
 import pytest
 
 from satclip_explore.fields import EmbeddedGrid, embed_grid, similarity_raster
+from satclip_explore.geo import Grid
+from satclip_explore.regions import region
 
 
 def test_embed_grid_has_named_axes_and_equals_single_places(tiny_encoder):
@@ -57,3 +62,28 @@ def test_a_grid_of_embeddings_that_would_fill_memory_is_refused(tiny_encoder):
     tiny_encoder.embed_dim = 4096
     with pytest.raises(ValueError, match="GB; use a coarser"):
         embed_grid(tiny_encoder, 0.1)
+
+
+def test_a_region_gives_its_bounds_and_nothing_outside(tiny_encoder):
+    field = embed_grid(tiny_encoder, 2.0, region="Madagascar")
+    found = region("Madagascar")
+    assert field.attrs["grid_bounds"] == json.dumps(list(found.bounds))
+    places = np.stack(np.meshgrid(field.lon, field.lat), axis=-1).reshape(-1, 2)
+    inside = found.contains(places).reshape(field.shape[:2])
+    np.testing.assert_array_equal(np.isfinite(field.values).all(axis=2), inside)
+    assert 0 < inside.sum() < inside.size
+    alike = similarity_raster(tiny_encoder, (47.0, -19.0), 2.0, region="Madagascar")
+    np.testing.assert_array_equal(np.isfinite(alike.values), inside)
+    with pytest.raises(ValueError, match="give one of bounds, region and grid"):
+        embed_grid(tiny_encoder, region="Chad", grid=Grid((0, 0, 1, 1), (2, 2)))
+
+
+def test_bounds_over_the_antimeridian_are_those_of_a_turn_later(tiny_encoder):
+    across = embed_grid(tiny_encoder, 5.0, (170, -30, -170, 10))
+    np.testing.assert_array_equal(across, embed_grid(tiny_encoder, 5.0, (170, -30, 190, 10)))
+
+
+def test_a_mistyped_keyword_names_the_closest(tiny_encoder):
+    with pytest.raises(TypeError, match=r"no argument 'resoluton'. Did you mean resolution\?"):
+        embed_grid(tiny_encoder, resoluton=5.0)
+    assert "resolution" in inspect.signature(embed_grid).parameters

@@ -53,7 +53,7 @@ def test_fewer_places_than_asked_for_is_no_error(tiny_encoder, table):
     [
         ({"n_neighbors": 0}, "n_neighbors must be at least 1"),
         ({"min_distance_km": -1}, "0 km or more"),
-        ({"spacing_km": float("nan")}, "0 km or more"),
+        ({"spacing_km": float("nan")}, "spacing_km must be finite"),
         ({"lonlat": (0, 91)}, "latitude"),
         ({"lonlat": [(0, 0), (1, 1)]}, "need one place"),
         ({"places": pd.DataFrame({"lon": [], "lat": []})}, "the table is empty"),

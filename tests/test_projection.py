@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from satclip_explore.encoders.custom import from_callable
 from satclip_explore.encoders.satclip import SatCLIP
@@ -10,6 +11,7 @@ from satclip_explore.encoders.siren import Siren
 from satclip_explore.geo import Grid
 from satclip_explore.precision import fast_precision
 from satclip_explore.projection import fit_pca, pca_raster
+from satclip_explore.regions import region
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +95,11 @@ def test_detail_is_found_below_what_varies_smoothly():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"n_components": 0}, "between 1 and 16; got 0"),
-        ({"n_components": 17}, "between 1 and 16; got 17"),
+        ({"n_components": 0}, "n_components must be at least 1; got 0"),
+        ({"n_components": 17}, "n_components may be at most 16; got 17"),
         ({"stretch": 50.0}, "stretch must be a percentage"),
-        ({"smooth_degrees": -1}, "smooth_degrees must lie between 0 and 20; got -1"),
-        ({"smooth_degrees": 21}, "between 0 and 20; got 21"),
+        ({"smooth_degrees": -1}, "smooth_degrees must be at least 0; got -1"),
+        ({"smooth_degrees": 21}, "smooth_degrees may be at most 20; got 21"),
         ({"n_samples": 39, "smooth_degrees": 6}, "too few for 3 components"),
         ({"stretch": -1.0}, "stretch must be a percentage"),
         ({"n_samples": 3}, "too few for 3 components"),
@@ -129,3 +131,20 @@ def test_the_fast_type_is_measured_once():
 def test_a_projection_cannot_be_changed(encoder):
     with pytest.raises(dataclasses.FrozenInstanceError):
         fit_pca(encoder).low = 0
+
+
+@pytest.mark.parametrize("engine", ["scipy", "h5netcdf", "netcdf4"])
+def test_colors_go_through_netcdf_with_every_library(encoder, tmp_path, engine):
+    pytest.importorskip({"netcdf4": "netCDF4"}.get(engine, engine))
+    field = pca_raster(encoder, 30.0)
+    field.to_netcdf(tmp_path / "colors.nc", engine=engine)
+    with xr.open_dataarray(tmp_path / "colors.nc", engine=engine) as again:
+        np.testing.assert_array_equal(again.to_numpy(), field.to_numpy())
+
+
+def test_pixels_outside_of_a_region_are_black(encoder):
+    field = pca_raster(encoder, 2.0, region="Madagascar")
+    places = np.stack(np.meshgrid(field.lon, field.lat), axis=-1).reshape(-1, 2)
+    inside = region("Madagascar").contains(places).reshape(field.shape[:2])
+    assert (field.to_numpy()[~inside] == 0).all()
+    assert (field.to_numpy()[inside] > 0).any()

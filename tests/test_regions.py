@@ -226,6 +226,28 @@ def test_even_odd_rule_agrees_with_shapely_on_real_countries():
     assert 0.27 < found.mean() < 0.31
 
 
+@pytest.mark.parametrize(
+    "what",
+    [
+        "Chad",
+        (-20, -40, 60, 40),
+        (170, -30, -170, 10),
+        (-100, -40, 150, 40),
+        (-180, -90, 180, 90),
+        [(170, -20), (-170, -20), (-170, 20), (170, 20)],
+        [(-120, 70), (0, 70), (120, 70)],
+    ],
+)
+def test_a_region_given_as_geojson_is_the_same_region(what):
+    found = region(what)
+    again = region(json.loads(json.dumps(found.__geo_interface__)))
+    lonlat = equal_area_sample(20_000, seed=1)
+    differ = found.contains(lonlat) != again.contains(lonlat)
+    # Outlines are simplified to 0.1 degree and the raster has cells of that size.
+    assert differ.mean() <= (2e-4 if found.kind == "country" else 0.0)
+    assert found.contains(lonlat).any()
+
+
 def test_shapely_and_geopandas_objects_are_read():
     shapely = pytest.importorskip("shapely")
     geopandas = pytest.importorskip("geopandas")

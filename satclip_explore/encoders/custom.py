@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.tensor_files import weights_hash
 
@@ -58,6 +59,7 @@ class Custom(LocationEncoder):
         return values.to(self.device, self.dtype)
 
 
+@known_keywords
 def from_callable(
     function: Callable[[NDArray[np.float64]], Any],
     *,
@@ -92,6 +94,7 @@ def from_callable(
     return Custom(function, name=name, order=order, dtype=dtype, device=device)
 
 
+@known_keywords
 def from_module(
     module: nn.Module,
     *,

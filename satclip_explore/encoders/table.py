@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.tensor_files import weights_hash
 from satclip_explore.files.location import locate
@@ -121,7 +122,9 @@ class NearestTable(LocationEncoder):
     vectors : array_like, shape (M, D)
         Finite numbers.
     max_distance_km : float, optional
-        Great-circle distance up to which a place is answered; default any.
+        Great-circle distance up to which a place is answered. Default: twice the widest gap
+        between a row and its nearest, leaving out the widest 1 % of gaps, and at least 1 km; it
+        can be read as `encoder.max_distance_km`. `math.inf` answers everywhere.
     name, family, dtype, device : str
         As in `load_encoder`.
 
@@ -158,9 +161,9 @@ class NearestTable(LocationEncoder):
         self.name, self.family = name, family
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
         self.embed_dim = values.shape[1]
-        self.max_distance_km = max_distance_km
         self._vectors = torch.from_numpy(values)
         self._tree = cKDTree(unit_vectors(lonlat))
+        self.max_distance_km = self._reach_km() if max_distance_km is None else max_distance_km
         self.weights_hash = weights_hash(
             {"places": torch.from_numpy(lonlat), "vectors": self._vectors}
         )
@@ -179,11 +182,22 @@ class NearestTable(LocationEncoder):
     def _nearest(self, lonlat: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the nearest row of each place, and whether it is near enough."""
         chord, rows = self._tree.query(unit_vectors(lonlat))
-        distance = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
-        limit = np.inf if self.max_distance_km is None else self.max_distance_km
-        return np.asarray(rows, dtype=np.int64), distance <= limit
+        return np.asarray(rows, dtype=np.int64), _arc_km(chord) <= self.max_distance_km
+
+    def _reach_km(self) -> float:
+        """Return the default distance, from how far apart the rows lie; any for a single row."""
+        if self._tree.n < 2:
+            return np.inf
+        gaps = _arc_km(self._tree.query(self._tree.data, k=2)[0][:, 1])
+        return max(1.0, 2.0 * float(np.quantile(gaps, 0.99)))
 
 
+def _arc_km(chord: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn straight distances between unit vectors into great-circle distances."""
+    return 2.0 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
+
+
+@known_keywords
 def from_table(
     table: Any,
     vectors: ArrayLike | None = None,
@@ -206,7 +220,8 @@ def from_table(
     method : {"nearest", "bilinear"}
         Bilinear needs a complete, regular grid.
     max_distance_km : float, optional
-        For nearest: beyond it places have no vector.
+        For nearest: beyond it places have no vector and no coverage. Default: twice the widest
+        gap between a row and its nearest, leaving out the widest 1 % of gaps, and at least 1 km.
     name, dtype, device : str
         As in `load_encoder`.
 
@@ -263,7 +278,8 @@ def check_table(places: Any, vectors: ArrayLike) -> tuple[NDArray[np.float64], N
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise ValueError(f"vectors must be finite; row {row} is not.")
-    return lonlat, np.ascontiguousarray(values)
+    # Pandas hands out arrays that are read-only, which torch does not take.
+    return lonlat, np.require(values, requirements=["C", "W"])
 
 
 def _refuse_duplicates(lonlat: NDArray[np.float64]) -> None:

@@ -100,7 +100,8 @@ def geotiff_bytes(field: xr.DataArray) -> bytes:
     Returns
     -------
     bytes
-        EPSG:4326; NaN is the missing value of floats; one band per channel.
+        EPSG:4326; one band per channel. Missing is NaN among floats; among integers the code in
+        ``attrs["nodata"]``, or -1 where ``attrs["classes"]`` names the codes.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def geotiff_bytes(field: xr.DataArray) -> bytes:
             dtype=values.dtype.name,
             crs="EPSG:4326",
             transform=rasterio.Affine(d_lon, 0.0, west, 0.0, -d_lat, north),
-            nodata=np.nan if floats else None,
+            nodata=np.nan if floats else _missing_code(field, values.dtype),
             photometric="RGB" if colors else "MINISBLACK",
             alpha="yes" if colors and n_bands == 4 else "unspecified",
             compress="deflate",
@@ -139,6 +140,15 @@ def geotiff_bytes(field: xr.DataArray) -> bytes:
             for band, label in enumerate(_band_labels(field), start=1):
                 file.set_band_description(band, label)
         return bytes(memory.read())
+
+
+def _missing_code(field: xr.DataArray, dtype: np.dtype[Any]) -> int | None:
+    """Return the class code that stands for missing, or None where every number is a value."""
+    with suppress(TypeError, ValueError, OverflowError):
+        code = int(field.attrs.get("nodata", -1 if "classes" in field.attrs else ""))
+        if np.iinfo(dtype).min <= code <= np.iinfo(dtype).max:
+            return code
+    return None
 
 
 def png_bytes(field: xr.DataArray, *, low: float | None = None, high: float | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import numpy as np
@@ -53,7 +54,8 @@ def test_the_distance_is_a_great_circle_and_the_limit_is_exact():
 
 
 def test_without_a_limit_every_place_has_a_vector(frame):
-    assert from_table(frame).coverage([(0.0, 90.0), (-100.0, -80.0)]).all()
+    far = [(0.0, 90.0), (-100.0, -80.0)]
+    assert from_table(frame, max_distance_km=math.inf).coverage(far).all()
 
 
 def test_places_and_vectors_may_come_apart():
@@ -237,3 +239,16 @@ def test_damaged_or_missing_mosaiks_files_are_refused(tmp_path):
     (tmp_path / "x.csv").write_text("")
     with pytest.raises(ValueError, match="cannot be read as a table"):
         read_mosaiks(tmp_path / "x.csv")
+
+
+def test_far_from_a_table_there_is_no_vector_and_no_coverage():
+    lon, lat = np.meshgrid(np.arange(0.0, 5.0), np.arange(40.0, 45.0))
+    frame = pd.DataFrame({"lon": lon.ravel(), "lat": lat.ravel(), "a": 1.0})
+    encoder = from_table(frame)
+    # Rows one degree apart: twice the largest distance to the nearest, 111.2 km at the most.
+    assert encoder.max_distance_km == pytest.approx(2 * 85.2, abs=0.5)
+    near, far = (2.4, 42.4), (2.0, -5.0)
+    assert encoder.coverage([near, far]).tolist() == [True, False]
+    assert np.isfinite(encoder.embed([near, far])).all(axis=1).tolist() == [True, False]
+    assert from_table(frame, max_distance_km=math.inf).coverage(far).all()
+    assert from_table(frame[:1]).coverage(far).all()

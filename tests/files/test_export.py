@@ -100,6 +100,27 @@ def test_geotiff_keeps_bands_colors_and_missing_values(rasterio):
         assert file.descriptions[4] == "band 4"
 
 
+@pytest.mark.parametrize(
+    ("dtype", "attrs", "nodata"),
+    [
+        ("int16", {"classes": "[]"}, -1),
+        ("int16", {"nodata": "-1"}, -1),
+        ("int32", {"nodata": 7}, 7),
+        ("uint8", {"nodata": 255, "classes": "[]"}, 255),
+        ("uint8", {"classes": "[]"}, None),
+        ("int16", {"nodata": "none"}, None),
+        ("int16", {"nodata": 10**30}, None),
+    ],
+)
+def test_geotiff_of_class_codes_says_which_one_is_missing(rasterio, dtype, attrs, nodata):
+    field = make_field(dtype=dtype)
+    field.attrs |= attrs
+    with rasterio.MemoryFile(geotiff_bytes(field)) as memory, memory.open() as file:
+        assert file.nodata == nodata
+        if nodata == -1:
+            np.testing.assert_array_equal(file.read(1, masked=True).mask, file.read(1) == -1)
+
+
 def test_geotiff_over_the_antimeridian_stays_in_one_piece(rasterio):
     field = make_field(bounds=(170.0, -30.0, 190.0, 0.0), shape=(6, 4))
     with rasterio.MemoryFile(geotiff_bytes(field)) as memory, memory.open() as file:
