@@ -136,9 +136,12 @@ class RasterProduct(LocationEncoder):
                     window = Window.from_slices(
                         (y.min(), min(height, below + 1)), (x.min(), min(width, right + 1))
                     )
-                    block = self._restore(source.read(window=window), tile.nodata)
+                    block = source.read(window=window)
                     out[rows] = self._take(
-                        block, column[rows] - x.min(), row[rows] - y.min(), x - x.min(), y - y.min()
+                        block,
+                        tile.nodata,
+                        (column[rows] - x.min(), row[rows] - y.min()),
+                        (x - x.min(), y - y.min()),
                     )
         except (RasterioError, OSError) as error:
             raise ValueError(
@@ -146,38 +149,37 @@ class RasterProduct(LocationEncoder):
             ) from error
         return out
 
-    def _restore(self, stored: NDArray[Any], nodata: float | None) -> NDArray[np.float64]:
-        """Turn stored bands, (D, H, W), into numbers, (H, W, D), NaN without data."""
-        values = np.moveaxis(stored, 0, -1).astype(np.float64)
-        unknown = ~np.isfinite(values).all(axis=2)
-        if nodata is not None and np.isfinite(nodata):
-            unknown |= (values == nodata).any(axis=2)
-        values = self.profile.restore(values)
-        values[unknown] = np.nan
-        return values
-
     def _take(
         self,
-        block: NDArray[np.float64],
-        column: NDArray[np.float64],
-        row: NDArray[np.float64],
-        left: NDArray[np.int64],
-        top: NDArray[np.int64],
+        block: NDArray[Any],
+        nodata: float | None,
+        position: tuple[NDArray[np.float64], NDArray[np.float64]],
+        corner: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> NDArray[np.float64]:
+        """Take places out of stored bands, (D, H, W): restored, (N, D), NaN without data."""
+        left, top = corner
         if self.method == "nearest":
-            return block[top, left]
-        right = np.minimum(left + 1, block.shape[1] - 1)
-        below = np.minimum(top + 1, block.shape[0] - 1)
-        u, v = (
-            np.clip(position - 0.5 - first, 0, 1)[:, None]
-            for position, first in ((column, left), (row, top))
-        )
-        total = np.zeros((len(u), block.shape[2]))
+            return self._restore(block[:, top, left].T, nodata)
+        right = np.minimum(left + 1, block.shape[2] - 1)
+        below = np.minimum(top + 1, block.shape[1] - 1)
+        u, v = (np.clip(p - 0.5 - c, 0, 1)[:, None] for p, c in zip(position, corner, strict=True))
+        total = np.zeros((len(left), len(block)))
         for y, down in ((top, 1 - v), (below, v)):
             for x, along in ((left, 1 - u), (right, u)):
                 # A pixel without weight may be one without data.
-                total += np.where(down * along > 0, down * along * block[y, x], 0.0)
+                values = self._restore(block[:, y, x].T, nodata)
+                total += np.where(down * along > 0, down * along * values, 0.0)
         return total
+
+    def _restore(self, stored: NDArray[Any], nodata: float | None) -> NDArray[np.float64]:
+        """Turn stored vectors, (N, D), into those that are meant."""
+        values = stored.astype(np.float64)
+        unknown = ~np.isfinite(values).all(axis=1)
+        if nodata is not None and np.isfinite(nodata):
+            unknown |= (values == nodata).any(axis=1)
+        values = self.profile.restore(values)
+        values[unknown] = np.nan
+        return values
 
 
 def _project(lonlat: NDArray[np.float64], crs: Any) -> NDArray[np.float64]:
