@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder, resolve_device
 from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
@@ -33,6 +34,7 @@ from training.tasks.task import Task
 MAX_SEEDS = 100
 
 
+@known_keywords
 @interruptible
 def train_probe(
     task: Any = "ecoregion",

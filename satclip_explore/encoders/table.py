@@ -157,7 +157,7 @@ class NearestTable(LocationEncoder):
         if max_distance_km is not None and not max_distance_km > 0:
             raise ValueError(f"max_distance_km must be above 0; got {max_distance_km}.")
         lonlat, values = check_table(places, vectors)
-        _refuse_duplicates(lonlat)
+        _refuse_duplicates(_one_pole(lonlat))
         self.name, self.family = name, family
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
         self.embed_dim = values.shape[1]
@@ -244,6 +244,8 @@ def from_table(
             return GridTable(lon, lat, values, name=name, dtype=dtype, device=device)
         grid_lat, grid_lon = np.meshgrid(lat, lon, indexing="ij")
         known = np.isfinite(values).all(axis=2).ravel()
+        # A row of pixels at a pole is one place, and the first stands for it.
+        known &= ((np.abs(grid_lat) < 90.0) | (grid_lon == lon[0])).ravel()
         places = np.stack([grid_lon.ravel(), grid_lat.ravel()], axis=1)[known]
         vectors = values.reshape(-1, values.shape[2])[known]
     else:
@@ -280,6 +282,12 @@ def check_table(places: Any, vectors: ArrayLike) -> tuple[NDArray[np.float64], N
         raise ValueError(f"vectors must be finite; row {row} is not.")
     # Pandas hands out arrays that are read-only, which torch does not take.
     return lonlat, np.require(values, requirements=["C", "W"])
+
+
+def _one_pole(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give both poles longitude 0: every longitude is the same place there."""
+    at_pole = np.abs(lonlat[:, 1]) == 90.0
+    return np.where(at_pole[:, None], lonlat * [0.0, 1.0], lonlat)
 
 
 def _refuse_duplicates(lonlat: NDArray[np.float64]) -> None:

@@ -64,6 +64,20 @@ def test_places_and_vectors_may_come_apart():
     assert encoder.embed((9.0, 1.0)).dtype == np.float64
 
 
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+def test_a_grid_may_have_rows_at_the_poles(method):
+    values = np.arange(3 * 4.0).reshape(3, 4, 1)
+    values[0], values[2] = 90.0, -90.0
+    raster = xr.DataArray(
+        values, dims=("lat", "lon", "embed"),
+        coords={"lat": [-90.0, 0.0, 90.0], "lon": [-180.0, -90.0, 0.0, 90.0]},
+    )  # fmt: skip
+    encoder = from_table(raster, method=method)
+    np.testing.assert_array_equal(
+        encoder.embed([(70.0, -90.0), (10.0, 90.0), (-90.0, 0.0)]), [[90.0], [-90.0], [5.0]]
+    )
+
+
 def test_the_hash_follows_the_table(frame):
     other = frame.assign(X_0=frame["X_0"] + 1)
     assert from_table(frame).weights_hash == from_table(frame).weights_hash
@@ -75,6 +89,7 @@ def test_the_hash_follows_the_table(frame):
     [
         (lambda f: from_table(pd.concat([f, f[:1]])), "1 rows repeat one, e.g. lon 10.005"),
         (lambda f: from_table(f.assign(lon=[180.0, 0, 1, -180.0], lat=0.0)), "repeat one"),
+        (lambda f: from_table(f.assign(lat=[90.0, 90.0, 0.0, 1.0])), "repeat one.* lat 90"),
         (lambda f: from_table(f.assign(X_0=[1, 2, np.nan, 4])), "row 2 is not"),
         (lambda f: from_table(f.drop(columns=["lat"])), "no latitude beside it"),
         (lambda f: from_table(f[["lon", "lat"]]), "one vector per place"),

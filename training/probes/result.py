@@ -14,8 +14,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder
-from satclip_explore.geo import GLOBE, Bounds
+from satclip_explore.geo import GLOBE, Bounds, Grid
 from satclip_explore.progress import Progress
 from training.probes.base import Probe
 from training.probes.data import Scale
@@ -211,9 +212,17 @@ class ProbeResult:
         """Predict places; see `ProbeModel.predict`."""
         return self.model.predict(lonlat)
 
-    def predict_raster(self, resolution: float = 0.5, bounds: Bounds = GLOBE) -> xr.DataArray:
+    @known_keywords
+    def predict_raster(
+        self,
+        resolution: float = 0.5,
+        bounds: Bounds = GLOBE,
+        *,
+        region: Any = None,
+        grid: Grid | None = None,
+    ) -> xr.DataArray:
         """Predict every pixel of a grid; see `ProbeModel.predict_raster`."""
-        return self.model.predict_raster(resolution, bounds)
+        return self.model.predict_raster(resolution, bounds, region=region, grid=grid)
 
     def save(self, path: str | Path) -> Path:
         """Write the probe, its scores and provenance; `load_probe` reads them back."""

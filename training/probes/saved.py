@@ -14,8 +14,10 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
+from satclip_explore.fields import view
 from satclip_explore.files.atomic import write_whole
 from satclip_explore.geo import GLOBE, Bounds, Grid, as_lonlat, unit_vectors
 from satclip_explore.provenance import clean_facts
@@ -107,7 +109,15 @@ class ProbeModel:
         frame.attrs.update(self.facts)
         return frame
 
-    def predict_raster(self, resolution: float = 0.5, bounds: Bounds = GLOBE) -> xr.DataArray:
+    @known_keywords
+    def predict_raster(
+        self,
+        resolution: float = 0.5,
+        bounds: Bounds = GLOBE,
+        *,
+        region: Any = None,
+        grid: Grid | None = None,
+    ) -> xr.DataArray:
         """Predict every pixel of a grid.
 
         Parameters
@@ -115,22 +125,27 @@ class ProbeModel:
         resolution : float
             Pixel size in degrees.
         bounds : tuple of float
-            (lon_min, lat_min, lon_max, lat_max) in degrees.
+            (lon_min, lat_min, lon_max, lat_max) in degrees; lon_min above lon_max crosses the
+            antimeridian.
+        region : str, sequence, mapping, geometry or Region, optional
+            In place of bounds; see `satclip_explore.region`. Pixels outside are missing.
+        grid : Grid, optional
+            The pixels themselves, in place of resolution and bounds.
 
         Returns
         -------
         xarray.DataArray, dims (lat, lon), shape (H, W)
-            Values in `unit`, or class codes (int16; -1 without coverage) whose names are in
-            ``attrs["classes"]``, north first. Values are float32, or float64 where that is too
-            coarse for the target. The coordinate `spread` (lat, lon) holds the spread over seeds,
-            as in `predict`.
+            Values in `unit`, or class codes (int16) whose names are in ``attrs["classes"]``, north
+            first. Values are float32, or float64 where that is too coarse for the target. Missing,
+            without coverage or outside of the region, is NaN or code -1. The coordinate `spread`
+            (lat, lon) holds the spread over seeds, as in `predict`.
 
         Raises
         ------
         ValueError
-            If resolution or bounds make no grid.
+            If resolution, bounds or region make no grid.
         """
-        grid = Grid.from_resolution(resolution, bounds)
+        grid, inside = view(resolution, bounds, region, grid)
         is_class = bool(self.classes)
         self._check_width(self.encoder.embed_dim)
         single = self.scale.dtype == torch.float32
@@ -141,6 +156,8 @@ class ProbeModel:
             self.encoder, self.probe, grid, is_class, self.scale
         ):
             prediction[rows], spread[rows] = values, spreads
+        prediction[~inside] = -1 if is_class else np.nan
+        spread[~inside] = np.nan
         facts = dict(self.facts) | clean_facts(
             {"grid_bounds": grid.bounds, "grid_shape": grid.shape, "crs": "EPSG:4326"}
         )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from satclip_explore.atlas import load_atlas
+from satclip_explore.checks import known_keywords
 from satclip_explore.geo import as_lonlat
 from training.tasks.task import Task
 
@@ -87,6 +88,7 @@ def list_tasks() -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("name")
 
 
+@known_keywords
 def load_task(name: str, *, path: str | Path | None = None, download: bool = False) -> Task:
     """Load a task by name.
 

@@ -13,8 +13,9 @@ import torch
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
-from satclip_explore.geo import equal_area_sample, unit_vectors
+from satclip_explore.geo import Grid, equal_area_sample, unit_vectors
 from satclip_explore.progress import Cancelled
+from satclip_explore.regions import region
 from training import probe
 from training.probe import Losses, train_probe
 from training.probes import registry
@@ -23,6 +24,7 @@ from training.probes.linear import LinearProbe
 from training.probes.mlp import MLPSettings
 from training.probes.nearest import KNNSettings
 from training.probes.saved import load_probe
+from training.tasks.atlas import load_task
 from training.tasks.splits import Split, random_split
 from training.tasks.task import Task
 
@@ -472,6 +474,27 @@ def test_places_without_coverage_are_left_out_for_everybody(hemispheres):
     raster = result.predict_raster(30.0)
     assert (raster.sel(lon=raster.lon < 0) == -1).all()
     assert np.isnan(raster.spread.values[0, 0])
+    box = result.predict_raster(30.0, region=(-60, -30, 60, 30))
+    assert box.shape == (2, 4)
+    piece = raster.sel(lon=box.lon, lat=box.lat)
+    np.testing.assert_array_equal(box, piece)
+    inside = region("Africa")
+    africa = result.predict_raster(10.0, region=inside)
+    grid = Grid(inside.bounds, africa.shape)
+    outside = ~inside.contains(grid.lonlat).reshape(grid.shape)
+    assert outside.any()
+    assert (africa.values[outside] == -1).all()
+    assert np.isnan(africa.spread.values[outside]).all()
+    np.testing.assert_array_equal(
+        africa.values[~outside], result.predict_raster(grid=grid).values[~outside]
+    )
+
+
+def test_a_mistyped_keyword_is_refused_with_the_close_match(hemispheres):
+    with pytest.raises(TypeError, match="Did you mean region"):
+        train_probe(hemispheres, regoin="Africa")
+    with pytest.raises(TypeError, match="Did you mean download"):
+        load_task("air_temperature", downlaod=True)
 
 
 def test_image_features_join_the_embedding_but_a_map_is_refused(hemispheres):
