@@ -298,6 +298,36 @@ def unit_vectors(lonlat: ArrayLike) -> NDArray[Any]:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
 
 
+def place_codes(vectors: ArrayLike) -> NDArray[np.int64]:
+    """Number places: rows at the same one, whatever its longitude is called, get the same number.
+
+    All longitudes are one place at a pole, and -180 is 180.
+
+    Parameters
+    ----------
+    vectors : array_like, shape (N, 3)
+        Unit vectors. Those that round alike at 1e-7, half a meter on the ground, are one place.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N,), int64
+        From 0, in order of first appearance.
+
+    Examples
+    --------
+    >>> place_codes(unit_vectors([(9.0, 90.0), (180.0, 0.0), (-180.0, 0.0), (4.0, 90.0)])).tolist()
+    [0, 1, 1, 0]
+    """
+    cells = np.rint(np.asarray(vectors, dtype=np.float64) * 1e7).astype(np.int64)
+    return codes_by_appearance(cells)
+
+
+def codes_by_appearance(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Number equal rows alike, from 0, in order of first appearance, shape (N,), int64."""
+    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[inverse.reshape(-1)], dtype=np.int64)
+
+
 def great_circle_km(lonlat: ArrayLike, other: ArrayLike) -> NDArray[Any]:
     """Measure great-circle distances, pair by pair.
 

@@ -42,7 +42,9 @@ from training.tasks.task import Task
 SCORING = (
     "training.benchmark",
     "training.probe",
+    "training.tasks.blocks",
     "training.tasks.splits",
+    "training.tasks.task",
     *(f"training.probes.{module.name}" for module in iter_modules(training.probes.__path__)),
 )
 """Modules whose text decides a score: a cell that another text produced is done again."""
@@ -84,9 +86,10 @@ def revision() -> str:
 
 
 def task_digest(task: Task) -> str:
-    """Name the places and labels of a task."""
+    """Name the places, labels and groups of a task."""
     digest = hashlib.sha256(np.ascontiguousarray(task.lonlat).tobytes())
     digest.update(np.ascontiguousarray(task.target).tobytes())
+    digest.update(task.group_codes.tobytes())
     return digest.hexdigest()[:16]
 
 

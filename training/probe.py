@@ -27,7 +27,8 @@ from training.probes.predictions import predict_test
 from training.probes.registry import find_model
 from training.probes.result import Fitted, Losses, ProbeResult
 from training.probes.tuning import tune as tuned
-from training.tasks.splits import Split, block_split, random_split, region_split
+from training.tasks.blocks import block_split
+from training.tasks.splits import Split, random_split, region_split
 from training.tasks.tables import as_task
 from training.tasks.task import Task
 

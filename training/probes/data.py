@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
+from satclip_explore.geo import EARTH_RADIUS_KM, codes_by_appearance, unit_vectors
 from training.probes.metrics import standard_deviation
 from training.tasks.splits import Split, shuffled
 from training.tasks.task import Task, check_spread
@@ -115,7 +115,7 @@ class Scale:
 
 
 def valid_rows(task: Task, rows: Split, seeds: Sequence[int], split_seed: int) -> NDArray[np.bool_]:
-    """Choose a tenth of the training rows, at least two, for validation."""
+    """Choose a tenth of the training rows, at least two places, for validation."""
     n_train = len(rows.train)
     if n_train < max(5, len(seeds)):
         raise ValueError(
@@ -127,9 +127,13 @@ def valid_rows(task: Task, rows: Split, seeds: Sequence[int], split_seed: int) -
         raise ValueError(
             "all training places have the same label, so there is nothing to learn; hold out less."
         )
-    valid = np.zeros(n_train, dtype=bool)
-    valid[shuffled(n_train, split_seed + 1)[: max(2, round(VALID_SHARE * n_train))]] = True
-    return valid
+    # Rows of one place, or of one group, validate together.
+    groups = codes_by_appearance(task.group_codes[rows.train])
+    n_groups = int(groups.max()) + 1
+    if n_groups < 2:
+        raise ValueError("all training rows are one place, or one group; hold out less.")
+    n_valid = min(max(2, round(VALID_SHARE * n_groups)), n_groups - 1)
+    return np.isin(groups, shuffled(n_groups, split_seed + 1)[:n_valid])
 
 
 def training_data(

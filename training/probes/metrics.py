@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satclip_explore.geo import unit_vectors
-from training.tasks.splits import block_of
+from training.tasks.blocks import block_of
 
 HIGHER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
     {

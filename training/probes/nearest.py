@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 
-from satclip_explore.geo import EARTH_RADIUS_KM
+from satclip_explore.geo import EARTH_RADIUS_KM, place_codes
 from satclip_explore.progress import Cancel
 from training.probes.base import Probe, Step, check_shapes, errors_per_seed, standardization
 from training.probes.data import TrainingData
@@ -142,15 +143,37 @@ class NearestProbe(NeighborProbe):
         on_step: Step | None = None,
         cancel: Cancel | None = None,
     ) -> Self:
-        """Keep the labelled places; see `Probe.fit`."""
+        """Keep the labelled places; see `Probe.fit`.
+
+        Rows at one place become one: the mean of their values, or the most frequent class.
+        """
         del seeds, settings, on_step, cancel
+        vectors, target = _one_row_per_place(data)
         mean, scale = torch.zeros_like(data.vectors[0]), torch.ones_like(data.vectors[0])
         facts = {
             "space": cls.space,
             "n_neighbors": 1 if data.n_classes else INVERSE_DISTANCE_NEIGHBORS,
             "power": 2.0,
         }
-        return cls((data.vectors, data.target, mean, scale), data.n_classes, facts)
+        return cls((vectors, target, mean, scale), data.n_classes, facts)
+
+
+def _one_row_per_place(data: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join the labels of each place: vectors (P, 3), target (P,)."""
+    codes = place_codes(data.vectors.cpu())
+    _, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    if len(first) == len(codes):
+        return data.vectors, data.target
+    target = data.target.cpu().numpy()
+    if data.n_classes:
+        pairs, votes = np.unique(np.stack([codes, target], axis=1), axis=0, return_counts=True)
+        # The last pair of each place has the most votes; in a tie, the lowest class.
+        order = np.lexsort([-pairs[:, 1], votes, pairs[:, 0]])
+        last = np.append(np.flatnonzero(np.diff(pairs[order, 0])), len(order) - 1)
+        joined = pairs[order[last], 1]
+    else:
+        joined = (np.bincount(codes, target) / counts).astype(np.float32)
+    return data.vectors[first], torch.from_numpy(joined).to(data.target.device)
 
 
 @dataclass(frozen=True)

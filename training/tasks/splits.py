@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
 from satclip_explore.regions import region as make_region
 from training.tasks.task import Task
 
@@ -70,6 +69,8 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def random_split(task: Task, *, test: float = 0.5, seed: int = 0) -> Split:
     """Hold out places at random. Their neighbors stay in training: this measures interpolation.
 
+    Rows of one place, or of one group of the task, stay together.
+
     Parameters
     ----------
     task : Task
@@ -79,22 +80,21 @@ def random_split(task: Task, *, test: float = 0.5, seed: int = 0) -> Split:
     seed : int
         Which places.
     """
-    _check_fraction("test", test)
-    groups = task.group_codes()
+    check_fraction("test", test)
+    groups = task.group_codes
     n_groups = int(groups.max()) + 1
-    order = shuffled(n_groups, seed)
-    n_test = min(max(1, round(test * n_groups)), n_groups - 1)
-    held_out = np.isin(groups, order[:n_test])
+    held_out = shuffled(n_groups, seed)[: min(max(1, round(test * n_groups)), n_groups - 1)]
+    is_test = np.isin(groups, held_out)
     return Split(
-        np.flatnonzero(~held_out),
-        np.flatnonzero(held_out),
+        np.flatnonzero(~is_test),
+        np.flatnonzero(is_test),
         f"{test:.0%} of the places held out at random",
         {"split": "random", "test": test, "seed": seed},
     )
 
 
 def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: int = 0) -> Split:
-    """Hold out a region but for a few of its places.
+    """Hold out a region but for a few of its places, whose rows or groups stay together.
 
     Parameters
     ----------
@@ -127,8 +127,11 @@ def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: in
     inside = area.contains(task.lonlat)
     if not inside.any():
         raise ValueError(f"no place of {task.name!r} lies in {area.name}; choose another region.")
+    groups = task.group_codes
     order = shuffled(len(task), seed)
     order = order[inside[order]]
+    # One row of each group stands for all of them.
+    order = order[np.sort(np.unique(groups[order], return_index=True)[1])]
     if not by_count:
         chosen = order[: max(1, round(float(shots) * len(order)))]
         amount = f"{100.0 * shots:.3g} % of its places ({len(chosen):,})"
@@ -138,17 +141,14 @@ def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: in
     else:
         chosen = order[: int(shots)]
         amount = f"{len(chosen):,} of its places"
-    groups = task.group_codes()
-    chosen = np.flatnonzero(inside & np.isin(groups, groups[chosen]))
-    test = inside.copy()
-    test[chosen] = False
-    train = ~test & ~np.isin(groups, groups[test])
+    is_shot = inside & np.isin(groups, groups[chosen])
+    test = inside & ~is_shot
     return Split(
-        np.flatnonzero(train),
+        np.flatnonzero(~test & ~np.isin(groups, groups[test])),
         np.flatnonzero(test),
         f"{area.name} held out but for {amount}",
         {"split": "region", "region": area.name, "shots": shots, "seed": seed},
-        np.sort(chosen),
+        np.flatnonzero(is_shot),
     )
 
 
@@ -162,90 +162,7 @@ def _first_of_each(
     return order[by_class[np.arange(len(codes)) - first < count]]
 
 
-def block_split(
-    task: Task,
-    *,
-    block_km: float = 1000.0,
-    buffer_km: float = 100.0,
-    test: float = 0.3,
-    seed: int = 0,
-) -> Split:
-    """Hold out whole blocks of the Earth, and nothing near them trains.
-
-    Parameters
-    ----------
-    task : Task
-        N labelled places.
-    block_km : float
-        Width of a block: the square root of its area.
-    buffer_km : float
-        Training places closer than this to a test place, along a great circle, are left out.
-    test : float
-        Fraction of the places held out, at least.
-    seed : int
-        Which blocks.
-
-    Notes
-    -----
-    Blocks are the cells nearest to the points of a Fibonacci lattice: alike in area, from pole to
-    pole, with no seam at the antimeridian.
-    """
-    _check_fraction("test", test)
-    if not 100.0 <= block_km <= 10_000.0:
-        raise ValueError(f"block_km must lie between 100 and 10,000; got {block_km}.")
-    if not 0.0 <= buffer_km <= 5_000.0:
-        raise ValueError(f"buffer_km must lie between 0 and 5,000; got {buffer_km}.")
-    vectors = unit_vectors(task.lonlat)
-    blocks = block_of(vectors, block_km)
-    names, block, counts = np.unique(blocks, return_inverse=True, return_counts=True)
-    order = shuffled(len(names), seed)
-    enough = int(np.searchsorted(np.cumsum(counts[order]), test * len(task))) + 1
-    held_out = np.isin(block, order[:enough])
-    groups = task.group_codes()
-    train = np.flatnonzero(~held_out & ~np.isin(groups, groups[held_out]))
-    test_rows = np.flatnonzero(held_out)
-    near = _within(vectors[train], vectors[test_rows], buffer_km)
-    return Split(
-        train[~near],
-        test_rows,
-        f"{min(enough, len(names))} of {len(names)} blocks of {block_km:g} km held out, with a "
-        f"buffer of {buffer_km:g} km ({near.sum():,} places unused)",
-        {
-            "split": "blocks",
-            "block_km": block_km,
-            "buffer_km": buffer_km,
-            "test": test,
-            "seed": seed,
-        },
-    )
-
-
-def block_of(vectors: NDArray[np.float64], block_km: float) -> NDArray[np.int64]:
-    """Number the equal-area block that holds each unit vector, shapes (N, 3) to (N,)."""
-    n_blocks = max(2, round(4.0 * np.pi * (EARTH_RADIUS_KM / block_km) ** 2))
-    steps = np.arange(n_blocks)
-    z = 1.0 - (2.0 * steps + 1.0) / n_blocks
-    turn = steps * np.pi * (3.0 - np.sqrt(5.0))
-    radius = np.sqrt(1.0 - z**2)
-    centers = np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)
-    parts = np.array_split(vectors, max(1, len(vectors) * n_blocks // 10_000_000 + 1))
-    return np.concatenate([np.argmax(part @ centers.T, axis=1) for part in parts])
-
-
-def _within(
-    vectors: NDArray[np.float64], others: NDArray[np.float64], distance_km: float
-) -> NDArray[np.bool_]:
-    """Tell which unit vectors have one of the others within a distance, shape (N,)."""
-    near = np.zeros(len(vectors), dtype=bool)
-    if distance_km > 0 and len(vectors):
-        cosine = np.cos(distance_km / EARTH_RADIUS_KM)
-        step = max(1, 10_000_000 // max(1, len(others)))
-        for start in range(0, len(vectors), step):
-            part = vectors[start : start + step] @ others.T
-            near[start : start + step] = (part >= cosine).any(axis=1)
-    return near
-
-
-def _check_fraction(name: str, value: float) -> None:
+def check_fraction(name: str, value: float) -> None:
+    """Refuse what is not a fraction, 0 and 1 excluded."""
     if not 0.0 < value < 1.0:
         raise ValueError(f"{name} must be a fraction between 0 and 1; got {value}.")

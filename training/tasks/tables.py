@@ -135,21 +135,10 @@ def _target_column(reading: Reading, target: str | None) -> Any:
 
 
 def _groups(reading: Reading, group: Any) -> NDArray[np.int64] | None:
-    """Number what must stay together: rows at one place, or of one group that was named."""
-    # Every longitude is the same place at a pole.
-    lon = np.where(np.abs(reading.lonlat[:, 1]) == 90.0, 0.0, reading.lonlat[:, 0])
-    cells = np.round(np.stack([lon, reading.lonlat[:, 1]], axis=1), 6)
-    places = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
+    """Number what must stay together besides the rows of a place, where a column was named."""
     if group is None:
-        return places if places.max(initial=0) + 1 < len(places) else None
-    codes = pd.factorize(reading.frame[group], use_na_sentinel=False)[0].astype(np.int64)
-    pairs = np.unique(np.stack([places, codes]), axis=1).shape[1]
-    if pairs > places.max() + 1:
-        raise ValueError(
-            f"some places lie in several groups of {shown(group)!r}, and would be in training and "
-            "in test; group by something that keeps a place whole."
-        )
-    return codes
+        return None
+    return pd.factorize(reading.frame[group], use_na_sentinel=False)[0].astype(np.int64)
 
 
 def _clean(

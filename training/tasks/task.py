@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from satclip_explore.geo import as_lonlat
+from satclip_explore.geo import as_lonlat, codes_by_appearance, place_codes, unit_vectors
 from satclip_explore.html_view import facts_table
 
 KINDS = ("classification", "regression")
@@ -72,6 +73,7 @@ class Task:
         Features of an image taken at each place, joined to its embedding.
     groups : numpy.ndarray, shape (N,), int64, optional
         Rows with the same number stay together, in training or in test; as years at one place.
+        Default: the rows of each place.
 
     Raises
     ------
@@ -123,9 +125,22 @@ class Task:
             raise ValueError(
                 f"image_features must have shape ({len(target)}, F); got {features.shape}."
             )
-        if self.groups is not None and self.groups.shape != (len(target),):
-            raise ValueError(f"groups must have shape ({len(target)},); got {self.groups.shape}.")
+        if self.groups is not None:
+            self._check_groups(np.asarray(self.groups))
         object.__setattr__(self, "target", target.astype(dtype))
+
+    def _check_groups(self, groups: NDArray[Any]) -> None:
+        if groups.shape != (len(self.lonlat),):
+            raise ValueError(f"groups must have shape ({len(self.lonlat)},); got {groups.shape}.")
+        places = place_codes(unit_vectors(self.lonlat))
+        _, first = np.unique(places, return_index=True)
+        apart = groups != groups[first][places]
+        if apart.any():
+            lon, lat = self.lonlat[apart][0]
+            raise ValueError(
+                f"rows at ({lon:g}, {lat:g}) lie in several groups, and would be in training and "
+                "in test; group by something that keeps a place whole."
+            )
 
     @property
     def is_classification(self) -> bool:
@@ -135,23 +150,22 @@ class Task:
     def __len__(self) -> int:
         return len(self.target)
 
+    @cached_property
     def group_codes(self) -> NDArray[np.int64]:
-        """Number the groups from 0, shape (N,); without groups every row is one of its own."""
+        """Number what stays together, from 0, in order of first appearance, shape (N,)."""
         if self.groups is None:
-            return np.arange(len(self), dtype=np.int64)
-        return np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
+            return place_codes(unit_vectors(self.lonlat))
+        return codes_by_appearance(np.asarray(self.groups))
 
     def subset(self, rows: NDArray[Any]) -> Task:
         """Keep some rows (indices or a mask); class codes stay as they are."""
         features = None if self.image_features is None else self.image_features[rows]
-        return Task(
-            **{
-                **self.__dict__,
-                "lonlat": self.lonlat[rows],
-                "target": self.target[rows],
-                "image_features": features,
-                "groups": None if self.groups is None else self.groups[rows],
-            }
+        return replace(
+            self,
+            lonlat=self.lonlat[rows],
+            target=self.target[rows],
+            image_features=features,
+            groups=None if self.groups is None else self.groups[rows],
         )
 
     def frame(self) -> pd.DataFrame:

@@ -319,3 +319,22 @@ def test_a_gpu_gives_the_probe_of_the_cpu():
     gpu = MLPProbe.fit(there, [0, 1], settings).scores(there.features, there.vectors).cpu()
     # float32 products in another order, carried through sixty steps.
     assert (cpu - gpu).abs().max() < 0.05 * cpu.abs().mean()
+
+
+def test_rows_at_a_pole_are_one_place_to_the_nearest_probe():
+    pole = np.stack([np.arange(36) * 10.0, np.full(36, -90.0)], 1)
+    seam = [[180.0, 10.0], [-180.0, 10.0]]
+    lonlat = np.concatenate([pole, seam, equal_area_sample(30, seed=0)])
+    vectors = torch.from_numpy(unit_vectors(lonlat)).float()
+    values = torch.arange(68.0)
+    task = TrainingData(torch.zeros(68, 0), vectors, values, 0, torch.zeros(68, dtype=torch.bool))
+    probe = NearestProbe.fit(task, [0])
+    assert len(probe.points) == 1 + 1 + 30
+    assert probe.values[:2].tolist() == [values[:36].mean(), values[36:38].mean()]
+    # Eight places are averaged, not eight names of one place.
+    far = probe.scores(torch.zeros(1, 0), torch.tensor([[0.0, 0.0, -1.0]]))
+    assert far.item() == pytest.approx(17.5, abs=1e-3)
+    codes = torch.tensor([0] * 10 + [2] * 13 + [1] * 13 + [1, 0] + [1] * 30)
+    probe = NearestProbe.fit(dataclasses.replace(task, target=codes, n_classes=3), [0])
+    # The most frequent class of each place; the lower one of two as frequent.
+    assert probe.values.tolist() == [1, 0] + [1] * 30

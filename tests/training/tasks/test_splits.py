@@ -3,7 +3,8 @@ import pytest
 
 from satclip_explore.geo import equal_area_sample, great_circle_km, unit_vectors
 from satclip_explore.regions import region
-from training.tasks.splits import block_of, block_split, random_split, region_split, shuffled
+from training.tasks.blocks import block_of, block_split
+from training.tasks.splits import random_split, region_split, shuffled
 from training.tasks.task import Task
 
 
@@ -100,3 +101,82 @@ def test_blocks_have_no_seam_at_the_antimeridian_and_equal_areas():
 def test_blocks_of_absurd_size_are_refused(task, change):
     with pytest.raises(ValueError, match="must lie between"):
         block_split(task, **change)
+
+
+def pole_and_seam(kind="classification"):
+    """Thirty-six longitudes at a pole, ten places named twice across the seam, sixty others."""
+    pole = np.stack([np.arange(36) * 10.0 - 180, np.full(36, 90.0)], 1)
+    seam = np.stack([np.repeat([180.0, -180.0], 10), np.tile(np.arange(10.0) * 5 - 20, 2)], 1)
+    others = equal_area_sample(60, seed=0)
+    target = np.arange(116) % 2
+    return Task("t", kind, np.concatenate([pole, seam, others]), target, ("a", "b"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_place_is_never_in_training_and_in_test(seed, kind):
+    task = pole_and_seam(kind)
+    codes = task.group_codes
+    assert codes.max() + 1 == 1 + 10 + 60
+    splits = [
+        random_split(task, seed=seed),
+        region_split(task, (-180, -90, 0, 90), shots=0.3, seed=seed),
+        region_split(task, (-180, -90, 0, 90), shots=4, seed=seed),
+        region_split(task, (-180, 60, 180, 90), shots=2, seed=seed),
+        block_split(task, buffer_km=0, seed=seed),
+    ]
+    for split in splits:
+        assert not set(codes[split.train]) & set(codes[split.test])
+        assert set(split.shots) <= set(split.train)
+    held_out = random_split(task, seed=seed).test
+    assert len(np.unique(codes[held_out])) == round(0.5 * 71)
+
+
+def test_groups_of_ones_own_stay_together():
+    lonlat = equal_area_sample(200, seed=0)
+    groups = block_of(unit_vectors(lonlat), 3000)
+    task = Task("t", "regression", lonlat, np.arange(200.0), groups=groups)
+    for split in (random_split(task), region_split(task, "Africa", shots=1), block_split(task)):
+        assert not set(groups[split.train]) & set(groups[split.test])
+    part = task.subset(np.arange(100, 150))
+    assert part.groups.tolist() == groups[100:150].tolist()
+
+
+def test_groups_that_tear_a_place_apart_are_refused():
+    lonlat = np.stack([np.arange(20.0), np.full(20, -90.0)], 1)
+    facts = {"name": "t", "kind": "regression", "lonlat": lonlat, "target": np.arange(20.0)}
+    with pytest.raises(ValueError, match="lie in several groups"):
+        Task(**facts, groups=np.arange(20))
+    with pytest.raises(ValueError, match="groups must have shape"):
+        Task(**facts, groups=np.arange(3))
+
+
+def rare_classes():
+    """A thousand places; three rare classes live in two far corners each, one in a single one."""
+    lonlat = equal_area_sample(1000, seed=0)
+    codes = np.zeros(1000, dtype=int)
+    for code, corners in enumerate([(0, 1), (2, 3), (4, 5), (6,)], 1):
+        for corner in corners:
+            far = great_circle_km(lonlat, lonlat[corner])
+            codes[np.argsort(far)[:3]] = code
+    return Task("rare", "classification", lonlat, codes, ("common", "r", "s", "t", "lone"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_classes_of_two_blocks_are_tested_and_trained(seed):
+    task = rare_classes()
+    split = block_split(task, seed=seed, buffer_km=0)
+    assert set(task.target[split.test]) >= {0, 1, 2, 3}
+    assert set(task.target[split.train]) >= {0, 1, 2, 3}
+    assert 0.3 <= len(split.test) / 1000 < 0.4
+    untested = "; 1 of 5 classes are not tested: lone"
+    assert split.description.endswith(untested) == (4 not in task.target[split.test])
+
+
+def test_blocks_of_a_regression_are_drawn_by_order_alone():
+    lonlat = equal_area_sample(1000, seed=0)
+    task = Task("t", "regression", lonlat, np.arange(1000.0))
+    split = block_split(task, buffer_km=0)
+    names, block = np.unique(block_of(unit_vectors(lonlat), 1000), return_inverse=True)
+    held_out = set(block[split.test])
+    assert held_out == set(shuffled(len(names), 0)[: len(held_out)])
