@@ -28,7 +28,8 @@ def real_number(value: Any, name: str) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number; got {value!r:.60} ({type(value).__name__}).")
-    # Compared as it is: a huge int cannot become a float.
+    # The ends of float64 do not fit into a NumPy float32, nor a huge int into a float.
+    value = float(value) if isinstance(value, np.floating) else value
     if not -sys.float_info.max <= value <= sys.float_info.max:
         raise ValueError(f"{name} must be finite; got {'nan' if value != value else 'infinity'}.")
     return float(value)

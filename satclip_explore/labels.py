@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from satclip_explore.checks import real_number
 from satclip_explore.fields import EmbeddedGrid, as_field, unit_rows
 from satclip_explore.geo import as_lonlat
 
@@ -44,16 +45,21 @@ def predict_labels(
     ------
     ValueError
         If there are fewer than two classes, or lengths disagree, or a place has no coverage.
+    TypeError
+        If a code is no whole number, or the penalty is no number.
     """
     places = as_lonlat(lonlat)
-    labels = np.asarray(codes, dtype=np.int64)
+    labels = np.asarray(codes)
+    if labels.dtype.kind not in "iu" and len(labels):
+        raise TypeError(f"class codes must be whole numbers; got {codes!r:.60}.")
+    labels = labels.astype(np.int64)
     if labels.shape != (len(places),):
         raise ValueError(f"need one class per place; got {labels.shape} for {len(places)} places.")
     if len(np.unique(labels)) < 2:
         raise ValueError("label places of at least two classes; the world then follows each click.")
     if labels.min() < 0:
         raise ValueError(f"class codes start at 0; got {labels.min()}.")
-    if not penalty > 0.0:
+    if not real_number(penalty, "penalty") > 0.0:
         raise ValueError(f"penalty must be above 0; got {penalty}.")
     # A row without coverage is NaN throughout.
     missing = torch.isnan(globe.unit[:, 0])

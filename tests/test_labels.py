@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -66,3 +69,15 @@ def test_bad_labels_give_a_sentence(globe, places, codes, words):
 def test_the_penalty_must_be_positive(globe):
     with pytest.raises(ValueError, match="above 0"):
         predict_labels(globe, [(0.0, 0.0), (1.0, 1.0)], [0, 1], penalty=0.0)
+
+
+@pytest.mark.parametrize("penalty", [Decimal("sNaN"), Fraction(1), None, True, "1"], ids=repr)
+def test_a_penalty_that_is_no_number_is_refused(globe, penalty):
+    with pytest.raises(TypeError, match="penalty must be a number"):
+        predict_labels(globe, [(0.0, 0.0), (1.0, 1.0)], [0, 1], penalty=penalty)
+
+
+@pytest.mark.parametrize("codes", [[0.5, 1.5], [None, 1], [Decimal("sNaN"), 1], [True, False]])
+def test_codes_that_are_no_whole_numbers_are_refused(globe, codes):
+    with pytest.raises(TypeError, match="class codes must be whole numbers"):
+        predict_labels(globe, [(0.0, 0.0), (1.0, 1.0)], codes)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from satclip_explore.checks import known_keywords
+from satclip_explore.checks import known_keywords, whole_number
 from satclip_explore.encoders.base import LocationEncoder, resolve_device
 from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
@@ -107,7 +107,7 @@ def train_probe(
         If a name is unknown, the split leaves nothing to train or test on, or there are fewer
         training places than seeds.
     TypeError
-        If a setting is unknown, or belongs to another probe.
+        If a setting is unknown, or belongs to another probe, or something is no number.
     Cancelled
         If it was stopped before the encoder itself was trained.
 
@@ -121,6 +121,7 @@ def train_probe(
     if tune and not probe.alternatives(probe.Settings()):
         raise ValueError(f"tune=True needs a probe with a search; {model!r} chooses its own.")
     chosen_seeds = _seeds(seeds)
+    split_seed = whole_number(split_seed, "split_seed", -(2**63), 2**63 - 1)
     where = resolve_device(device)
     task = as_task(task, target, kind=kind)
     encoder = as_encoder(encoder, device)

@@ -1,5 +1,9 @@
+import ast
 import json
+from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -70,6 +74,37 @@ def test_cells_of_other_code_or_labels_are_done_again(small, tmp_path, monkeypat
     monkeypatch.setattr(benchmark, "load_task", lambda name: other)
     run(cells("xyz"), tmp_path, say=lambda line: None)
     assert len(Results(tmp_path / "results.jsonl").rows) == 3
+
+
+CONTENT = {"training.tasks.atlas", "training.tasks.inaturalist", "training.tasks.tables"}
+"""Readers of tasks: what they read is in the digest of the task, place by place."""
+
+
+def test_scoring_covers_every_module_that_decides_a_score():
+    reached, waiting = set(), ["training.benchmark", "training.probe"]
+    while waiting:
+        name = waiting.pop()
+        found = find_spec(name) if name not in reached else None
+        if found is None or not found.origin.endswith(".py"):
+            continue
+        reached.add(name)
+        for node in ast.walk(ast.parse(Path(found.origin).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("training"):
+                waiting.append(node.module)
+    rooms = {"training.probes", "training.tasks"}
+    assert {"training.probes.mlp_training", "training.tasks.blocks"} <= reached
+    assert reached - rooms - CONTENT <= set(benchmark.SCORING)
+
+
+def test_groups_are_part_of_a_task_as_are_places_and_labels():
+    lonlat = equal_area_sample(20, seed=0)
+    task = Task("t", "regression", lonlat, np.arange(20.0))
+    others = [
+        Task("t", "regression", -lonlat, np.arange(20.0)),
+        Task("t", "regression", lonlat, -np.arange(20.0)),
+        Task("t", "regression", lonlat, np.arange(20.0), groups=np.arange(20) // 2),
+    ]
+    assert len({benchmark.task_digest(each) for each in (task, *others)}) == 4
 
 
 def test_the_revision_is_that_of_the_text_of_the_modules(monkeypatch):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch.nn import functional
 
+from satclip_explore.checks import real_number, whole_number
 from satclip_explore.encoders.base import Readout
 from satclip_explore.progress import Cancel
 from training.probes.data import TrainingData
@@ -178,6 +179,32 @@ class Probe(ABC):
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) or "none"
+
+
+def check_settings(
+    settings: Any, *, whole: Mapping[str, tuple[int, int]], real: Mapping[str, tuple[float, float]]
+) -> None:
+    """Check the numbers of some settings against (lowest, highest), and keep them as plain ones.
+
+    Raises
+    ------
+    TypeError
+        If one is no number; None stays where it is the default.
+    ValueError
+        If one is out of its range.
+    """
+    for field in fields(settings):
+        name, value = field.name, getattr(settings, field.name)
+        if value is None and field.default is None:
+            continue
+        if name in whole:
+            object.__setattr__(settings, name, whole_number(value, name, *whole[name]))
+        elif name in real:
+            low, high = real[name]
+            number = real_number(value, name)
+            if not low <= number <= high:
+                raise ValueError(f"{name} must lie between {low:g} and {high:g}; got {number:g}.")
+            object.__setattr__(settings, name, number)
 
 
 def check_shapes(

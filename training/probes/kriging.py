@@ -11,7 +11,7 @@ import torch
 
 from satclip_explore.geo import EARTH_RADIUS_KM
 from satclip_explore.progress import Cancel
-from training.probes.base import Step, loss_per_seed, standardization
+from training.probes.base import Step, check_settings, loss_per_seed, standardization
 from training.probes.data import TrainingData
 from training.probes.nearest import (
     RowsProbe,
@@ -48,6 +48,18 @@ class KrigingSettings:
     place_km: float = 500.0
     embedding_scale: float = 0.5
     noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            whole={},
+            real={
+                "share": (0.0, 1.0),
+                "place_km": (1.0, 40_000.0),
+                "embedding_scale": (1e-3, 1e3),
+                "noise": (1e-4, 1e6),
+            },
+        )
 
 
 GRID = tuple(

@@ -12,7 +12,14 @@ from torch.nn import functional
 from satclip_explore.encoders.base import Readout
 from satclip_explore.precision import fast_precision
 from satclip_explore.progress import Cancel
-from training.probes.base import Probe, Step, check_shapes, loss_per_seed, standardization
+from training.probes.base import (
+    Probe,
+    Step,
+    check_settings,
+    check_shapes,
+    loss_per_seed,
+    standardization,
+)
 from training.probes.data import TrainingData
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-4, 11))
@@ -104,6 +111,9 @@ class LinearSettings:
     """
 
     penalty: float | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self, whole={}, real={"penalty": (1e-9, 1e12)})
 
 
 class LinearProbe(Probe):

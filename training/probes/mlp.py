@@ -84,8 +84,8 @@ class MLPProbe(Probe):
 
     @property
     def n_scores(self) -> int:
-        """Seeds times classes."""
-        return self.b2.numel()
+        """Seeds times classes, or hidden units where these are more."""
+        return max(self.b1.numel(), self.b2.numel())
 
     @property
     def readout(self) -> Readout:

@@ -9,6 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch.optim.adamw import adamw
 
+from training.probes.base import check_settings
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 FEW_CLASSES = 32
 """Up to here softmax is done in passes over all rows: torch's own takes rows one by one."""
 
@@ -48,6 +52,22 @@ class MLPSettings:
     weight_decay: float | None = None
     patience: int = 8
     precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            whole={
+                "hidden_dim": (1, 16_384),
+                "steps": (1, 1_000_000),
+                "batch_size": (1, 1_000_000),
+                "patience": (1, 1_000_000),
+            },
+            real={"learning_rate": (1e-9, 10.0), "weight_decay": (0.0, 1e6)},
+        )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r:.40}."
+            )
 
     def completed(self, n_features: int, n_outputs: int) -> MLPSettings:
         """Return the same settings, with numbers for those that depend on the task."""

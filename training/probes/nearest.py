@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,7 +12,14 @@ import torch
 
 from satclip_explore.geo import EARTH_RADIUS_KM, place_codes
 from satclip_explore.progress import Cancel
-from training.probes.base import Probe, Step, check_shapes, errors_per_seed, standardization
+from training.probes.base import (
+    Probe,
+    Step,
+    check_settings,
+    check_shapes,
+    errors_per_seed,
+    standardization,
+)
 from training.probes.data import TrainingData
 from training.tasks.splits import shuffled
 
@@ -60,8 +68,8 @@ class RowsProbe(Probe):
 
     @property
     def n_scores(self) -> int:
-        """A guess: distances to the rows, which are themselves found in chunks."""
-        return 4096
+        """Classes, or 1: distances to the rows are found in chunks of their own."""
+        return self.n_classes or 1
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the training rows and their standardization."""
@@ -85,9 +93,9 @@ class RowsProbe(Probe):
         return cls([tensors[name] for name in cls.names], n_classes, chosen)
 
     @classmethod
+    @abstractmethod
     def settings_of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Take from a file the settings that `scores` reads, as numbers."""
-        raise NotImplementedError
 
     def to(self, device: torch.device) -> Self:
         """Return the same probe on a device."""
@@ -187,6 +195,9 @@ class KNNSettings:
     """
 
     n_neighbors: int | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self, whole={"n_neighbors": (1, 10_000)}, real={})
 
 
 class KNNProbe(NeighborProbe):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,6 +250,10 @@ def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> P
         classes = tuple(str(name) for name in json.loads(header["classes"]))
         mean, deviation = (float(number) for number in json.loads(header["scale"]))
         kind = FORMER_NAMES.get(header["kind"], header["kind"])
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise ValueError(f"{path.name} holds weights that are not finite.")
+        if not (math.isfinite(mean) and 0.0 < deviation < math.inf):
+            raise ValueError(f"{path.name} has no usable scale: mean {mean}, sd {deviation}.")
         if kind not in PROBES:
             raise ValueError(f"unknown kind of probe {kind!r:.40}.")
         probe = PROBES[kind].from_tensors(tensors, json.loads(header["settings"]), len(classes))

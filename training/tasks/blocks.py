@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from satclip_explore.checks import real_number
 from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
 from training.tasks.splits import Split, check_fraction, shuffled
 from training.tasks.task import Task
@@ -47,9 +48,9 @@ def block_split(
     while the fraction allows, a class that lies in several is tested in one and trains in another.
     """
     check_fraction("test", test)
-    if not 100.0 <= block_km <= 10_000.0:
+    if not 100.0 <= real_number(block_km, "block_km") <= 10_000.0:
         raise ValueError(f"block_km must lie between 100 and 10,000; got {block_km}.")
-    if not 0.0 <= buffer_km <= 5_000.0:
+    if not 0.0 <= real_number(buffer_km, "buffer_km") <= 5_000.0:
         raise ValueError(f"buffer_km must lie between 0 and 5,000; got {buffer_km}.")
     vectors, groups = unit_vectors(task.lonlat), task.group_codes
     names, block = np.unique(block_of(vectors, block_km), return_inverse=True)

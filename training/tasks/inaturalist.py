@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from satclip_explore.checks import whole_number
 from training.tasks.task import Task
 
 URL = "https://github.com/visipedia/inat_comp/tree/master/2018"
@@ -54,6 +55,7 @@ def load_inaturalist(
     ----------
     Van Horn et al. (2018), "The iNaturalist Species Classification and Detection Dataset", CVPR.
     """
+    least = whole_number(min_per_species, "min_per_species", 1, 10**9)
     content = _read_json(metadata)
     try:
         labels = {int(one["image_id"]): int(one["category_id"]) for one in content["annotations"]}
@@ -80,7 +82,7 @@ def load_inaturalist(
         dropped["no image features"] = int((~has).sum())
         rows = rows[has]
         features = values[position.loc[rows.index].to_numpy()]
-    enough = rows.groupby("species")["lon"].transform("size") >= min_per_species
+    enough = rows.groupby("species")["lon"].transform("size") >= least
     dropped["rare species"] = int((~enough).sum())
     codes, species = pd.factorize(rows.loc[enough, "species"], sort=True)
     return Task(

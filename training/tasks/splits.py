@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from satclip_explore.checks import real_number, whole_number
 from satclip_explore.regions import region as make_region
 from training.tasks.task import Task
 
@@ -46,6 +47,8 @@ class Split:
 def shuffled(n: int, seed: int) -> NDArray[np.int64]:
     """Order 0 … n-1 at random, by integer arithmetic alone: the same on every machine, for ever.
 
+    The seed is a whole number of up to 64 bits.
+
     Returns
     -------
     numpy.ndarray, shape (n,), int64
@@ -54,6 +57,7 @@ def shuffled(n: int, seed: int) -> NDArray[np.int64]:
     ----------
     Steele, Lea & Flood (2014), "Fast splittable pseudorandom number generators" (SplitMix64).
     """
+    seed = whole_number(seed, "seed", -(2**63), 2**64 - 1)
     with np.errstate(over="ignore"):
         start = _mix(np.array([seed % 2**64], dtype=np.uint64))
         keys = _mix(start + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
@@ -115,14 +119,12 @@ def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: in
     """
     area = make_region(region)
     by_count = isinstance(shots, (int, np.integer)) and not isinstance(shots, bool)
-    if isinstance(shots, bool) or not np.isfinite(shots) or shots <= 0:
+    if by_count:
+        shots = whole_number(shots, "shots, as places per class,", 1, 10**9)
+    elif not 0.0 < (shots := real_number(shots, "shots")) < 1.0:
         raise ValueError(
-            "shots must be a fraction between 0 and 1 or a whole number of places per class, "
-            f"above 0; got {shots!r}."
-        )
-    if not by_count and shots >= 1:
-        raise ValueError(
-            f"a fraction of shots must be below 1; got {shots}. For a number per class pass an int."
+            f"shots as a fraction must lie above 0 and below 1; got {shots:g}. For a number of "
+            "places per class pass an int."
         )
     inside = area.contains(task.lonlat)
     if not inside.any():
@@ -164,5 +166,5 @@ def _first_of_each(
 
 def check_fraction(name: str, value: float) -> None:
     """Refuse what is not a fraction, 0 and 1 excluded."""
-    if not 0.0 < value < 1.0:
+    if not 0.0 < real_number(value, name) < 1.0:
         raise ValueError(f"{name} must be a fraction between 0 and 1; got {value}.")

@@ -329,6 +329,35 @@ def test_tensors_that_do_not_belong_together_are_refused(model, hemispheres, tmp
         load_probe(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": torch.nan}, "not finite"),
+        ({"bias": -torch.inf}, "not finite"),
+        ({"scale": "[0.0, 0.0]"}, "no usable scale"),
+        ({"scale": "[NaN, 1.0]"}, "no usable scale"),
+        ({"scale": "[0.0, Infinity]"}, "no usable scale"),
+    ],
+)
+def test_a_file_that_cannot_give_numbers_is_refused(change, message, heights, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    result = train_probe(heights, model="linear", encoder="xyz", baselines=False)
+    path = result.save(tmp_path / "probe.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    tensors = {name: tensor.clone() for name, tensor in result.model.probe.tensors().items()}
+    for name, value in change.items():
+        if name in tensors:
+            tensors[name].view(-1)[0] = value
+        else:
+            header[name] = value
+    save_file(tensors, path, header)
+    with pytest.raises(ValueError, match=message):
+        load_probe(path)
+
+
 def test_a_probe_of_other_weights_is_refused(hemispheres, tiny_encoder, tmp_path):
     tiny_encoder.weights_hash = "abc"
     result = train_probe(hemispheres, encoder=tiny_encoder, baselines=False, settings=QUICK)
@@ -360,7 +389,7 @@ def test_a_probe_of_other_weights_is_refused(hemispheres, tiny_encoder, tmp_path
         ({"region": "Africa", "split": "random"}, "not both"),
         ({"split": "odd"}, "random or blocks"),
         ({"model": "linear", "tune": True}, "tune=True"),
-        ({"region": "Africa", "shots": 0}, "above 0"),
+        ({"region": "Africa", "shots": 0}, "at least 1"),
         ({"region": "Atlantis"}, "Atlantis"),
         ({"encoder": "no-such-encoder"}, "no encoder is called"),
         ({"device": "abacus"}, "not available"),
@@ -384,6 +413,48 @@ def test_bad_arguments_get_one_sentence(change, message, hemispheres):
 def test_settings_of_another_probe_are_refused(settings, message, hemispheres):
     with pytest.raises(TypeError, match=message):
         train_probe(hemispheres, encoder="xyz", settings=settings)
+
+
+NUMBERS = [
+    (name, field.name)
+    for name in registry.MODELS
+    for field in dataclasses.fields(registry.PROBES[name].Settings)
+    if field.name != "precision"
+]
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal(1), Decimal("sNaN"), Fraction(1, 2), date(2024, 1, 1), "1", True], ids=repr
+)
+@pytest.mark.parametrize(("model", "name"), NUMBERS)
+def test_settings_that_are_no_numbers_are_refused(model, name, value):
+    with pytest.raises(TypeError, match=f"^{name} must be a") as refused:
+        registry.PROBES[model].as_settings({name: value})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("model", "name"), NUMBERS)
+@pytest.mark.parametrize("value", [-1, 10**18])
+def test_settings_out_of_range_are_refused(model, name, value):
+    with pytest.raises(ValueError, match=f"^{name} "):
+        registry.PROBES[model].as_settings({name: value})
+
+
+def test_settings_of_numpy_become_plain_numbers_and_a_default_none_stays():
+    settings = MLPSettings(hidden_dim=np.int64(8), learning_rate=np.float32(0.5), steps=None)
+    assert json.loads(json.dumps(dataclasses.asdict(settings)))["hidden_dim"] == 8
+    assert settings.steps is None
+    with pytest.raises(TypeError, match="hidden_dim must be a whole number"):
+        MLPSettings(hidden_dim=None)
+    with pytest.raises(ValueError, match="precision must be one of"):
+        MLPSettings(precision="float16")
+
+
+@pytest.mark.parametrize("value", [None, Decimal("sNaN"), Fraction(1), 1.0, date(2024, 1, 1)])
+def test_a_split_seed_that_is_no_whole_number_is_refused(value, hemispheres):
+    split = random_split(hemispheres)
+    with pytest.raises(TypeError, match="split_seed must be a whole number"):
+        train_probe(hemispheres, encoder="xyz", split=split, split_seed=value)
 
 
 def test_every_probe_takes_its_settings_as_a_mapping(hemispheres):

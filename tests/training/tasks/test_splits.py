@@ -1,8 +1,13 @@
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from satclip_explore.geo import equal_area_sample, great_circle_km, unit_vectors
 from satclip_explore.regions import region
+from training.probe import hold_out
 from training.tasks.blocks import block_of, block_split
 from training.tasks.splits import random_split, region_split, shuffled
 from training.tasks.task import Task
@@ -32,7 +37,7 @@ def test_random_halves_are_halves_and_share_no_row(task):
     np.testing.assert_array_equal(split.test, random_split(task, seed=0).test)
 
 
-@pytest.mark.parametrize("test", [0.0, 1.0, -1, np.nan])
+@pytest.mark.parametrize("test", [0.0, 1.0, -1, np.nextafter(1, 2)])
 def test_a_test_part_that_is_no_fraction_is_refused(task, test):
     with pytest.raises(ValueError, match="fraction between 0 and 1"):
         random_split(task, test=test)
@@ -58,15 +63,34 @@ def test_shots_of_a_regression_are_places():
     assert len(region_split(task, "Asia", shots=5).shots) == 5
 
 
-@pytest.mark.parametrize("shots", [0, 0.0, -1, np.nan, True])
-def test_no_shots_are_refused(task, shots):
-    with pytest.raises(ValueError, match="above 0; got"):
+@pytest.mark.parametrize("shots", [0, 0.0, -1, np.nan, 1.0, 1.5, -np.inf, 10**18])
+def test_shots_out_of_range_are_refused(task, shots):
+    with pytest.raises(ValueError, match="^shots"):
         region_split(task, "Africa", shots=shots)
 
 
-def test_a_fraction_of_all_places_or_more_is_refused(task):
-    with pytest.raises(ValueError, match="must be below 1"):
-        region_split(task, "Africa", shots=1.5)
+NO_NUMBERS = [
+    Decimal("0.1"), Decimal("sNaN"), Fraction(1, 3), date(2024, 1, 1), None, True, "0.1", [0.1],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda task, value: region_split(task, "Africa", shots=value),
+        lambda task, value: random_split(task, test=value),
+        lambda task, value: random_split(task, seed=value),
+        lambda task, value: block_split(task, block_km=value),
+        lambda task, value: block_split(task, buffer_km=value),
+        lambda task, value: block_split(task, seed=value),
+        lambda task, value: hold_out(task, "Africa", seed=value),
+    ],
+)
+def test_what_is_no_number_is_refused_in_a_sentence(task, make, value):
+    with pytest.raises(TypeError, match=r"^(shots|test|seed|block_km|buffer_km) must be a") as no:
+        make(task, value)
+    assert "\n" not in str(no.value)
 
 
 def test_a_region_without_places_is_refused(task):
