@@ -8,8 +8,9 @@ import pytest
 
 from satclip_explore.files.raw_table import MAX_BYTES
 from training.tasks.atlas import ATLAS_TASKS, FULL_TABLE_SHA256, list_tasks, load_task
+from training.tasks.blocks import block_split
 from training.tasks.inaturalist import load_inaturalist
-from training.tasks.splits import block_split, random_split
+from training.tasks.splits import random_split
 from training.tasks.tables import infer_kind, task_from_table
 from training.tasks.task import Task
 
