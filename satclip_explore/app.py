@@ -8,6 +8,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 import param
+from panel_material_ui.template.base import Page
 
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
 from satclip_explore.panes import theme, url_state
@@ -23,6 +24,7 @@ from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane
 from satclip_explore.panes.probe.pane import ProbePane
+from satclip_explore.panes.served.server import set_up_server
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.store import RESULTS
 
@@ -63,7 +65,7 @@ class Explorer(pn.viewable.Viewer):
             self.encoder_name = encoder.name
         self._background, self._built = Background(), False
         self.selection = Selection()
-        shared = {"selection": self.selection}
+        shared: dict[str, Any] = {"selection": self.selection}
         self.pca = PCAPane(encoder, **shared)
         self.map = MapPane(encoder, **shared)
         self.embedding = EmbeddingPane(encoder, **shared)
@@ -225,9 +227,9 @@ class Explorer(pn.viewable.Viewer):
         return pn.Column(theme.header_room(), self.status(), self.pages(), credits_line(),
                          margin=8, sizing_mode="stretch_width", styles=TALL)  # fmt: skip
 
-    def page(self) -> pmui.Page:
+    def page(self) -> Page:
         """Return the page that is served."""
-        return pmui.Page(
+        return Page(
             title=TITLE,
             header=self.header(),
             main=[self.body()],
@@ -272,7 +274,7 @@ def credits_line() -> Any:
     return theme.text(
         "<p class='hint'>Location encoders after SatCLIP (Klemmer et al. 2023). Imagery: NASA Blue "
         "Marble. Outlines: Natural Earth. Places: RESOLVE Ecoregions 2017, Köppen–Geiger (Beck et "
-        "al. 2023), GPW v4, NOAA. Likeness between embeddings is no cause.</p>",
+        "al. 2023), GPW v4, NOAA. Similar embeddings are not causes.</p>",
         sizing_mode="stretch_width",
     )
 
@@ -291,24 +293,6 @@ def load_once(name: str) -> Any:
 def one_of(encoder: Any) -> Any:
     """Return the object that this process has for the weights of an encoder."""
     return RESULTS.get(("weights", encoder), lambda: encoder)
-
-
-def threads() -> dict[str, int]:
-    """Return how many threads to ask Panel for: none where `--num-threads` has said it."""
-    return {"nthreads": 4} if pn.config.nthreads is None else {}
-
-
-def set_up_server() -> None:
-    """Load what a served page needs; nothing of it comes from another machine."""
-    import holoviews as hv
-
-    from satclip_explore.panes.served.early_refresh import wait_for_connection
-    from satclip_explore.panes.served.leaflet import allow_ipywidgets
-
-    pn.extension("filedropper", notifications=False, **threads())
-    hv.extension("bokeh")
-    allow_ipywidgets()
-    wait_for_connection()
 
 
 if pn.state.served:

@@ -9,13 +9,11 @@ from typing import Any
 
 import panel as pn
 
-
-class Stopped(Exception):
-    """Raised inside work that is no longer wanted."""
+from satclip_explore.progress import Cancelled
 
 
 class Job:
-    """A running piece of work, made on the thread of the page that wants its result.
+    """A running piece of work, made on the thread of the page that wants its result; a `Cancel`.
 
     Results go to the session of that page, in a notebook to the kernel's event loop, and where
     there is neither (a script, a test) they are delivered at once.
@@ -25,6 +23,7 @@ class Job:
         document = pn.state.curdoc
         served = document is not None and document.session_context is not None
         self._document = document if served else None
+        self._loop: asyncio.AbstractEventLoop | None
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -34,21 +33,20 @@ class Job:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def stopped(self) -> bool:
-        """True once the work is no longer wanted."""
+    def is_set(self) -> bool:
+        """Tell whether the work is no longer wanted."""
         return self._stop.is_set()
 
     def check(self, *_: Any) -> None:
-        """Raise `Stopped` once the work is no longer wanted; fits as a progress callback."""
-        if self.stopped:
-            raise Stopped
+        """Raise `Cancelled` once the work is no longer wanted; fits as a progress callback."""
+        if self.is_set():
+            raise Cancelled("stopped: its result is no longer wanted.")
 
-    def deliver(self, callback: Callable[[], None]) -> None:
+    def deliver(self, callback: Callable[[], object]) -> None:
         """Run a callback on the page's thread, unless the work was stopped meanwhile."""
 
         def unless_stopped() -> None:
-            if not self.stopped:
+            if not self.is_set():
                 callback()
 
         if self._document is not None:
@@ -82,8 +80,8 @@ class Background:
     def start(
         self,
         work: Callable[[Job], Any],
-        done: Callable[[Any], None],
-        failed: Callable[[ValueError], None],
+        done: Callable[[Any], object],
+        failed: Callable[[ValueError], object],
     ) -> Job:
         """Run `work(job)` in a thread; its result goes to `done`, a ValueError to `failed`."""
         self.stop()
@@ -92,7 +90,7 @@ class Background:
         def run() -> None:
             try:
                 result = work(job)
-            except Stopped:
+            except Cancelled:
                 return
             except ValueError as error:
                 problem = error

@@ -81,11 +81,13 @@ class Pane(pn.viewable.Viewer):
     """
 
     encoder = param.Parameter(doc="the LocationEncoder that is shown")
-    selection = param.ClassSelector(class_=Selection, doc="what the panes on a page share")
+    selection: Selection = param.ClassSelector(  # type: ignore[assignment]  # never None: see __init__
+        class_=Selection, doc="what the panes on a page share"
+    )
     message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
     busy = param.String("", doc="what is being computed; empty when nothing is")
 
-    _not_settings = ("encoder", "selection", "message", "busy", "name")
+    _not_settings: tuple[str, ...] = ("encoder", "selection", "message", "busy", "name")
 
     def __init__(self, encoder: Any = None, **params: Any) -> None:
         params.setdefault("selection", Selection())

@@ -97,7 +97,7 @@ class LabelsPane(GlobePane):
     new_class = param.String("", doc="a class to add")
     new_name = param.String("", doc="another name for the current class")
 
-    _not_settings = (*GlobePane._not_settings, "new_class", "new_name")
+    _not_settings: tuple[str, ...] = (*GlobePane._not_settings, "new_class", "new_name")
 
     def __init__(self, encoder: Any, **params: Any) -> None:
         self._colors: dict[str, str] = {}

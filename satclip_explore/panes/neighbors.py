@@ -11,7 +11,7 @@ import param
 
 from satclip_explore.neighbors import nearest_neighbors
 from satclip_explore.panes import theme
-from satclip_explore.panes.base import Pane, sentence
+from satclip_explore.panes.base import Pane
 
 
 class NeighborsPane(Pane):
@@ -28,8 +28,12 @@ class NeighborsPane(Pane):
     spacing_km = param.Number(250.0, bounds=(0.0, 5_000.0), doc="keep neighbors this far apart")
     region = param.String("", doc="search only in this continent or country; empty: everywhere")
 
+    found = param.DataFrame(default=None, allow_None=True, doc="what `search` found last")
+
+    _not_settings: tuple[str, ...] = (*Pane._not_settings, "found")
+
     def __init__(self, encoder: Any, places: pd.DataFrame | None = None, **params: Any) -> None:
-        self._places = places
+        self._places, self._shown = places, False
         super().__init__(encoder, **params)
 
     @param.depends(
@@ -48,28 +52,33 @@ class NeighborsPane(Pane):
         )
 
     @param.depends(
-        "encoder", "selection.settled", "n_neighbors", "min_distance_km", "spacing_km", "region"
-    )
-    @sentence(str)
-    def view(self) -> str:
-        """Write the table as markup and mark its places on the map."""
+        "encoder", "selection.settled", "n_neighbors", "min_distance_km", "spacing_km", "region",
+        watch=True,
+    )  # fmt: skip
+    def _follow(self) -> None:
+        if self._shown:
+            self.search()
+
+    def search(self) -> None:
+        """Find the neighbors, and mark them on the map."""
+        table, message = None, ""
         try:
             table = self.table()
-        except ValueError:
-            self.selection.marks = []
-            raise
-        labels = _labels(table)
-        self.selection.marks = [
-            (float(lon), float(lat), f"{rank + 1}. {label}")
-            for rank, (lon, lat, label) in enumerate(
-                zip(table["lon"], table["lat"], labels, strict=True)
-            )
-        ]
-        if table.empty:
-            raise ValueError("no place is left: lower the distance or widen the region.")
-        return _markup(table, labels)
+        except ValueError as error:
+            message = str(error)
+        if table is not None and table.empty:
+            table, message = None, "no place is left: lower the distance or widen the region."
+        self.param.update(found=table, message=message)
+        self.selection.marks = [] if table is None else _marks(table)
+
+    @param.depends("found")
+    def view(self) -> str:
+        """Write what was found as markup."""
+        return "" if self.found is None else _markup(self.found, _labels(self.found))
 
     def __panel__(self) -> Any:
+        self._shown = True
+        self.search()
         controls = (
             theme.text_input(self.param.region, "Region", 120, placeholder="everywhere"),
             theme.select(self.param.min_distance_km, "At least", 100, options=_DISTANCES),
@@ -91,6 +100,13 @@ def _labels(table: pd.DataFrame) -> list[str]:
     if not columns:
         return [theme.coordinates(place) for place in table[["lon", "lat"]].to_numpy()]
     return [", ".join(filter(None, names)) for names in zip(*columns, strict=True)]
+
+
+def _marks(table: pd.DataFrame) -> list[tuple[float, float, str]]:
+    """Number the places, as (lon, lat, label)."""
+    rows = zip(table["lon"], table["lat"], _labels(table), strict=True)
+    return [(float(lon), float(lat), f"{rank}. {label}")
+            for rank, (lon, lat, label) in enumerate(rows, start=1)]  # fmt: skip
 
 
 def _markup(table: pd.DataFrame, labels: list[str]) -> str:

@@ -74,8 +74,11 @@ class PCAPane(world.ColoredPane):
                 # Before the browser has told the size, the work would be for the wrong pixels.
                 if width is not None:
                     self._encode(key)
-        self.selection.look(grid.bounds)
         return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
+
+    def look(self, x_range: Any = None, y_range: Any = None) -> None:
+        """Tell the other panes which range is visible, in degrees."""
+        self.selection.look(self.grid(x_range, y_range).bounds)
 
     def fine(self, grid: Grid, progress: Any = None) -> np.ndarray:
         """Encode every pixel of a view: colors, shape (H, W, 3), uint8."""
@@ -89,7 +92,8 @@ class PCAPane(world.ColoredPane):
         if kept is not None and grid.resolution[0] * FINEST_UPSAMPLING >= world.WORLD_RESOLUTION:
             return resample(kept, grid)
         shrink = min(1.0, (COARSE_PIXELS / (grid.shape[0] * grid.shape[1])) ** 0.5)
-        small = Grid(grid.bounds, tuple(max(2, int(n * shrink)) for n in grid.shape))
+        height, width = (max(2, int(n * shrink)) for n in grid.shape)
+        small = Grid(grid.bounds, (height, width))
         rows, columns = (
             np.arange(n) * m // n for n, m in zip(grid.shape, small.shape, strict=True)
         )
@@ -140,8 +144,10 @@ class PCAPane(world.ColoredPane):
         """Return the zoomable raster with coastlines and the selected place."""
         lon_min, lat_min, lon_max, lat_max = self.selection.bounds
         shown = ["encoder", "components", "stretch", "land_only", "_tick"]
+        ranges = hv.streams.RangeXY(x_range=(lon_min, lon_max), y_range=(lat_min, lat_max))
+        ranges.add_subscriber(self.look)
         streams = [
-            hv.streams.RangeXY(x_range=(lon_min, lon_max), y_range=(lat_min, lat_max)),
+            ranges,
             hv.streams.PlotSize(),
             hv.streams.Params(self, shown, rename={name: f"now_{name}" for name in shown}),
         ]

@@ -11,7 +11,6 @@ import param
 import xarray as xr
 
 from satclip_explore.atlas import land_mask
-from satclip_explore.geo import Grid
 from satclip_explore.panes import plots, theme
 from satclip_explore.panes.globe import GlobePane
 
@@ -38,7 +37,7 @@ class SimilarityPane(GlobePane):
         """Return the cosine to the selected place, dims (lat, lon); the sea is NaN if left out."""
         globe = self.globe()
         field = globe.similarity(self.selection.lonlat)
-        return field.where(_land(globe.grid)) if self.land_only else field
+        return field.where(land_mask(globe.grid)) if self.land_only else field
 
     def image(self, **_: Any) -> hv.Image:
         """Show the field; empty until the globe has been encoded."""
@@ -62,7 +61,7 @@ class SimilarityPane(GlobePane):
         ]
         raster = hv.DynamicMap(self.image, streams=streams).opts(
             hv.opts.Image(
-                cmap=list(theme.LIKENESS), colorbar=False,
+                cmap=list(theme.SIMILARITY), colorbar=False,
                 clim=(self.threshold, 1.0),
                 clipping_colors={"min": "#00000000", "NaN": "#00000000"},
             )
@@ -94,7 +93,7 @@ class SimilarityPane(GlobePane):
         slider.param.watch(lambda event: self.param.update(threshold=event.new), "value_throttled")
         slider.jscallback(args={"name": self._plot_name}, value=MOVE_LOW_END)
         plot = plots.plot_pane(self.view())
-        legend = theme.color_scale(theme.LIKENESS, "cosine: cut", "1.0, the place itself")
+        legend = theme.color_scale(theme.SIMILARITY, "cosine: cut", "1.0, the place itself")
         return theme.card("How alike is the rest", plot, legend, self.status(), actions=(slider,))
 
 
@@ -106,7 +105,3 @@ for (const renderer of plot?.renderers ?? []) {
 }
 """
 """Runs in the browser while the slider moves; nothing is computed or sent."""
-
-
-def _land(grid: Grid) -> np.ndarray:
-    return land_mask(grid)

@@ -17,7 +17,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', A
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 SERIES = ("#ffb454", "#5cc8ff", "#7ee787", "#ff7eb6", "#b39dff", "#f4e06d", "#56d4bc", "#ff8f5c")
 WARMTH = ("#2b2a6b", "#3a6ea8", "#67b0b0", "#d9d7a3", "#f2a65a", "#c8452f", "#7a1022")
-LIKENESS = ("#15384a", "#17525c", "#2a7c6b", "#71a95a", "#d2c24f", "#fff3b0")
+SIMILARITY = ("#15384a", "#17525c", "#2a7c6b", "#71a95a", "#d2c24f", "#fff3b0")
 
 MATERIAL = {
     "palette": {
@@ -184,7 +184,7 @@ def text_input(parameter: param.Parameter, label: str, width: int, **options: An
     return pmui.TextInput.from_param(parameter, **_small(label, width), **options)
 
 
-def button(label: str, press: Any, *, strong: bool = False, **options: Any) -> pmui.Button:
+def button(label: Any, press: Any, *, strong: bool = False, **options: Any) -> pmui.Button:
     """Make a small button that calls `press(event)`."""
     return pmui.Button(
         label=label, on_click=press, size="small", margin=(4, 2), description="",

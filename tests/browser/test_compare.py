@@ -1,4 +1,4 @@
-"""The compare page in a real browser: likeness, linked globes, a swipe, probes, L as a dial."""
+"""The compare page in a real browser: CKA, linked globes, a swipe, probes, L as a dial."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ def compared(visit):
 
 def test_two_encoders_are_compared_without_leaving_the_machine(compared):
     seen = compared()
-    for words in ("linear CKA", "How likeness fades with distance", "Spectrum", "half unlike"):
+    for words in (
+        "linear CKA",
+        "How similarity falls with distance",
+        "Spectrum",
+        "half-variance distance",
+    ):
         assert seen.page.get_by_text(words).first.is_visible()
     assert seen.page.locator(".busy").count() == 0
     assert seen.outside == []

@@ -7,8 +7,9 @@ import panel as pn
 import param
 import pytest
 
-from satclip_explore.app import TABS, Explorer, load_once, threads
+from satclip_explore.app import TABS, Explorer, load_once
 from satclip_explore.notebook import explore
+from satclip_explore.panes.served.server import threads
 
 
 class Location(param.Parameterized):

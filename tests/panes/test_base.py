@@ -86,7 +86,7 @@ def test_a_second_job_stops_the_first_and_only_its_result_arrives():
     jobs.wait(10)
     gate.set()
     first.wait(10)
-    assert first.stopped
+    assert first.is_set()
     assert results == ["fast"]
 
 

@@ -1,4 +1,4 @@
-"""Encoders side by side without a browser: rasters, likeness, probes, and L as a dial."""
+"""Encoders side by side without a browser: rasters, CKA, probes, and L as a dial."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_two_encoders_are_shown_and_compared(tiny_encoder):
     assert (pane.busy, pane.message) == ("", "")
     assert list(pane.encoders()) == pane.chosen
     expected = compare_encoders([tiny_encoder, load_encoder("xyz")], n_samples=500)
-    assert pane.likeness.pairs.equals(expected.pairs)
+    assert pane.comparison.pairs.equals(expected.pairs)
     markup = pane.statistics()[0][0].object
     assert f"{expected.pairs['cka'].item():.2f}" in markup
     assert f"{expected.pairs['overlap'].item():.0%}" in markup
@@ -75,7 +75,7 @@ def test_another_choice_is_compared_anew_and_forgets_the_probes(tiny_encoder):
     pane.param.update(result=object(), problem="old")
     pane.chosen = ["tiny-l5", "wrap", "xyz"]
     pane._background.wait(60)
-    assert len(pane.likeness.pairs) == 3
+    assert len(pane.comparison.pairs) == 3
     assert (pane.result, pane.problem) == (None, "")
     pane.chosen = ["wrap"]
     assert "Choose two to four" in pane.view().object
@@ -91,7 +91,7 @@ def test_the_same_choice_is_compared_once_per_process(tiny_encoder, monkeypatch)
         lambda *_, **__: pytest.fail("compared again"),
     )
     again = ready(ComparePane(tiny_encoder, ["tiny-l5", "xyz"], lambda name: xyz))
-    assert again.likeness is not None
+    assert again.comparison is not None
 
 
 def test_a_globe_left_behind_by_a_quick_second_choice_is_encoded_after_all(tiny_encoder):
@@ -107,11 +107,11 @@ def test_an_encoder_that_cannot_be_loaded_gives_a_sentence(tiny_encoder):
     pane = ready(ComparePane(tiny_encoder, ["tiny-l5", "satclip-vit16-l40"], load_encoder))
     assert "satclip-vit16-l40" in pane.message
     assert pane.busy == ""
-    assert pane.likeness is None
+    assert pane.comparison is None
     pane.chosen = ["tiny-l5", "xyz"]
     pane._background.wait(60)
     assert pane.message == ""
-    assert pane.likeness is not None
+    assert pane.comparison is not None
 
 
 def test_encoders_without_common_ground_give_a_sentence(tiny_encoder):
@@ -123,15 +123,15 @@ def test_encoders_without_common_ground_give_a_sentence(tiny_encoder):
 
 def test_names_from_outside_are_escaped(tiny_encoder):
     odd = from_callable(lambda lonlat: unit_vectors(lonlat) ** 3, name="<script>x</script>")
-    likeness = compare_encoders([tiny_encoder, odd], n_samples=100)
-    shown = compare_views.statistics(likeness)[0][0].object
+    comparison = compare_encoders([tiny_encoder, odd], n_samples=100)
+    shown = compare_views.statistics(comparison)[0][0].object
     assert "<script>" not in shown + compare_views.key(odd.name, "#fff")
     assert "&lt;script&gt;" in shown
 
 
 def test_curves_have_one_line_for_each_encoder(tiny_encoder):
-    likeness = compare_encoders([tiny_encoder, load_encoder("xyz")], n_samples=200)
-    _, variograms, spectra = compare_views.statistics(likeness)
+    comparison = compare_encoders([tiny_encoder, load_encoder("xyz")], n_samples=200)
+    _, variograms, spectra = compare_views.statistics(comparison)
     names = [curve.label for curve in variograms[0][1].object if curve.label]
     assert names == ["tiny-l5", "xyz"]
     lines = [part for part in spectra[0][1].object if type(part).__name__ == "Curve"]
@@ -159,7 +159,7 @@ def test_up_to_four_globes_stand_beside_one_another(tiny_encoder):
     pane.chosen = names
     assert len(pane.view()) == MOST
     pane._background.wait(60)
-    assert len(pane.likeness.shapes) == MOST
+    assert len(pane.comparison.shapes) == MOST
 
 
 def test_l_of_20_can_be_chosen_and_a_trained_encoder_too(tiny_encoder):
@@ -170,7 +170,7 @@ def test_l_of_20_can_be_chosen_and_a_trained_encoder_too(tiny_encoder):
     assert "tiny-l5" in choose.options
     pane.chosen = ["xyz", "tiny-l5"]
     ready(pane)
-    assert pane.likeness.shapes["encoder"].tolist() == ["xyz", "tiny-l5"]
+    assert pane.comparison.shapes["encoder"].tolist() == ["xyz", "tiny-l5"]
 
 
 def test_the_pages_encoder_comes_first_and_nothing_is_computed_unseen(tiny_encoder):
@@ -183,7 +183,7 @@ def test_the_pages_encoder_comes_first_and_nothing_is_computed_unseen(tiny_encod
     ready(pane)
     pane.encoder = tiny_encoder
     pane._background.wait(60)
-    assert pane.likeness.shapes["encoder"].tolist() == ["tiny-l5", "wrap"]
+    assert pane.comparison.shapes["encoder"].tolist() == ["tiny-l5", "wrap"]
 
 
 def test_probes_of_a_task_give_a_table_with_every_encoder(tiny_encoder):
@@ -349,7 +349,7 @@ def test_two_files_of_one_name_are_two_rows(tiny_encoder):
     pane._background.wait(60)
     assert list(pane.encoders()) == ["a/last.ckpt", "b/last.ckpt"]
     assert [encoder.name for encoder in pane.encoders().values()] == list(pane.encoders())
-    assert set(pane.likeness.pairs.loc[0, ["first", "second"]]) == set(pane.chosen)
+    assert set(pane.comparison.pairs.loc[0, ["first", "second"]]) == set(pane.chosen)
     second = load("b")
     assert pane.offer(load("a")) == "last.ckpt"
     assert pane.offer(second) == pane.offer(second) == "last.ckpt (2)"

@@ -42,6 +42,7 @@ def test_neighbors_follow_the_selection(tiny_encoder, towns):
 
 def test_neighbors_are_marked_for_the_map_and_escaped_in_the_table(tiny_encoder, towns):
     pane = NeighborsPane(tiny_encoder, towns, min_distance_km=0.0, spacing_km=0.0)
+    pane.search()
     markup = pane.view()
     assert "<b>Far" not in markup
     assert "&lt;b&gt;Far" in markup
@@ -51,9 +52,9 @@ def test_neighbors_are_marked_for_the_map_and_escaped_in_the_table(tiny_encoder,
 
 def test_an_unknown_region_gives_a_sentence_and_no_marks(tiny_encoder, towns):
     pane = NeighborsPane(tiny_encoder, towns, min_distance_km=0.0, spacing_km=0.0)
-    pane.view()
+    pane.__panel__()
+    assert len(pane.selection.marks) == 3
     pane.region = "Atlantis<script>"
-    pane.view()
     assert "Atlantis" in pane.message
     assert "<script>" not in pane.sentences()
     assert pane.selection.marks == []
@@ -97,6 +98,8 @@ def test_a_view_is_coarse_at_once_and_fine_when_the_job_is_done(tiny_encoder):
     pane = PCAPane(tiny_encoder, land_only=False)
     view = {"x_range": (0.0, 40.0), "y_range": (30.0, 50.0), "width": 300, "height": 150}
     coarse = pane.raster(**view)
+    assert pane.selection.bounds == GLOBE, "drawing changes nothing that panes share"
+    pane.look(view["x_range"], view["y_range"])
     assert pane.selection.bounds == (0.0, 30.0, 40.0, 50.0)
     pane._background.wait(60)
     fine = pane.raster(**view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class NearView:
         Called with a ValueError.
     """
 
-    def __init__(self, changed: Callable[[], None], failed: Callable[[ValueError], None]) -> None:
+    def __init__(self, changed: Callable[[], None], failed: Callable[[ValueError], object]) -> None:
         self.background = Background()
         self._changed, self._failed = changed, failed
         self._rasters: dict[str, tuple[Grid, np.ndarray]] = {}
@@ -65,7 +66,7 @@ class NearView:
                 field = pca_raster(
                     encoder, grid=grid, projection=world.projection_of(encoder), progress=job.check
                 )
-                job.deliver(lambda name=name, field=field: self._keep(name, grid, field))
+                job.deliver(partial(self._keep, name, grid, field))
 
         self.background.start(work, lambda _: None, self._failed)
 

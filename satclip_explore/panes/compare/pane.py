@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from functools import partial
 from typing import Any
 
 import panel as pn
@@ -11,15 +12,16 @@ import panel_material_ui as pmui
 import param
 
 from satclip_explore.comparison import N_SAMPLES, compare_encoders
+from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.compare import views as compare_views
 from satclip_explore.panes.compare.near import NearView
-from satclip_explore.progress import Cancelled
 from satclip_explore.store import RESULTS
-from training.probe import Losses, train_probe
+from training.probe import train_probe
+from training.probes.result import Losses
 from training.tasks.atlas import list_tasks
 
 MOST = 4
@@ -36,7 +38,7 @@ HOLD_OUTS = {
 
 
 class ComparePane(Pane):
-    """Encoders beside one another: rasters, likeness on the same places, probes of any task.
+    """Encoders beside one another: rasters, CKA and shared neighbors, probes of any task.
 
     Parameters
     ----------
@@ -58,23 +60,30 @@ class ComparePane(Pane):
         default="random", objects=HOLD_OUTS, doc="where the probes are tested"
     )
 
-    likeness = param.Parameter(doc="the Likeness of the chosen encoders, once there is one")
+    comparison = param.Parameter(doc="how the chosen encoders compare, once there is a result")
     result = param.Parameter(doc="the ProbeResult, once there is one")
     probing = param.String("", doc="how far the probes are; empty when none are trained")
     problem = param.String("", doc="why the probes could not be trained, as a sentence")
 
     _tick = param.Integer(0, doc="counts globes that became ready")
-    _not_settings = (*Pane._not_settings, "names", "likeness", "result", "probing", "problem")
+    _not_settings: tuple[str, ...] = (
+        *Pane._not_settings,
+        "names",
+        "comparison",
+        "result",
+        "probing",
+        "problem",
+    )
 
     def __init__(
         self,
         encoder: Any,
         names: list[str] | None = None,
-        load: Callable[[str], Any] | None = None,
+        load: Callable[[str], Any] = load_encoder,
         **params: Any,
     ) -> None:
         listed = names or [encoder.name]
-        names = list(dict.fromkeys([*listed, *(COMPUTED if load else ())]))
+        names = list(dict.fromkeys([*listed, *COMPUTED]))
         self._load = load
         self._encoders: dict[str, Any] = {encoder.name: encoder}
         self._originals = dict(self._encoders)
@@ -160,13 +169,13 @@ class ComparePane(Pane):
         self._asked = chosen
         self._probes.stop()
         self.param.update(
-            likeness=None, result=None, probing="", problem="", message="", busy="encoding …"
+            comparison=None, result=None, probing="", problem="", message="", busy="encoding …"
         )
 
         def work(job: Job) -> Any:
             for name in chosen:
                 job.check()
-                job.deliver(lambda name=name: self.param.update(busy=f"encoding {name} …"))
+                job.deliver(partial(self.param.update, busy=f"encoding {name} …"))
                 if name not in self._encoders:
                     self._keep(name, self._load(name))
                 world.world_picture(self._encoders[name], progress=job.check)
@@ -184,7 +193,7 @@ class ComparePane(Pane):
             self.param.update(busy="", message=str(error))
 
         self._background.start(
-            work, lambda found: self.param.update(busy="", likeness=found), failed
+            work, lambda found: self.param.update(busy="", comparison=found), failed
         )
 
     def probe(self, _: Any = None) -> None:
@@ -207,17 +216,10 @@ class ComparePane(Pane):
                 words = f"{losses.encoder} … {losses.share:.0%}"
                 job.deliver(lambda: self.param.update(probing=words))
 
-            def train() -> Any:
-                return train_probe(
-                    task, encoder=encoders[0], encoders=encoders[1:], baselines=("nearest",),
-                    model=model, region=region, seeds=3, on_progress=on_progress,
-                    cancel=compare_views.Cancel(job),
-                )  # fmt: skip
-
-            try:
-                return train()
-            except Cancelled as error:
-                raise ValueError(str(error)) from error
+            return train_probe(
+                task, encoder=encoders[0], encoders=encoders[1:], baselines=("nearest",),
+                model=model, region=region, seeds=3, on_progress=on_progress, cancel=job,
+            )  # fmt: skip
 
         def failed(error: ValueError) -> None:
             self.param.update(probing="", problem=str(error))
@@ -250,12 +252,12 @@ class ComparePane(Pane):
             return shown
         return compare_views.beside(self, chosen)
 
-    @param.depends("likeness")
+    @param.depends("comparison")
     def statistics(self) -> Any:
         """Show how alike the encoders are on the same places."""
-        if self.likeness is None:
+        if self.comparison is None:
             return theme.hint("" if len(self.chosen) < 2 else "Comparing …")
-        return compare_views.statistics(self.likeness)
+        return compare_views.statistics(self.comparison)
 
     @param.depends("result", "probing", "problem")
     def scores(self) -> str:

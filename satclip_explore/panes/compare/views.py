@@ -13,23 +13,11 @@ import panel_material_ui as pmui
 
 from satclip_explore.comparison import Likeness
 from satclip_explore.panes import plots, theme
-from satclip_explore.panes.background import Job
 from satclip_explore.panes.jupyter import native
 from training.probes.metrics import HIGHER_IS_BETTER
 
 BLANK = np.zeros((2, 4, 4), dtype=np.uint8)
 """A globe that is not there yet."""
-
-
-class Cancel:
-    """A job as `train_probe` asks for it."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def is_set(self) -> bool:
-        """Tell whether the work is no longer wanted."""
-        return self._job.stopped
 
 
 def globe(pane: Any, name: str, ranges: dict[str, Any], leads: bool) -> pn.pane.HoloViews:
@@ -92,16 +80,16 @@ line.styles = {...line.styles, left: `${source.value}%`}
 """Runs in the browser while the slider moves; nothing is computed or sent."""
 
 
-def statistics(likeness: Likeness) -> pn.FlexBox:
+def statistics(comparison: Likeness) -> pn.FlexBox:
     """Show tables and curves of a comparison."""
-    colors = dict(zip(likeness.shapes["encoder"], theme.SERIES, strict=False))
+    colors = dict(zip(comparison.shapes["encoder"], theme.SERIES, strict=False))
     tables = theme.text(
-        _pairs(likeness, colors) + _shapes(likeness, colors), sizing_mode="stretch_width"
+        _pairs(comparison, colors) + _shapes(comparison, colors), sizing_mode="stretch_width"
     )
     cells = [
         (tables, "1 1 400px"),
-        (_variograms(likeness, colors), "1.2 1 380px"),
-        (_spectra(likeness, colors), "1 1 320px"),
+        (_variograms(comparison, colors), "1.2 1 380px"),
+        (_spectra(comparison, colors), "1 1 320px"),
     ]
     found = []
     for cell, flex in cells:
@@ -134,35 +122,36 @@ def _bar(share: float, words: str) -> str:
     )
 
 
-def _pairs(likeness: Likeness, colors: dict[str, str]) -> str:
+def _pairs(comparison: Likeness, colors: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td>{_dot(colors[row.first])} {theme.escape(row.first)}<br>"
         f"{_dot(colors[row.second])} {theme.escape(row.second)}</td>"
         f"<td>{_bar(row.cka, f'{row.cka:.2f}')}</td>"
         f"<td>{_bar(row.overlap, f'{row.overlap:.0%}')}</td></tr>"
-        for row in likeness.pairs.itertuples()
+        for row in comparison.pairs.itertuples()
     )
     return (
         "<table><tr><th>pair</th><th>linear CKA</th><th>shared neighbors</th></tr>"
         f"{rows}</table><p class='hint' style='margin:4px 0 10px'>CKA: 1 is the same up to "
-        f"rotation and scale, 0 is unrelated. Of each place's {likeness.n_neighbors} nearest by "
-        f"cosine among {likeness.places:,}; {likeness.chance:.1%} by chance.</p>"
+        f"rotation and scale, 0 is unrelated. Of each place's {comparison.n_neighbors} nearest by "
+        f"cosine among {comparison.places:,}; {comparison.chance:.1%} by chance.</p>"
     )
 
 
-def _shapes(likeness: Likeness, colors: dict[str, str]) -> str:
+def _shapes(comparison: Likeness, colors: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td>{_dot(colors[row.encoder])} {theme.escape(row.encoder)}</td>"
         f"<td>{row.numbers:,}</td><td>{row.effective:.1f}</td>"
         f"<td>{_number(row.intrinsic, '.1f')}</td><td>{_number(row.half_km, ',.0f')}</td></tr>"
-        for row in likeness.shapes.itertuples()
+        for row in comparison.shapes.itertuples()
     )
     return (
-        "<table><tr><th>encoder</th><th>numbers</th><th>effective</th><th>intrinsic</th>"
-        f"<th>half unlike at km</th></tr>{rows}</table>"
-        "<p class='hint' style='margin:4px 0'>Effective: directions that share the variance. "
-        "Intrinsic: dimension between nearest neighbors; 2 is a smooth map of the globe, more is "
-        "rough at the spacing of the places.</p>"
+        "<table><tr><th>encoder</th><th>dimensions</th><th>participation ratio</th>"
+        f"<th>intrinsic dimension</th><th>half-variance distance, km</th></tr>{rows}</table>"
+        "<p class='hint' style='margin:4px 0'>Participation ratio: how many directions share the "
+        "variance. Intrinsic dimension: measured between nearest neighbors; 2 is a smooth map of "
+        "the globe, more is rough at the spacing of the places. Half-variance distance: how far "
+        "apart two places differ half as much as two random ones.</p>"
     )
 
 
@@ -170,23 +159,23 @@ def _number(value: float, form: str) -> str:
     return "–" if np.isnan(value) else format(value, form)
 
 
-def _variograms(likeness: Likeness, colors: dict[str, str]) -> pn.Column:
+def _variograms(comparison: Likeness, colors: dict[str, str]) -> pn.Column:
     curves = [
         hv.Curve(table, "distance_km", "semivariance", label=name).opts(color=colors[name])
-        for name, table in likeness.variograms.items()
+        for name, table in comparison.variograms.items()
     ]
     level = hv.HLine(1.0).opts(color=theme.FAINT, line_dash="dotted", line_width=1)
     return _chart(
-        "How likeness fades with distance", hv.Overlay([level, *curves]),
-        "0: the same as next door. 1: as unlike as two random places.",
+        "How similarity falls with distance", hv.Overlay([level, *curves]),
+        "0: the same. 1: as different as two random places.",
         xlabel="distance on the ground, km", ylabel="semivariance", logx=True,
         xticks=[30, 100, 300, 1000, 3000, 10_000], ylim=(0.0, None),
     )  # fmt: skip
 
 
-def _spectra(likeness: Likeness, colors: dict[str, str]) -> pn.Column:
+def _spectra(comparison: Likeness, colors: dict[str, str]) -> pn.Column:
     curves = []
-    for name, shares in likeness.spectra.items():
+    for name, shares in comparison.spectra.items():
         kept = shares[shares > 1e-7]
         rank = np.arange(1, len(kept) + 1)
         curve = hv.Curve((rank, kept), "component", "share", label=name)

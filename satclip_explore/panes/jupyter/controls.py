@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import Any
 
 import ipywidgets
@@ -145,5 +144,5 @@ def _bytes(words: str | None) -> float:
     """Read a size such as 50MB."""
     if not words:
         return float("inf")
-    number, unit = re.fullmatch(r"(\d+)\s*([KMG]?)B", words).groups()
-    return int(number) * 1024 ** " KMG".index(unit or " ")
+    number, unit = words[:-2], words[-2]
+    return int(number) * 1024 ** ("KMG".index(unit) + 1)

@@ -15,7 +15,8 @@ import ipywidgets
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.document import Document
-from bokeh.models import ImportedStyleSheet, UIElement
+from bokeh.models import ImportedStyleSheet
+from bokeh.models.ui import UIElement
 from panel.io.notebook import patch_inline_stylesheets
 from panel.io.resources import set_resource_mode
 from panel.pane.base import ReplacementPane

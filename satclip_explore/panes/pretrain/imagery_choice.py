@@ -94,7 +94,7 @@ class ImageryChoice(pn.viewable.Viewer):
 
             def on_progress(_: Progress) -> None:
                 nonlocal last
-                if job.stopped:
+                if job.is_set():
                     cancel.set()
                 if time.monotonic() - last >= BATCH_SECONDS:
                     last = time.monotonic()
@@ -160,12 +160,12 @@ class ImageryChoice(pn.viewable.Viewer):
             lambda kind, left, fetching: kind == BLUE_MARBLE and left > 0 and not fetching,
             self.param.kind, self.param.left, self.param.fetching,
         )  # fmt: skip
-        get = theme.button(pn.bind(lambda left: f"Download {_mb(left)}", self.param.left),
-                           self.fetch, strong=True, visible=offered)  # fmt: skip
+        label = self.param.left.rx.pipe(lambda left: f"Download {_mb(left)}")
+        get = theme.button(label, self.fetch, strong=True, visible=offered)
         return pn.FlexBox(
             theme.select(self.param.kind, "Imagery", 245),
             theme.text_input(self.param.folder, "Folder", 300,
-                             visible=pn.bind(lambda kind: kind == FOLDER, self.param.kind),
+                             visible=self.param.kind.rx.pipe(lambda kind: kind == FOLDER),
                              placeholder="on the machine that runs this page"),
             get, theme.button("Cancel", self.cancel, visible=self.param.fetching,
                               theme_config=theme.MATERIAL),

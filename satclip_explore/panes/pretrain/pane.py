@@ -74,7 +74,7 @@ class PretrainPane(Pane):
     _epochs = param.List([], doc="(epoch, validation recall at 1, 5, 10, scores by task) so far")
     _globe = param.Array(default=None, allow_None=True, doc="colors of the current epoch")
 
-    _not_settings = (*Pane._not_settings, "progress", "running", "outcome")
+    _not_settings: tuple[str, ...] = (*Pane._not_settings, "progress", "running", "outcome")
 
     def __init__(
         self,
@@ -132,9 +132,9 @@ class PretrainPane(Pane):
 
             def on_progress(progress: TrainingProgress) -> None:
                 nonlocal last
-                if job.stopped:
+                if job.is_set():
                     cancel.set()
-                if progress.stage == "resumed":
+                if progress.stage == "resumed" and progress.encoder is not None:
                     known = (past for past in progress.past if math.isfinite(past.loss))
                     points.extend((past.done, past.loss) for past in known)
                     globe = colors.paint(progress.encoder)
@@ -146,6 +146,7 @@ class PretrainPane(Pane):
                     show(progress)
 
             def on_epoch(progress: TrainingProgress) -> None:
+                assert progress.encoder is not None
                 globe = colors.paint(progress.encoder)
                 job.deliver(lambda: self._show_epoch([progress], globe))
                 # A run may be over before its steps are due.

@@ -17,12 +17,13 @@ from satclip_explore.panes.base import Pane
 from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
 from satclip_explore.panes.probe.views import HALF, RESOLUTION, curves, maps, scores
 from satclip_explore.panes.uploads import drop_field
-from satclip_explore.progress import Cancelled
-from training.probe import Losses, hold_out, train_probe
+from training.probe import hold_out, train_probe
 from training.probes.registry import MODELS as PROBE_KINDS
 from training.probes.registry import PROBES
-from training.tasks.atlas import Task, list_tasks, load_task
+from training.probes.result import Losses
+from training.tasks.atlas import list_tasks, load_task
 from training.tasks.tables import task_from_table
+from training.tasks.task import Task
 
 OWN = "your own table"
 TASKS = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
@@ -57,16 +58,6 @@ def box_or_name(text: str) -> Any:
 BATCH_SECONDS = 0.2
 
 
-class _Cancel:
-    """A job as `train_probe` asks for it."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def is_set(self) -> bool:
-        return self._job.stopped
-
-
 class ProbePane(Pane):
     """Train small models on frozen embeddings and show how they do beside the baselines."""
 
@@ -86,7 +77,7 @@ class ProbePane(Pane):
     _losses = param.List([], doc="(encoder, step, validation loss) so far")
     _split = param.Parameter(doc="the split as it would be, for the map")
 
-    _not_settings = (*Pane._not_settings, "result", "field", "about")
+    _not_settings: tuple[str, ...] = (*Pane._not_settings, "result", "field", "about")
 
     def __init__(self, encoder: Any, **params: Any) -> None:
         self._upload: bytes | None = None
@@ -185,13 +176,10 @@ class ProbePane(Pane):
                     shown, done = list(points), losses.share
                     job.deliver(lambda: self._show(shown, done))
 
-            try:
-                result = train_probe(
-                    task, encoder=encoder, model=model, seeds=seeds, on_progress=on_progress,
-                    cancel=_Cancel(job), **split,
-                )  # fmt: skip
-            except Cancelled as error:
-                raise ValueError(str(error)) from error
+            result = train_probe(
+                task, encoder=encoder, model=model, seeds=seeds, on_progress=on_progress,
+                cancel=job, **split,
+            )  # fmt: skip
             return result, result.predict_raster(RESOLUTION), points
 
         def done(found: Any) -> None:

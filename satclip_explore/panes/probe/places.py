@@ -8,6 +8,7 @@ from typing import Any
 import holoviews as hv
 import numpy as np
 
+from satclip_explore.geo import GLOBE
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.base import Selection
 
@@ -17,7 +18,6 @@ MAX_SHOWN = 4000
 MAX_VERTICES = 200
 TRAINS, TESTS, SHOT = theme.COOL, theme.ACCENT, "#ffffff"
 TOOLS = ("BoxSelectTool", "LassoSelectTool", "PanTool", "WheelZoomTool", "ResetTool")
-GLOBE = (-180.0, -90.0, 180.0, 90.0)
 
 
 def in_words(task: Any) -> str:
@@ -130,8 +130,17 @@ def place_map(
     """
     empty = hv.DynamicMap(lambda: world.picture(np.zeros((2, 4, 4), dtype=np.uint8), GLOBE))
     boxes, lines = hv.streams.BoundsXY(source=empty), hv.streams.Lasso(source=empty)
-    boxes.add_subscriber(lambda bounds=None: bounds is not None and drew(box(bounds)))
-    lines.add_subscriber(lambda geometry=None: geometry is not None and drew(polygon(geometry)))
+
+    def drew_box(bounds: Any = None) -> None:
+        if bounds is not None:
+            drew(box(bounds))
+
+    def drew_line(geometry: Any = None) -> None:
+        if geometry is not None:
+            drew(polygon(geometry))
+
+    boxes.add_subscriber(drew_box)
+    lines.add_subscriber(drew_line)
     shown = plots.on_globe(
         empty, selection, hv.DynamicMap(points, streams=[stream]),
         hv.DynamicMap(edge, streams=[stream]),

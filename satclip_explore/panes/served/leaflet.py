@@ -49,19 +49,6 @@ def serve_front_end() -> str:
     return f"static/extensions/{EXTENSION}"
 
 
-def allow_ipywidgets() -> None:
-    """Let this server show ipywidgets. For served pages only, never inside JupyterLab."""
-    # Panel's module comes first: it keeps ipywidgets_bokeh from putting its own kernel in place.
-    import panel.io.ipywidget
-
-    # isort: split
-    import ipywidgets_bokeh.widget
-
-    assert panel.io.ipywidget.Kernel is not None
-    # Its style sheet is an icon font on a public server.
-    ipywidgets_bokeh.widget.IPyWidget.__css__ = []
-
-
 class OfflineLeaflet(pn.pane.IPyLeaflet):
     """An ipyleaflet map whose front end comes from this server when there is one."""
 

@@ -10,7 +10,7 @@ from bokeh.document.document import Document
 from holoviews.plotting.plot import Plot
 from panel.tests.util import serve_and_request
 
-from satclip_explore.panes.served.early_refresh import wait_for_connection
+from satclip_explore.panes.served.server import wait_for_connection
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_figure_waits_for_its_page(served):
 
 
 def test_without_waiting_the_loop_never_rests(served):
-    # Where this fails, HoloViews waits by itself, and `early_refresh` can go.
+    # Where this fails, HoloViews waits by itself, and `wait_for_connection` can go.
     assert served() > 10
 
 

@@ -1,13 +1,40 @@
-"""Figures of a served page that is not connected yet: they wait for it, in place of asking on."""
+"""What a server needs before its first page: threads, figures that wait, no other machine."""
 
 from __future__ import annotations
 
 import weakref
 from typing import Any
 
+import holoviews as hv
 import panel as pn
 from holoviews.plotting.plot import Plot
 from panel.io.state import set_curdoc
+
+
+def threads() -> dict[str, int]:
+    """Return how many threads to ask Panel for: none where `--num-threads` has said it."""
+    return {"nthreads": 4} if pn.config.nthreads is None else {}
+
+
+def set_up_server() -> None:
+    """Load what a served page needs; nothing of it comes from another machine."""
+    pn.extension("filedropper", notifications=False, **threads())
+    hv.extension("bokeh")
+    allow_ipywidgets()
+    wait_for_connection()
+
+
+def allow_ipywidgets() -> None:
+    """Let this server show ipywidgets. For served pages only, never inside JupyterLab."""
+    # Panel's module comes first: it keeps ipywidgets_bokeh from putting its own kernel in place.
+    from panel.io.ipywidget import PanelKernel
+
+    # isort: split
+    import ipywidgets_bokeh.widget
+
+    assert PanelKernel is not None
+    # Its style sheet is an icon font on a public server.
+    ipywidgets_bokeh.widget.IPyWidget.__css__ = []
 
 
 def wait_for_connection() -> None:
@@ -17,7 +44,7 @@ def wait_for_connection() -> None:
     1.23 answers each by asking again at the next turn of the server's loop, until the page is
     connected: a tab that was closed while it loaded kept a core busy, and the other pages waiting.
     """
-    if getattr(Plot.refresh, "waits_for_connection", False):
+    if Plot.refresh.__module__ == __name__:
         return
     refresh, waiting = Plot.refresh, weakref.WeakSet[Any]()
 
@@ -32,5 +59,4 @@ def wait_for_connection() -> None:
             with set_curdoc(document):
                 pn.state.onload(plot.refresh)
 
-    refresh_or_wait.waits_for_connection = True
     Plot.refresh = refresh_or_wait
