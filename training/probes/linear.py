@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.nn import functional
@@ -195,15 +195,15 @@ class LinearProbe(Probe):
     @classmethod
     def from_tensors(
         cls, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], n_classes: int
-    ) -> LinearProbe:
+    ) -> Self:
         """Build the probe from the content of a file; see `Probe.from_tensors`."""
         n_outputs = n_classes or 1
         check_shapes(tensors, {"weight": (1, n_outputs, -1), "bias": (1, n_outputs)})
         return cls(tensors["weight"], tensors["bias"], dict(settings))
 
-    def to(self, device: torch.device) -> LinearProbe:
+    def to(self, device: torch.device) -> Self:
         """Return the same probe on a device."""
-        return LinearProbe(self.weight.to(device), self.bias.to(device), self.settings)
+        return type(self)(self.weight.to(device), self.bias.to(device), self.settings)
 
 
 def discriminant(

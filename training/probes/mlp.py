@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -105,7 +105,7 @@ class MLPProbe(Probe):
     @classmethod
     def from_tensors(
         cls, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], n_classes: int
-    ) -> MLPProbe:
+    ) -> Self:
         """Build the probe from the content of a file; see `Probe.from_tensors`."""
         check_shapes(tensors, {"w1": (-1, -1, -1)})
         seeds, _, hidden = tensors["w1"].shape
@@ -120,9 +120,9 @@ class MLPProbe(Probe):
         )
         return cls([tensors[name] for name in ("w1", "b1", "w2", "b2")], dict(settings))
 
-    def to(self, device: torch.device) -> MLPProbe:
+    def to(self, device: torch.device) -> Self:
         """Return the same probe on a device."""
-        return MLPProbe([tensor.to(device) for tensor in self.tensors().values()], self.settings)
+        return type(self)([tensor.to(device) for tensor in self.tensors().values()], self.settings)
 
 
 def _train(

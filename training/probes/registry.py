@@ -29,6 +29,9 @@ PROBES: Mapping[str, type[Probe]] = MappingProxyType(
 MODELS = tuple(kind for kind, probe in PROBES.items() if probe.uses_embedding)
 """What `train_probe(model=…)` takes: "nearest" says nothing of an encoder."""
 
+MENU: Mapping[str, str] = MappingProxyType({PROBES[kind].label: kind for kind in MODELS})
+"""The same for menus: kind by label."""
+
 FORMER_NAMES: Mapping[str, str] = MappingProxyType({"kernel": "kriging"})
 """Names in files of earlier versions, and what they are now."""
 

@@ -21,6 +21,7 @@ from satclip_explore.panes.compare import views as compare_views
 from satclip_explore.panes.compare.near import NearView
 from satclip_explore.store import RESULTS
 from training.probe import train_probe
+from training.probes.registry import MENU
 from training.probes.result import Losses
 from training.tasks.atlas import list_tasks
 
@@ -55,7 +56,7 @@ class ComparePane(Pane):
     layout = param.Selector(default="beside", objects={"Beside": "beside", "Swipe": "swipe"})
     land_only = param.Boolean(True, doc="leave out the sea")
     task = param.Selector(default="biome", objects=TASKS, doc="what the probes predict")
-    model = param.Selector(default="linear", objects=["linear", "mlp", "knn"])
+    model = param.Selector(default="linear", objects=dict(MENU), doc="the small model")
     hold_out = param.Selector(
         default="random", objects=HOLD_OUTS, doc="where the probes are tested"
     )
@@ -294,7 +295,7 @@ class ComparePane(Pane):
         settings = pn.FlexBox(
             theme.select(self.param.task, "Predict", 150),
             theme.select(self.param.hold_out, "Test on", 230),
-            theme.select(self.param.model, "Small model", 110),
+            theme.select(self.param.model, "Small model", 200),
             theme.button("Train on each", self.probe, strong=True),
             theme.button("Stop", self.stop),
             align_items="center", sizing_mode="stretch_width", margin=(0, 0, 6, 0),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import time
 from typing import Any
 
 import ipywidgets
 import numpy as np
 
-from satclip_explore.panes import theme
-
-WIDTH, HEIGHT = 640, 220
-"""Of the drawing, in its own units."""
+from satclip_explore.panes.losses import loss_chart
 
 REDRAW_SECONDS = 0.2
 
@@ -30,7 +26,7 @@ class LiveLosses(ipywidgets.VBox):
     """
 
     def __init__(self, redraw_seconds: float = REDRAW_SECONDS) -> None:
-        self.curves: dict[str, list[tuple[float, float]]] = {}
+        self.points: list[tuple[str, float, float]] = []
         self._redraw_seconds = redraw_seconds
         self._drawn = -np.inf
         self.bar = ipywidgets.FloatProgress(
@@ -46,7 +42,7 @@ class LiveLosses(ipywidgets.VBox):
         step, value = getattr(progress, "step", progress.done), progress.loss
         share = progress.done / max(progress.total, 1)
         if np.isfinite(value):
-            self.curves.setdefault(name, []).append((float(step), value))
+            self.points.append((name, float(step), value))
         if time.monotonic() - self._drawn >= self._redraw_seconds:
             self.bar.value, self.bar.description = float(share), name
             self.draw()
@@ -57,44 +53,6 @@ class LiveLosses(ipywidgets.VBox):
         self.draw()
 
     def draw(self) -> None:
-        """Draw every curve, at most one point per two units of width."""
+        """Draw every curve."""
         self._drawn = time.monotonic()
-        self.plot.value = svg(self.curves)
-
-
-def svg(curves: dict[str, list[tuple[float, float]]]) -> str:
-    """Draw named curves as an SVG picture.
-
-    Parameters
-    ----------
-    curves : mapping of str to list of (float, float)
-        Step and loss; losses are drawn on a logarithmic scale where all are positive.
-
-    Returns
-    -------
-    str
-        Markup; names are escaped.
-    """
-    points = {name: np.array(curve) for name, curve in curves.items() if curve}
-    steps = np.concatenate([p[:, 0] for p in points.values()]) if points else np.array([1.0])
-    values = np.concatenate([p[:, 1] for p in points.values()]) if points else np.array([1.0])
-    bend = np.log if values.min() > 0 else np.asarray
-    low, high = float(bend(values.min())), float(bend(values.max()))
-    lines = []
-    for row, (name, curve) in enumerate(points.items()):
-        color = theme.SERIES[row % len(theme.SERIES)]
-        thin = curve[:: max(1, -(-len(curve) * 2 // WIDTH))]
-        x = thin[:, 0] / max(steps.max(), 1.0) * WIDTH
-        y = (high - bend(thin[:, 1])) / max(high - low, 1e-9) * (HEIGHT - 20) + 10
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-        label = f"{html.escape(name)} {curve[-1, 1]:.3f}"
-        lines.append(
-            f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2'/>"
-            f"<text x='{WIDTH - 8}' y='{18 + 16 * row}' fill='{color}' font-size='13' "
-            f"text-anchor='end'>{label}</text>"
-        )
-    return (
-        f"<svg role='img' aria-label='losses while training' viewBox='0 0 {WIDTH} {HEIGHT}' "
-        f"style='width:100%;max-width:{WIDTH}px;background:{theme.SEA};border-radius:6px'>"
-        f"{''.join(lines)}</svg>"
-    )
+        self.plot.value = loss_chart(self.points)

@@ -19,6 +19,7 @@ from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.losses import loss_chart
 from satclip_explore.panes.pretrain import views
 from satclip_explore.panes.pretrain.imagery_choice import (
     BLUE_MARBLE,
@@ -207,10 +208,11 @@ class PretrainPane(Pane):
         return views.how_far(self.progress, self.outcome)
 
     @param.depends("_points")
-    def loss(self) -> hv.Curve:
-        """Return the loss of each step so far."""
+    def loss(self) -> str:
+        """Draw the loss of each step so far, as markup."""
         training = self.progress is not None and self.progress.stage in ("training", "resumed")
-        return views.loss_chart(self._points, self.progress.total if training else 100)
+        steps = self.progress.total if training else 100
+        return loss_chart([("training", *point) for point in self._points], steps)
 
     @param.depends("_epochs", "config", "epochs")
     def recall(self) -> hv.Overlay:
@@ -255,8 +257,9 @@ class PretrainPane(Pane):
             margin=0, styles={"flex": "2 1 480px", "min-width": "min(100%, 320px)"},
         )  # fmt: skip
         charts = pn.Column(
+            theme.text(self.loss, sizing_mode="stretch_width"),
             *(pn.pane.HoloViews(hv.DynamicMap(chart), sizing_mode="stretch_width", margin=0)
-              for chart in (self.loss, self.recall, self.probes)),
+              for chart in (self.recall, self.probes)),
             margin=0, styles={"flex": "1 1 320px", "min-width": "min(100%, 320px)"},
         )  # fmt: skip
         return theme.card(

@@ -60,12 +60,6 @@ def ending(name: str, kept: int, epochs: int, recall: float) -> str:
     return f"{words} Choose {name} under Encoder to look at it."
 
 
-def loss_chart(points: list[tuple[int, float]], steps: int) -> hv.Curve:
-    """Draw the loss of each step, (step, loss)."""
-    curve = hv.Curve(points or [(0, math.nan)], "step", "loss")
-    return _chart(curve, xlim=(0, steps), color=theme.ACCENT)
-
-
 def recall_chart(rows: list[tuple[Any, ...]], epochs: int) -> hv.Overlay:
     """Draw recall from (epoch, recall at 1, 5, 10, …)."""
     lines = {f"at {n}": [row[column] for row in rows] for column, n in enumerate((1, 5, 10), 1)}

@@ -14,12 +14,12 @@ import param
 from satclip_explore.panes import theme
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.losses import loss_chart
 from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
-from satclip_explore.panes.probe.views import HALF, RESOLUTION, curves, maps, scores
+from satclip_explore.panes.probe.views import HALF, RESOLUTION, maps, scores
 from satclip_explore.panes.uploads import drop_field
 from training.probe import hold_out, train_probe
-from training.probes.registry import MODELS as PROBE_KINDS
-from training.probes.registry import PROBES
+from training.probes.registry import MENU
 from training.probes.result import Losses
 from training.tasks.atlas import list_tasks, load_task
 from training.tasks.tables import task_from_table
@@ -27,7 +27,6 @@ from training.tasks.task import Task
 
 OWN = "your own table"
 TASKS = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
-MODELS = {PROBES[kind].label: kind for kind in PROBE_KINDS}
 HOLD_OUTS = {
     "half of the places, at random": "random",
     "blocks of 1,000 km": "blocks",
@@ -68,7 +67,7 @@ class ProbePane(Pane):
     typed = param.String("", doc="a country, or lon_min, lat_min, lon_max, lat_max")
     drawn = param.Parameter(doc="a box (four numbers) or a polygon (pairs), in degrees")
     shots = param.Number(0.01, bounds=(0.0, 1.0), doc="part of the held-out places that train")
-    model = param.Selector(default="linear", objects=MODELS, doc="the small model")
+    model = param.Selector(default="linear", objects=dict(MENU), doc="the small model")
     seeds = param.Integer(3, bounds=(1, 20), doc="independent runs")
 
     field = param.Parameter(doc="the predicted raster, set with the result")
@@ -213,7 +212,7 @@ class ProbePane(Pane):
     def curves(self) -> str:
         """Draw the curves so far, as markup; before there are any, say what to do."""
         if self._losses:
-            return curves(self._losses)
+            return loss_chart(self._losses)
         return (
             "<p class='hint'>Choose what to predict and where to test it, then press Train. The "
             "encoder stays as it is; a small model on top of it learns from the labels.</p>"

@@ -1,4 +1,4 @@
-"""How a probe is shown: curves while it trains, then scores and maps with legends."""
+"""How a trained probe is shown: scores, and maps with legends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import pandas as pd
 import panel as pn
 
 from satclip_explore.atlas import land_mask
@@ -17,39 +16,6 @@ from satclip_explore.panes.base import Selection
 RESOLUTION = 1.0
 MOST_NAMED = 14
 """Classes that a legend lists; the rest keep their colors unnamed."""
-
-
-def curves(points: list[tuple[str, int, float]]) -> str:
-    """Draw validation loss against step as markup: one line for each encoder, names at the side."""
-    frame = pd.DataFrame(points, columns=["encoder", "step", "loss"])
-    frame = frame[np.isfinite(frame["loss"])]
-    if frame.empty:
-        return ""
-    low, high = float(frame["loss"].min()), float(frame["loss"].max())
-    last = max(int(frame["step"].max()), 1)
-    lines, names = [], []
-    for color, (name, rows) in zip(_endless(), frame.groupby("encoder", sort=False), strict=False):
-        x = 46.0 + 504.0 * rows["step"].to_numpy() / last
-        y = 12.0 + 196.0 * (high - rows["loss"].to_numpy()) / max(high - low, 1e-9)
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-        lines.append(
-            f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2'/>"
-            f"<circle cx='{x[-1]:.1f}' cy='{y[-1]:.1f}' r='3.5' fill='{color}'/>"
-        )
-        names.append(f"<span style='white-space:nowrap'><span style='color:{color}'>━</span> "
-                     f"{theme.escape(name)} {rows['loss'].iloc[-1]:.3f}</span>")  # fmt: skip
-    ticks = "".join(
-        f"<line x1='46' x2='550' y1='{y}' y2='{y}' stroke='{theme.LINE}'/>"
-        f"<text x='40' y='{y + 4}' text-anchor='end'>{value:.3g}</text>"
-        for y, value in ((12, high), (110, (high + low) / 2), (208, low))
-    )
-    return (
-        f"<svg role='img' aria-label='validation loss while training' viewBox='0 0 556 232' "
-        f"style='width:100%;font-size:12px' fill='{theme.MUTED}'>{ticks}{''.join(lines)}"
-        f"<text x='46' y='227'>step 0</text><text x='550' y='227' text-anchor='end'>{last:,}"
-        f"</text><text x='298' y='227' text-anchor='middle'>validation loss</text></svg>"
-        f"<div class='hint' style='display:flex;flex-wrap:wrap;gap:2px 14px'>{''.join(names)}</div>"
-    )
 
 
 def scores(result: Any) -> pn.pane.HTML:
@@ -137,8 +103,3 @@ def _map(colors: np.ndarray, selection: Selection, legend: Any) -> pn.Column:
         plots.plot_pane(plots.on_globe(raster, selection, alpha=0.35)),
         legend, margin=0, styles=HALF,
     )  # fmt: skip
-
-
-def _endless() -> Any:
-    while True:
-        yield from theme.SERIES

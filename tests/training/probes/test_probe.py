@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 import threading
 from datetime import date
 from decimal import Decimal
@@ -502,6 +504,43 @@ def test_a_new_probe_is_one_class_and_one_line(hemispheres, monkeypatch, tmp_pat
     loaded = load_probe(result.save(tmp_path / "probe.safetensors"))
     assert set(loaded.predict(hemispheres.lonlat)["prediction"]) == {hemispheres.classes[common]}
     assert (result.predict_raster(30.0) == common).all()
+
+
+ADDED = """
+import io, sys
+from contextlib import redirect_stdout, suppress
+from training.probes import linear, nearest
+
+class Majority(linear.LinearProbe):
+    kind, label = "majority", "most frequent class"
+
+# The registry is read once: this stands for the line that a new probe has in it.
+nearest.KNNProbe = Majority
+from satclip_explore.geo import equal_area_sample
+from satclip_explore.panes.compare.pane import ComparePane
+from satclip_explore.panes.probe.pane import ProbePane
+from training import benchmark
+from training.probe import train_probe
+from training.probes.saved import load_probe
+from training.tasks.task import Task
+
+for pane in (ComparePane, ProbePane):
+    assert pane.param.model.objects["most frequent class"] == "majority", pane
+with redirect_stdout(io.StringIO()) as text, suppress(SystemExit):
+    benchmark.main(["--help"])
+assert "majority" in text.getvalue()
+places = equal_area_sample(60, seed=0)
+task = Task("t", "classification", places, (places[:, 1] > 0).astype(int), ("south", "north"))
+result = train_probe(task, model="majority", encoder="xyz", baselines=False)
+assert type(load_probe(result.save(sys.argv[1])).probe) is Majority
+"""
+
+
+def test_a_registered_probe_is_in_every_menu_on_the_command_line_and_in_files(tmp_path):
+    pytest.importorskip("panel_material_ui")
+    command = [sys.executable, "-c", ADDED, str(tmp_path / "probe.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_that_says_kernel_is_read_as_kriging(hemispheres, tmp_path):
