@@ -1,4 +1,4 @@
-"""How alike two encoders are on the same places: linear CKA, shared neighbors, side by side."""
+"""How similar two encoders are on the same places: linear CKA, shared neighbors, side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from satclip_explore.embedding_geometry import (
     LEAST_PLACES,
     centered,
     covariance_spectrum,
-    half_likeness_km,
+    half_variance_km,
+    participation_ratio,
     semivariogram,
     two_nn_dimension,
     unit_length,
@@ -29,8 +30,11 @@ N_SAMPLES = 4000
 """Places on which encoders are compared by default: about 190 km apart."""
 
 
+SHAPE_COLUMNS = ["encoder", "dim", "participation_ratio", "intrinsic_dimension", "half_variance_km"]
+
+
 @dataclass(frozen=True)
-class Likeness:
+class Comparison:
     """Encoders on the same places, uniform by area over land.
 
     Parameters
@@ -40,9 +44,9 @@ class Likeness:
     pairs : pandas.DataFrame
         One row per pair: first, second, cka, overlap.
     shapes : pandas.DataFrame
-        One row per encoder: numbers (per place), effective (participation ratio), intrinsic
-        (two-neighbor estimate; NaN where too few places differ), half_km (distance at which the
-        semivariogram first reaches one half; NaN where it starts above).
+        One row per encoder: dim, participation_ratio, intrinsic_dimension (two-neighbor estimate;
+        NaN where too few places differ), half_variance_km (distance at which the semivariogram
+        first reaches one half; NaN where it starts above).
     spectra : mapping of str to numpy.ndarray
         Share of the variance in each principal component, falling, by encoder.
     variograms : mapping of str to pandas.DataFrame
@@ -122,34 +126,8 @@ def _alignment(x: NDArray[np.float64], y: NDArray[np.float64], debiased: bool) -
     return float(total - (n / (n - 2)) * (a @ b) + a.sum() * b.sum() / ((n - 1) * (n - 2)))
 
 
-def neighbor_overlap(first: ArrayLike, second: ArrayLike, n_neighbors: int = 10) -> float:
-    """Tell which share of a place's nearest neighbors two embeddings have in common, on average.
-
-    Parameters
-    ----------
-    first, second : array_like, shapes (N, D) and (N, E)
-        Embeddings of the same N places.
-    n_neighbors : int
-        Neighbors per place, by cosine, exact; the place itself is not one of them.
-
-    Returns
-    -------
-    float
-        0 … 1; n_neighbors / (N - 1) where the two are unrelated.
-
-    Raises
-    ------
-    ValueError
-        As in `linear_cka`, or if a row is zero or n_neighbors is not in 1 … N - 2.
-    """
-    x, y = unit_length(first), unit_length(second)
-    if len(x) != len(y):
-        raise ValueError(f"both embeddings need the same places; got {len(x)} and {len(y)}.")
-    return _shared(_nearest(x, n_neighbors), _nearest(y, n_neighbors))
-
-
-def _nearest(unit: NDArray[np.float64], n_neighbors: int) -> NDArray[np.intp]:
-    """Return the rows of the nearest neighbors of every row, shape (N, K), in no order."""
+def nearest_rows(unit: NDArray[np.float64], n_neighbors: int) -> NDArray[np.intp]:
+    """Return the rows of the K nearest of every row by cosine, exact, shape (N, K), in no order."""
     n = len(unit)
     if not 1 <= n_neighbors <= n - 2:
         raise ValueError(f"n_neighbors must lie in 1 … {n - 2} for {n} places; got {n_neighbors}.")
@@ -162,7 +140,19 @@ def _nearest(unit: NDArray[np.float64], n_neighbors: int) -> NDArray[np.intp]:
     return found
 
 
-def _shared(first: NDArray[np.intp], second: NDArray[np.intp]) -> float:
+def shared_neighbors(first: NDArray[np.intp], second: NDArray[np.intp]) -> float:
+    """Tell which share of a place's neighbors two embeddings have in common, on average.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray, shape (N, K)
+        From `nearest_rows`, for the same N places.
+
+    Returns
+    -------
+    float
+        0 … 1; K / (N - 1) where the two are unrelated.
+    """
     return float((first[:, :, None] == second[:, None, :]).any(axis=2).mean())
 
 
@@ -172,7 +162,7 @@ def compare_encoders(
     n_samples: int = N_SAMPLES,
     n_neighbors: int = 10,
     progress: Progress | None = None,
-) -> Likeness:
+) -> Comparison:
     """Compare encoders on the places of the embedded atlas that all of them cover.
 
     Parameters
@@ -188,7 +178,7 @@ def compare_encoders(
 
     Returns
     -------
-    Likeness
+    Comparison
 
     Raises
     ------
@@ -222,23 +212,25 @@ def compare_encoders(
     for name in names:
         x = embeddings[name] = embeddings[name][covered]
         try:
-            near[name] = _nearest(unit_length(x), n_neighbors)
+            near[name] = nearest_rows(unit_length(x), n_neighbors)
             spectra[name] = covariance_spectrum(x)
             variograms[name] = semivariogram(lonlat, x)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        effective = float(1.0 / np.sum(spectra[name] ** 2))
-        half_km = half_likeness_km(variograms[name])
-        shapes.append((name, x.shape[1], effective, _intrinsic(x), half_km))
+        ratio = participation_ratio(spectra[name])
+        half_km = half_variance_km(variograms[name])
+        shapes.append((name, x.shape[1], ratio, _intrinsic_dimension(x), half_km))
         step()
     rows = []
     for a, b in pairs:
-        rows.append((a, b, linear_cka(embeddings[a], embeddings[b]), _shared(near[a], near[b])))
+        rows.append(
+            (a, b, linear_cka(embeddings[a], embeddings[b]), shared_neighbors(near[a], near[b]))
+        )
         step()
-    return Likeness(
+    return Comparison(
         len(lonlat),
         pd.DataFrame(rows, columns=["first", "second", "cka", "overlap"]),
-        pd.DataFrame(shapes, columns=["encoder", "numbers", "effective", "intrinsic", "half_km"]),
+        pd.DataFrame(shapes, columns=SHAPE_COLUMNS),
         spectra,
         variograms,
         n_neighbors,
@@ -246,7 +238,7 @@ def compare_encoders(
     )
 
 
-def _intrinsic(x: NDArray[np.float64]) -> float:
+def _intrinsic_dimension(x: NDArray[np.float64]) -> float:
     """Estimate the dimension, or NaN where a table gives most places the same vector."""
     try:
         return two_nn_dimension(x)

@@ -1,4 +1,4 @@
-"""The shape of one embedding over the Earth: variance, dimensions, how fast likeness fades."""
+"""The shape of one embedding over the Earth: variance, dimensions, how fast they grow apart."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def covariance_spectrum(embeddings: ArrayLike) -> NDArray[np.float64]:
     return values / values.sum()
 
 
-def participation_ratio(embeddings: ArrayLike) -> float:
-    """Count the directions that embeddings fill: (Σλ)² / Σλ² over the covariance spectrum.
+def participation_ratio(spectrum: NDArray[np.float64]) -> float:
+    """Count the directions that embeddings fill: (Σλ)² / Σλ² over the covariance spectrum λ.
 
     1 where all variance lies on a line, D where it is the same in every direction.
 
     Parameters
     ----------
-    embeddings : array_like, shape (N, D)
-        One row per place; errors as in `covariance_spectrum`.
+    spectrum : numpy.ndarray, shape (K,)
+        From `covariance_spectrum`: shares that sum to 1.
     """
-    return float(1.0 / np.sum(covariance_spectrum(embeddings) ** 2))
+    return float(1.0 / np.sum(spectrum**2))
 
 
 def two_nn_dimension(embeddings: ArrayLike) -> float:
@@ -186,7 +186,7 @@ def semivariogram(
     )
 
 
-def half_likeness_km(variogram: pd.DataFrame) -> float:
+def half_variance_km(variogram: pd.DataFrame) -> float:
     """Return the distance at which a semivariogram first reaches one half, in km.
 
     Read off linearly between bins; NaN where the first bin is above one half already, or none is.
@@ -198,7 +198,7 @@ def half_likeness_km(variogram: pd.DataFrame) -> float:
 
     Examples
     --------
-    >>> half_likeness_km(pd.DataFrame({"distance_km": [100, 300], "semivariance": [0.25, 0.75]}))
+    >>> half_variance_km(pd.DataFrame({"distance_km": [100, 300], "semivariance": [0.25, 0.75]}))
     200.0
     """
     distance, value = variogram["distance_km"].to_numpy(), variogram["semivariance"].to_numpy()

@@ -11,7 +11,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from satclip_explore.comparison import Likeness
+from satclip_explore.comparison import Comparison
 from satclip_explore.panes import plots, theme
 from satclip_explore.panes.jupyter import native
 from training.probes.metrics import HIGHER_IS_BETTER
@@ -80,7 +80,7 @@ line.styles = {...line.styles, left: `${source.value}%`}
 """Runs in the browser while the slider moves; nothing is computed or sent."""
 
 
-def statistics(comparison: Likeness) -> pn.FlexBox:
+def statistics(comparison: Comparison) -> pn.FlexBox:
     """Show tables and curves of a comparison."""
     colors = dict(zip(comparison.shapes["encoder"], theme.SERIES, strict=False))
     tables = theme.text(
@@ -122,7 +122,7 @@ def _bar(share: float, words: str) -> str:
     )
 
 
-def _pairs(comparison: Likeness, colors: dict[str, str]) -> str:
+def _pairs(comparison: Comparison, colors: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td>{_dot(colors[row.first])} {theme.escape(row.first)}<br>"
         f"{_dot(colors[row.second])} {theme.escape(row.second)}</td>"
@@ -138,11 +138,12 @@ def _pairs(comparison: Likeness, colors: dict[str, str]) -> str:
     )
 
 
-def _shapes(comparison: Likeness, colors: dict[str, str]) -> str:
+def _shapes(comparison: Comparison, colors: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td>{_dot(colors[row.encoder])} {theme.escape(row.encoder)}</td>"
-        f"<td>{row.numbers:,}</td><td>{row.effective:.1f}</td>"
-        f"<td>{_number(row.intrinsic, '.1f')}</td><td>{_number(row.half_km, ',.0f')}</td></tr>"
+        f"<td>{row.dim:,}</td><td>{row.participation_ratio:.1f}</td>"
+        f"<td>{_number(row.intrinsic_dimension, '.1f')}</td>"
+        f"<td>{_number(row.half_variance_km, ',.0f')}</td></tr>"
         for row in comparison.shapes.itertuples()
     )
     return (
@@ -159,7 +160,7 @@ def _number(value: float, form: str) -> str:
     return "–" if np.isnan(value) else format(value, form)
 
 
-def _variograms(comparison: Likeness, colors: dict[str, str]) -> pn.Column:
+def _variograms(comparison: Comparison, colors: dict[str, str]) -> pn.Column:
     curves = [
         hv.Curve(table, "distance_km", "semivariance", label=name).opts(color=colors[name])
         for name, table in comparison.variograms.items()
@@ -173,7 +174,7 @@ def _variograms(comparison: Likeness, colors: dict[str, str]) -> pn.Column:
     )  # fmt: skip
 
 
-def _spectra(comparison: Likeness, colors: dict[str, str]) -> pn.Column:
+def _spectra(comparison: Comparison, colors: dict[str, str]) -> pn.Column:
     curves = []
     for name, shares in comparison.spectra.items():
         kept = shares[shares > 1e-7]
