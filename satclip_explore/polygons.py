@@ -1,4 +1,4 @@
-"""Polygons on the globe, from vertices or GeoJSON, and the even-odd rule. No GIS library needed."""
+"""Polygons on the globe, from vertices or GeoJSON, over the antimeridian and round the poles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 Ring = NDArray[np.float64]
@@ -145,20 +146,16 @@ def _unroll(ring: Ring) -> Ring:
             f"a polygon may span 360 degrees of longitude; got {np.ptp(ring[:, 0]):g}. Edges "
             "longer than 180 degrees go the short way round: add vertices in between."
         )
-    # The even-odd rule leaves out the upper end of an edge, and with it the north pole itself.
-    ring[:, 1] = np.where(np.abs(ring[:, 1]) == 90.0, ring[:, 1] * (1.0 + 1e-12), ring[:, 1])
     return ring
 
 
 def _has_area(ring: Ring) -> bool:
     """Tell whether the vertices of a ring do not all lie on one line."""
-    lon, lat = (ring - ring[0]).T
-    far = np.argmax(np.hypot(lon, lat))
-    return bool(np.abs(lon * lat[far] - lat * lon[far]).max() > 1e-12)
+    return bool(shapely.LineString(ring).convex_hull.area > 1e-12)
 
 
 def in_polygons(polygons: tuple[Polygon, ...], lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which places lie in any of the polygons, by the even-odd rule.
+    """Tell which places lie in any of the polygons; what a ring encloses twice is outside.
 
     Parameters
     ----------
@@ -170,37 +167,23 @@ def in_polygons(polygons: tuple[Polygon, ...], lonlat: NDArray[np.float64]) -> N
     Returns
     -------
     numpy.ndarray, shape (N,), bool
-        Places exactly on an edge may fall on either side.
+        The edge of a polygon is inside, that of a hole outside.
     """
     order = np.argsort(lonlat[:, 1], kind="stable")
     lon, lat = lonlat[order].T
     found = np.zeros(len(lonlat), dtype=bool)
     for polygon in polygons:
-        lats = np.concatenate([ring[:, 1] for ring in polygon])
         # Only places between the polygon's southern and northern end are looked at.
-        rows = slice(*np.searchsorted(lat, [lats.min(), lats.max()]))
+        low, high = polygon[0][:, 1].min(), polygon[0][:, 1].max()
+        rows = slice(np.searchsorted(lat, low), np.searchsorted(lat, high, side="right"))
         inside = np.zeros(rows.stop - rows.start, dtype=bool)
         for ring in polygon:
-            _cross(inside, ring, lon[rows], lat[rows])
+            west = ring[:, 0].min()
+            shape = shapely.Polygon(ring)
+            shapely.prepare(shape)
+            # A ring is at most one turn wide, so each place has one longitude in its range.
+            inside ^= shapely.intersects_xy(shape, west + (lon[rows] - west) % 360.0, lat[rows])
         found[rows] |= inside
     result = np.empty_like(found)
     result[order] = found
     return result
-
-
-def _cross(
-    inside: NDArray[np.bool_], ring: Ring, lon: NDArray[np.float64], lat: NDArray[np.float64]
-) -> None:
-    """Flip `inside` for each edge of a ring that lies east of a place; `lat` is sorted."""
-    west = ring[:, 0].min()
-    low = np.minimum(ring[:-1, 1], ring[1:, 1])
-    high = np.maximum(ring[:-1, 1], ring[1:, 1])
-    starts, stops = np.searchsorted(lat, low), np.searchsorted(lat, high)
-    first, last = starts.min(), stops.max()
-    # A ring is at most one turn wide, so each place has one longitude in its range.
-    x = west + (lon[first:last] - west) % 360.0
-    for edge in np.flatnonzero(stops > starts):
-        start, stop = starts[edge], stops[edge]
-        (lon_0, lat_0), (lon_1, lat_1) = ring[edge], ring[edge + 1]
-        crossing = lon_0 + (lat[start:stop] - lat_0) * ((lon_1 - lon_0) / (lat_1 - lat_0))
-        inside[start:stop] ^= x[start - first : stop - first] < crossing

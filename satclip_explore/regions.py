@@ -92,10 +92,7 @@ class Region:
                 for polygon in feature["geometry"]["coordinates"]
             ]
         elif self.polygons:
-            shapes = [
-                [np.clip(ring, (-np.inf, -90.0), (np.inf, 90.0)).tolist() for ring in polygon]
-                for polygon in self.polygons
-            ]
+            shapes = [[ring.tolist() for ring in polygon] for polygon in self.polygons]
         else:
             west, south, east, north = self.bounds
             # Readers take an edge of more than 180 degrees the other way round.
@@ -174,9 +171,8 @@ def region(what: Any) -> Region:
     lows = np.array([rings[0].min(axis=0) for rings in polygons])
     highs = np.array([rings[0].max(axis=0) for rings in polygons])
     spans = np.stack([wrap_lon(lows[:, 0]), highs[:, 0] - lows[:, 0]], axis=1)
-    lat = np.clip([lows[:, 1].min(), highs[:, 1].max()], -90.0, 90.0)
     west, east = _shortest_arc(spans)
-    bounds = (west, float(lat[0]), east, float(lat[1]))
+    bounds = (west, float(lows[:, 1].min()), east, float(highs[:, 1].max()))
     return Region(f"polygon of {n_vertices} vertices", "polygon", bounds, polygons=polygons)
 
 

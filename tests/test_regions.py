@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import shapely
 
 from satclip_explore.atlas import country_table, load_atlas, outlines_geojson
 from satclip_explore.geo import equal_area_sample
@@ -214,8 +215,7 @@ def test_heights_in_vertices_are_ignored():
     assert inside([(0, 0, 100), (10, 0, 5), (5, 10, 7)], (5, 3)) == [True]
 
 
-def test_even_odd_rule_agrees_with_shapely_on_real_countries():
-    shapely = pytest.importorskip("shapely")
+def test_a_collection_of_countries_is_their_union():
     lonlat = equal_area_sample(20_000, seed=3)
     collection = outlines_geojson("countries")
     shapes = [shapely.geometry.shape(f["geometry"]).buffer(0) for f in collection["features"]]
@@ -249,7 +249,6 @@ def test_a_region_given_as_geojson_is_the_same_region(what):
 
 
 def test_shapely_and_geopandas_objects_are_read():
-    shapely = pytest.importorskip("shapely")
     geopandas = pytest.importorskip("geopandas")
     shape = shapely.Polygon(SQUARE)
     frame = geopandas.GeoDataFrame(geometry=[shape], crs="EPSG:4326")

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from satclip_explore.encoders import utm
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.keras_files import read_dense_layers
 from satclip_explore.geo import as_lonlat
@@ -28,6 +27,17 @@ BORDER_STEP = 0.1
 
 BELOW_TOP = 1e-8
 """Degrees that the published code stays below a zone's northern border."""
+
+SOUTH, NORTH = -80.0, 84.0
+"""Latitudes between which UTM is defined, degrees."""
+
+LETTERS = "CDEFGHJKLMNPQRSTUVWX"
+"""Latitude bands, 8° each from 80° S; X has 12°."""
+
+NO_ZONE = -1
+
+FALSE_NORTHING_M = 10_000_000.0
+"""Added to northings of the southern hemisphere."""
 
 HIDDEN = (512, 1024, 2048)
 OUTPUTS = {"tag": (2000,), "visual": (1000, 365)}
@@ -91,9 +101,9 @@ class GPS2Vec(LocationEncoder):
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
         self.embed_dim = sum(OUTPUTS[kind])
         self._files = {path.name: path for path in self.folder.glob("model_*.h5")}
-        codes = range(len(utm.LETTERS), 61 * len(utm.LETTERS))
+        codes = range(len(LETTERS), 61 * len(LETTERS))
         self._published = np.array(
-            [code for code in codes if self._file(code) is not None and utm.zone_bounds(code)],
+            [code for code in codes if self._file(code) is not None and zone_bounds(code)],
             dtype=np.int64,
         )
         if not len(self._published):
@@ -108,25 +118,12 @@ class GPS2Vec(LocationEncoder):
 
     def coverage(self, lonlat: Any) -> NDArray[np.bool_]:
         """Tell which places lie in a zone with a network; see `LocationEncoder.coverage`."""
-        return np.isin(utm.zone_codes(as_lonlat(lonlat)), self._published)
-
-    def explain_coverage(self, lonlat: Any) -> str:
-        """Say in one sentence why places have no embedding; empty where all have one."""
-        codes = utm.zone_codes(as_lonlat(lonlat))
-        beyond = int((codes == utm.NO_ZONE).sum())
-        lacking = np.unique(codes[~np.isin(codes, self._published) & (codes != utm.NO_ZONE)])
-        parts = [f"{beyond} beyond UTM (80° S to 84° N)"] if beyond else []
-        if len(lacking):
-            names = ", ".join(utm.zone_name(int(code)) for code in lacking[:5])
-            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-            count = int(np.isin(codes, lacking).sum())
-            parts.append(f"{count} in zones without a network ({names}{more})")
-        return f"Of {len(codes)} places, {self.name} lacks {' and '.join(parts)}." if parts else ""
+        return np.isin(zone_codes(as_lonlat(lonlat)), self._published)
 
     def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
         """Encode one chunk of checked places, zone by zone; see `LocationEncoder.encode`."""
         places = lonlat.cpu().numpy()
-        codes = utm.zone_codes(places)
+        codes = zone_codes(places)
         out = torch.full(
             (len(places), self.embed_dim), torch.nan, dtype=self.dtype, device=self.device
         )
@@ -142,7 +139,7 @@ class GPS2Vec(LocationEncoder):
         if code not in self._grids:
             self._grids[code] = zone_grid(code)
         grid = self._grids[code]
-        easting, northing = utm.to_utm(lonlat).T
+        easting, northing = to_utm(lonlat).T
         distance = np.hypot(
             (easting[:, None] - grid.easting)[:, :, None],
             (northing[:, None] - grid.northing)[:, None, :],
@@ -176,24 +173,111 @@ class GPS2Vec(LocationEncoder):
         return tensors
 
     def _file(self, code: int) -> Path | None:
-        return self._files.get(f"model_{utm.zone_name(code)}.h5")
+        return self._files.get(f"model_{zone_name(code)}.h5")
 
 
 def zone_grid(code: int) -> ZoneGrid:
     """Lay the 20 × 20 grid over a zone: northings from its borders, eastings about its meridian."""
-    bounds = utm.zone_bounds(code)
+    bounds = zone_bounds(code)
     assert bounds is not None
     lon_min, lat_min, lon_max, lat_max = bounds
     # Summed step by step, as published: the last sample depends on the rounding.
     lon = np.cumsum([lon_min, *[BORDER_STEP] * 200])
     lon = lon[lon < lon_max]
-    south = utm.to_utm(np.stack([lon, np.full_like(lon, lat_min)], axis=1))
-    north = utm.to_utm(np.stack([lon, np.full_like(lon, lat_max - BELOW_TOP)], axis=1))
+    south = to_utm(np.stack([lon, np.full_like(lon, lat_min)], axis=1))
+    north = to_utm(np.stack([lon, np.full_like(lon, lat_max - BELOW_TOP)], axis=1))
     west = min(south[0, 0], north[0, 0])
     east = 1_000_000.0 - west
     centers = (np.arange(CELLS) + 0.5) / CELLS
     low, high = south[:, 1].min(), north[:, 1].max()
     return ZoneGrid(west + (east - west) * centers, low + (high - low) * centers)
+
+
+def zone_numbers(lonlat: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the longitude zone of places, 1 … 60, with the exceptions of Norway and Svalbard.
+
+    Parameters
+    ----------
+    lonlat : numpy.ndarray, shape (N, 2)
+        Degrees, longitude first, wrapped.
+    """
+    lon, lat = lonlat[:, 0], lonlat[:, 1]
+    zone = (np.floor((lon + 180.0) / 6.0).astype(np.int64) % 60) + 1
+    zone = np.where((lat >= 56) & (lat < 64) & (lon >= 3) & (lon < 12), 32, zone)
+    svalbard = (lat >= 72) & (lat <= NORTH)
+    for number, west, east in ((31, 0, 9), (33, 9, 21), (35, 21, 33), (37, 33, 42)):
+        zone = np.where(svalbard & (lon >= west) & (lon < east), number, zone)
+    return zone
+
+
+def zone_codes(lonlat: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return number × 20 + band of each place as one integer; `NO_ZONE` beyond 80° S or 84° N."""
+    lat = lonlat[:, 1]
+    band = np.minimum(np.floor((lat - SOUTH) / 8.0), len(LETTERS) - 1).astype(np.int64)
+    code = zone_numbers(lonlat) * len(LETTERS) + band
+    return np.where((lat >= SOUTH) & (lat <= NORTH), code, NO_ZONE)
+
+
+def zone_name(code: int) -> str:
+    """Spell a code as GPS2Vec does, e.g. "48 N"."""
+    number, band = divmod(code, len(LETTERS))
+    return f"{number} {LETTERS[band]}"
+
+
+def zone_bounds(code: int) -> tuple[float, float, float, float] | None:
+    """Return (lon_min, lat_min, lon_max, lat_max) of a zone in degrees.
+
+    None where GPS2Vec's list has no such zone: 31 V (the sea west of Norway, left out by its
+    authors) and 32 X, 34 X, 36 X, which do not exist.
+    """
+    number, band = divmod(code, len(LETTERS))
+    exceptions = {
+        "32 V": (3.0, 12.0),
+        "31 X": (0.0, 9.0),
+        "33 X": (9.0, 21.0),
+        "35 X": (21.0, 33.0),
+        "37 X": (33.0, 42.0),
+    }
+    name = zone_name(code)
+    if name in ("31 V", "32 X", "34 X", "36 X"):
+        return None
+    west = -180.0 + 6.0 * (number - 1)
+    lon_min, lon_max = exceptions.get(name, (west, west + 6.0))
+    lat_min = SOUTH + 8.0 * band
+    return lon_min, lat_min, lon_max, NORTH if LETTERS[band] == "X" else lat_min + 8.0
+
+
+def to_utm(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Project places into their own zone.
+
+    Parameters
+    ----------
+    lonlat : numpy.ndarray, shape (N, 2)
+        Degrees, longitude first, within UTM's latitudes.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, 2)
+        Easting and northing in meters; south of the equator northings count from -10,000 km.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If pyproj is not installed.
+    """
+    try:
+        from pyproj import Proj
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "GPS2Vec's zones need pyproj; install it with: pip install pyproj"
+        ) from error
+    zones, meters = zone_numbers(lonlat), np.empty_like(lonlat)
+    for zone in np.unique(zones):
+        here = zones == zone
+        project = Proj(proj="utm", zone=int(zone), ellps="WGS84")
+        meters[here] = np.stack(project(*lonlat[here].T), axis=1)
+    meters[lonlat[:, 1] < 0.0, 1] += FALSE_NORTHING_M
+    return meters
 
 
 def read_gps2vec(

@@ -22,7 +22,7 @@ from training.probes.base import (
     standardization,
 )
 from training.probes.data import TrainingData
-from training.probes.mlp_training import MLPSettings, Run, forward
+from training.probes.mlp_training import FEW_CLASSES, MLPSettings, Run, forward
 
 
 class MLPProbe(Probe):
@@ -54,9 +54,16 @@ class MLPProbe(Probe):
         The valid rows stop the training and choose each seed's weights: the last ones whose error
         is within a standard error of the least. First weights and the order of rows come from a
         generator of the seed's own, so that a seed gives the same probe alone or among others.
+        Classes without a training row are left out of the products, and score -inf.
         KeyboardInterrupt ends the training as `cancel` does.
         """
-        return cls(*_train(data, seeds, settings or MLPSettings(), on_step, cancel))
+        settings = (settings or MLPSettings()).completed(data.features.shape[1], data.n_outputs)
+        if not data.n_classes:
+            return cls(*_train(data, seeds, settings, on_step, cancel))
+        codes, target = data.target.unique(return_inverse=True)
+        occurring = replace(data, target=target, n_classes=_aligned(len(codes)))
+        weights, facts = _train(occurring, seeds, settings, on_step, cancel)
+        return cls(_for_all_classes(weights, codes, data.n_classes), facts)
 
     @classmethod
     def alternatives(cls, settings: MLPSettings) -> dict[str, Sequence[Any]]:
@@ -125,6 +132,22 @@ class MLPProbe(Probe):
         return type(self)([tensor.to(device) for tensor in self.tensors().values()], self.settings)
 
 
+def _aligned(n_classes: int) -> int:
+    """Round many classes up to a multiple of 32: products of odd widths are a third slower."""
+    return n_classes if n_classes <= FEW_CLASSES else -(-n_classes // 32) * 32
+
+
+def _for_all_classes(
+    weights: Sequence[torch.Tensor], codes: torch.Tensor, n_classes: int
+) -> list[torch.Tensor]:
+    """Spread the last layer over all classes, (S, H, C): those not among `codes` never win."""
+    w1, b1, w2, b2 = weights
+    wide = w2.new_zeros(*w2.shape[:2], n_classes)
+    bias = b2.new_full((*b2.shape[:2], n_classes), -math.inf)
+    wide[..., codes], bias[..., codes] = w2[..., : len(codes)], b2[..., : len(codes)]
+    return [w1, b1, wide, bias]
+
+
 def _train(
     data: TrainingData,
     seeds: Sequence[int],
@@ -136,7 +159,6 @@ def _train(
     device = data.features.device
     if settings.precision == "auto":
         settings = replace(settings, precision=fast_precision(str(device)))
-    settings = settings.completed(data.features.shape[1], data.n_outputs)
     steps = settings.steps
     assert steps is not None
     dtype = resolve_dtype(settings.precision)

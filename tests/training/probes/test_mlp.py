@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from training.probes.base import errors_per_seed
-from training.probes.data import TrainingData
+from training.probes.data import Scale, TrainingData
 from training.probes.mlp import MLPProbe, MLPSettings
+from training.probes.predictions import summarize
 
 
 def rows(n, target_of, n_classes, seed=0):
@@ -62,3 +65,23 @@ def test_errors_that_grow_end_a_run_and_leave_early_weights():
     found = probe.scores(valid.features, valid.vectors)[0, :, 0]
     # Learned by heart, the noise of others has twice the error of a constant.
     assert float((found - valid.target).square().mean()) < 1.25 * float(valid.target.var())
+
+
+@pytest.mark.parametrize("n_classes", [30, 700])
+def test_classes_without_a_training_row_cost_nothing_and_never_win(n_classes):
+    data, step = rows(400, many_classes, n_classes), n_classes // 30
+    spread = replace(data, target=data.target * step)
+    settings = MLPSettings(hidden_dim=16, steps=40, precision="float32")
+    probe = MLPProbe.fit(spread, [0, 1], settings)
+    scores = probe.scores(data.features, data.vectors)
+    assert scores.shape == (2, 400, n_classes)
+    occurring = data.target.unique()
+    assert (scores.isfinite().all(dim=(0, 1)).nonzero()[:, 0] == occurring * step).all()
+    # The same products as for a task that has no other classes.
+    dense = replace(data, target=data.target.unique(return_inverse=True)[1], n_classes=30)
+    alone = MLPProbe.fit(dense, [0, 1], settings).scores(data.features, data.vectors)
+    columns = scores[..., occurring * step]
+    torch.testing.assert_close(columns, alone[..., : len(occurring)], rtol=0, atol=0)
+    best, spread_over_seeds = summarize(scores, True, Scale())
+    assert (best % step == 0).all()
+    assert spread_over_seeds.isfinite().all()
