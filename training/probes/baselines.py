@@ -40,20 +40,39 @@ def baseline_names(baselines: bool | Sequence[str]) -> tuple[str, ...]:
 def line_up(
     main: LocationEncoder, others: Sequence[LocationEncoder], names: Sequence[str], device: str
 ) -> OrderedDict[str, LocationEncoder | None]:
-    """Order what is compared: cheap baselines first, so that something is seen at once."""
+    """Order what is compared: cheap baselines first, so that something is seen at once.
+
+    Raises
+    ------
+    ValueError
+        If two of them share a name and are not one encoder.
+    """
     quick = [name for name in names if name in ("nearest", "lonlat", "xyz")]
     slow = [name for name in names if name not in quick]
     line: OrderedDict[str, LocationEncoder | None] = OrderedDict()
     # "nearest" has no curve to show: something that has comes before it.
     for name in sorted(quick, key=lambda name: name == "nearest"):
         line[name] = None if name == "nearest" else load_encoder(name, device=device)
-    for encoder in (main, *others, *(load_encoder(name, device=device) for name in slow)):
-        if encoder.name in line and encoder is not main:
-            if line[encoder.name] is main or encoder.name in names:
-                continue
-            raise ValueError(f"two encoders are called {encoder.name!r}; rename one of them.")
+    rivals = (*others, *(load_encoder(name, device=device) for name in slow))
+    for encoder in (main, *rivals):
+        known = line.get(encoder.name, encoder)
+        if not (known is not None and _alike(known, encoder)):
+            raise ValueError(
+                f"two encoders are called {encoder.name!r}; give one of them another name with "
+                "load_encoder(…, name=…)."
+            )
         line[encoder.name] = encoder
+    line[main.name] = main
     return line
+
+
+def _alike(first: LocationEncoder, second: LocationEncoder) -> bool:
+    """Tell whether two encoders are one: the same object, weights, or formula."""
+    return first is second or (
+        type(first) is type(second)
+        and first.weights_hash == second.weights_hash
+        and bool(first.weights_hash or first.name in BASELINES)
+    )
 
 
 def covered_places(task: Task, encoders: Iterable[LocationEncoder | None]) -> tuple[Task, int]:
