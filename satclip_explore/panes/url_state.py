@@ -1,7 +1,8 @@
 """What a page shows, written into its address and read back key by key.
 
 An address comes from anybody: every key is checked on its own, and one that is no good is left
-out and named, in a sentence, without being repeated in full.
+out and named, in a sentence, without being repeated in full. Panel's `location.sync` is no
+substitute: one bad value makes it drop every key.
 """
 
 from __future__ import annotations
