@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,8 @@ def read_xlsx(content: Content, options: ReadOptions) -> RawTable:
         header = headers[chosen[0]]
         if header is None:
             raise ValueError(f"the sheet {shown(chosen[0])!r} is empty.")
-        return _read_sheet(book[chosen[0]], header[0], header[1], options)
+        table = _read_sheet(book[chosen[0]], header[0], header[1], options)
+        return replace(table, notes=(*table.notes, *_unsaved_formulas(data, chosen[0], table)))
     except (
         KeyError,
         TypeError,
@@ -177,6 +179,26 @@ def read_xlsx(content: Content, options: ReadOptions) -> RawTable:
         SyntaxError,
     ) as error:
         raise ValueError("the workbook is damaged; save it again as XLSX or CSV.") from error
+
+
+def _unsaved_formulas(data: bytes, sheet: str, table: RawTable) -> list[str]:
+    """Count the formulas whose values the workbook does not hold: their cells read as missing."""
+    import openpyxl
+
+    if not table.frame.isna().to_numpy().any():
+        return []
+    formulas = openpyxl.load_workbook(io.BytesIO(data), read_only=True)[sheet]
+    first, counts = int(table.lines[0]), dict.fromkeys(table.frame.columns, 0)
+    known = dict(zip(table.lines.tolist(), table.frame.isna().to_numpy(), strict=True))
+    for number, row in enumerate(formulas.iter_rows(min_row=first), start=first):
+        for label, cell, gone in zip(counts, row, known.get(number, ()), strict=False):
+            counts[label] += bool(gone) and cell.data_type == "f"
+    return [
+        f"{shown(label)}: {count:,} formulas without saved values count as missing; open the "
+        "workbook in a spreadsheet program and save it"
+        for label, count in counts.items()
+        if count
+    ]
 
 
 def _check_workbook(data: bytes) -> None:
@@ -223,6 +245,7 @@ def _sheet_header(sheet: Any, options: ReadOptions) -> tuple[int, list[Any], boo
 def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions) -> RawTable:
     rows: list[list[Any]] = []
     lines: list[int] = []
+    left_out: dict[str, tuple[int, int]] = {}
     empty, first_empty, limit = 0, 0, header + MAX_ROWS
     width = len(names)
     for number, row in enumerate(
@@ -238,6 +261,8 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
             continue
         if any(one is not None for one in row[width:]):
             if options.bad_lines == "skip":
+                count, first = left_out.get("fields cannot be told", (0, number))
+                left_out["fields cannot be told"] = (count + 1, first)
                 continue
             raise ValueError(
                 f"row {number:,} has a cell to the right of the header (row {header}); name that "
@@ -247,9 +272,8 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
         lines.append(number)
     notes = [f"rows before the header, left out: {header - 1:,}"] if header > 1 else []
     labels, units = tidy_names(names, notes)
-    left_out = (
-        {"empty row": (empty, first_empty)} if empty and rows and first_empty < lines[-1] else {}
-    )
+    if empty and rows and first_empty < lines[-1]:
+        left_out["empty row"] = (empty, first_empty)
     frame = pd.DataFrame(rows, columns=pd.Index(labels, dtype=object), dtype=object)
     for label in labels:
         frame[label] = _settled(frame[label])

@@ -335,6 +335,19 @@ def test_spreadsheets_are_read(tmp_path):
     assert reading.lines[0] == 4
 
 
+def test_rows_and_formulas_that_a_sheet_loses_are_counted(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row in (["lon", "lat", "v"], [1, 2, 3], [4, 5, "=B2*2"], [6, 7, 8, "note"], [8, 9, None]):
+        sheet.append(row)
+    book.save(tmp_path / "a.xlsx")
+    reading = read_places(tmp_path / "a.xlsx", bad_lines="skip")
+    assert reading.left_out == {"fields cannot be told": (1, 4)}
+    assert reading.frame["v"].isna().tolist() == [False, True, True]
+    assert any("v: 1 formulas without saved values" in note for note in reading.notes)
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -188,8 +188,8 @@ def _codes(values: pd.Series) -> tuple[tuple[str, ...], NDArray[np.int64]]:
 def infer_kind(values: pd.Series, name: object = "target") -> str:
     """Tell whether a column holds classes or quantities, by evidence alone.
 
-    Text, booleans, and numbers of two values are classes; numbers with fractions, and whole ones
-    that hardly repeat, are quantities.
+    Text, booleans, codes with leading zeros, and numbers of two values are classes; numbers with
+    fractions, and whole ones that hardly repeat, are quantities.
 
     Raises
     ------
@@ -199,6 +199,9 @@ def infer_kind(values: pd.Series, name: object = "target") -> str:
     known = values.dropna()
     if not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
         numbers = pd.to_numeric(known, errors="coerce")
+        # "01001" is a code: as a number it would lose its zero.
+        if known.astype(str).str.fullmatch(r"0\d+").any():
+            return "classification"
         if pd.api.types.is_bool_dtype(known) or not len(known) or numbers.isna().any():
             return "classification"
         known = numbers

@@ -112,9 +112,13 @@ class Task:
         if not np.isfinite(target).all():
             raise ValueError(f"targets must be finite; {self.name!r} holds values that are not.")
         if (target == target[0]).all():
-            what = "one class" if self.is_classification else "one value"
+            what, way_on = "one value", ""
+            if self.is_classification:
+                what = "one class"
+                way_on = "add places of absence (or background places) to presences alone, or "
             raise ValueError(
-                f"nothing to learn: all {len(target):,} places have {what}; choose another target."
+                f"nothing to learn: all {len(target):,} places have {what}; {way_on}choose "
+                "another target."
             )
         if not self.is_classification:
             check_spread(target.astype(np.float64), f"the targets of {self.name!r}")

@@ -355,3 +355,7 @@ def test_inaturalist_files_that_are_not_so_are_refused(inaturalist, tmp_path):
         np.savez(tmp_path / "bad.npz", **arrays)
         with pytest.raises(ValueError, match=message):
             load_inaturalist(metadata, locations, tmp_path / "bad.npz")
+
+
+def test_codes_with_leading_zeros_are_classes():
+    assert infer_kind(pd.Series(["01", "02", "11"] * 4)) == "classification"
