@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,34 +59,45 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="session")
-def address(tmp_path_factory):
-    """Where the page around a small encoder is served."""
+@contextmanager
+def served(log: Path, *flags: str) -> Iterator[str]:
+    """Serve the page around a small encoder; nobody has asked for it yet."""
     with socket.socket() as sock:
         sock.bind(("localhost", 0))
         port = sock.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
     script = Path(__file__).with_name("small_app.py")
-    command = [sys.executable, "-m", "panel", "serve", str(script), "--port", str(port)]
+    command = [sys.executable, "-m", "panel", "serve", str(script), "--port", str(port), *flags]
     with log.open("w") as stream:
         server = subprocess.Popen(
             command, cwd=ROOT, stdout=stream, stderr=stream, env=os.environ | {"PYTHONPATH": "."}
         )
-    url = f"http://localhost:{port}/small_app"
     deadline = time.monotonic() + START_SECONDS
     try:
         while True:
-            try:
-                urllib.request.urlopen(url, timeout=START_SECONDS).close()
+            with suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
                 break
-            except (urllib.error.URLError, ConnectionError):
-                if time.monotonic() > deadline or server.poll() is not None:
-                    pytest.fail(f"the server did not start:\n{log.read_text()}")
-                time.sleep(0.3)
-        yield url
+            if time.monotonic() > deadline or server.poll() is not None:
+                pytest.fail(f"the server did not start:\n{log.read_text()}")
+            time.sleep(0.3)
+        yield f"http://localhost:{port}/small_app"
     finally:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """Where the page around a small encoder is served."""
+    with served(tmp_path_factory.mktemp("server") / "log.txt") as url:
+        urllib.request.urlopen(url, timeout=START_SECONDS).close()
+        yield url
+
+
+@pytest.fixture
+def address_of_eight_threads(tmp_path):
+    """Where the page is served with `--num-threads 8`, before its first visitor."""
+    with served(tmp_path / "log.txt", "--num-threads", "8") as url:
+        yield url
 
 
 @pytest.fixture

@@ -189,3 +189,12 @@ def test_a_phone_shows_everything_without_scrolling_sideways(visit):
         box = seen.page.get_by_text(title, exact=True).first.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
+
+
+def test_the_first_visitor_of_eight_threads_gets_a_full_page(browser, address_of_eight_threads):
+    page = browser.new_page()
+    page.goto(address_of_eight_threads, timeout=120_000)
+    page.locator(".where", has_text="52.50° N").first.wait_for(timeout=60_000)
+    page.get_by_text("Places like this one").first.wait_for(timeout=60_000)
+    page.locator("table.n tr").nth(1).wait_for(timeout=60_000)
+    page.close()
