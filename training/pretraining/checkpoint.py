@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from satclip_explore import __version__
 from satclip_explore.encoders.checkpoint import read_config
@@ -81,17 +82,12 @@ def only_one(folder: str | Path) -> Iterator[None]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    with (folder / LOCK_FILE).open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another run is writing to {folder}; wait for it, stop it, or pass another folder."
-            ) from error
+        held = FileLock(folder / LOCK_FILE, blocking=False).acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"another run is writing to {folder}; wait for it, stop it, or pass another folder."
+        ) from error
+    with held:
         yield
 
 

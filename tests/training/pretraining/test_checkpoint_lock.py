@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
 
 from training.pretraining.checkpoint import only_one
 
@@ -57,7 +58,23 @@ def test_a_killed_process_leaves_nothing_locked(tmp_path):
         pass
 
 
-def test_where_there_are_no_locks_runs_start_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    with only_one(tmp_path), only_one(tmp_path):
+def test_a_second_process_is_refused_in_the_same_words(tmp_path):
+    code = (
+        "import sys\n"
+        "from training.pretraining.checkpoint import only_one\n"
+        "with only_one(sys.argv[1]):\n"
+        "    pass\n"
+    )
+    with only_one(tmp_path):
+        found = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+        )
+    assert found.returncode == 1
+    assert f"ValueError: another run is writing to {tmp_path}; wait for it" in found.stderr
+
+
+def test_a_lock_that_the_run_itself_misses_is_not_taken_for_this_one(tmp_path):
+    with pytest.raises(Timeout, match="of a download"), only_one(tmp_path):
+        raise Timeout("of a download")
+    with only_one(tmp_path):
         pass
