@@ -71,9 +71,10 @@ def train_probe(
         Part of the region's places that train: a fraction, or a number per class.
     split : {"random", "blocks"} or Split, optional
         Used when there is no region; default "random", half of the places.
-    model : {"mlp", "linear", "knn", "kriging"}
+    model : {"mlp", "linear", "knn", "kriging", "full-batch-mlp"}
         The probe; see `training.probes.registry`. "kriging", a Gaussian process, joins embedding
-        and place, and can beat the nearest labelled place.
+        and place, and can beat the nearest labelled place. "full-batch-mlp" is that of SatCLIP's
+        published notebook.
     seeds : int or sequence of int
         How many independent first weights and row orders, or which ones. The split is the same.
     encoder : str or LocationEncoder, optional

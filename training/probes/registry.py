@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from training.probes.base import Probe
+from training.probes.full_batch_mlp import FullBatchMLPProbe
 from training.probes.kriging import KrigingProbe
 from training.probes.linear import LinearProbe
 from training.probes.mlp import MLPProbe
@@ -21,6 +22,7 @@ PROBES: Mapping[str, type[Probe]] = MappingProxyType(
             KNNProbe,
             KrigingProbe,
             NearestProbe,
+            FullBatchMLPProbe,
         )
     }
 )

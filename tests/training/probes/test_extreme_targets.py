@@ -20,9 +20,9 @@ def heights(mean=0.0, deviation=1.0):
 
 
 def run(task, model="linear", **options):
-    settings = {"steps": 30, "precision": "float32"} if model == "mlp" else None
+    short = {"mlp": {"steps": 30, "precision": "float32"}, "full-batch-mlp": {"steps": 200}}
     return train_probe(
-        task, model=model, settings=settings, encoder="xyz", baselines=["nearest"], seeds=2,
+        task, model=model, settings=short.get(model), encoder="xyz", baselines=["nearest"], seeds=2,
         **options,
     )  # fmt: skip
 
