@@ -11,9 +11,13 @@ from typing import Any
 import torch
 
 from satclip_explore.progress import Cancel
-from training.probes.base import Step, check_shapes, loss_per_seed
+from training.probes.base import Step, check_settings, check_shapes, loss_per_seed
 from training.probes.data import TrainingData
 from training.probes.mlp import MLPProbe
+
+
+MAX_REPEATS = 100
+"""More passes than this are not read from a file, which could ask for any number of them."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,18 @@ class FullBatchMLPSettings:
     steps: int = 3000
     learning_rate: float = 1e-3
 
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            whole={"hidden_dim": (1, 16_384), "repeats": (0, MAX_REPEATS), "steps": (1, 1_000_000)},
+            real={"learning_rate": (1e-9, 10.0)},
+        )
+
 
 NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
 
 REPORTS = 50
 """How often the losses of a run are reported, at least."""
-
-
-MAX_REPEATS = 100
-"""More passes than this are not read from a file, which could ask for any number of them."""
 
 
 class FullBatchMLPProbe(MLPProbe):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -33,7 +33,7 @@ class MLPProbe(Probe):
 
     kind = "mlp"
     label = "one hidden layer"
-    Settings = MLPSettings
+    Settings: ClassVar[type] = MLPSettings
 
     def __init__(self, weights: Sequence[torch.Tensor], settings: dict[str, Any]) -> None:
         self.w1, self.b1, self.w2, self.b2 = weights
