@@ -15,7 +15,6 @@ from training.probes.base import Step, check_settings, check_shapes, loss_per_se
 from training.probes.data import TrainingData
 from training.probes.mlp import MLPProbe
 
-
 MAX_REPEATS = 100
 """More passes than this are not read from a file, which could ask for any number of them."""
 
