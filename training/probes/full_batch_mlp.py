@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -89,7 +89,7 @@ class FullBatchMLPProbe(MLPProbe):
         *,
         on_step: Step | None = None,
         cancel: Cancel | None = None,
-    ) -> FullBatchMLPProbe:
+    ) -> Self:
         """Train all seeds together; see `Probe.fit`. KeyboardInterrupt ends it as `cancel` does."""
         settings = settings or FullBatchMLPSettings()
         hidden = settings.hidden_dim
@@ -147,7 +147,7 @@ class FullBatchMLPProbe(MLPProbe):
     @classmethod
     def from_tensors(
         cls, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], n_classes: int
-    ) -> FullBatchMLPProbe:
+    ) -> Self:
         """Build the probe from the content of a file; see `Probe.from_tensors`."""
         check_shapes(tensors, {"w1": (-1, -1, -1)})
         seeds, _, hidden = tensors["w1"].shape
@@ -165,11 +165,6 @@ class FullBatchMLPProbe(MLPProbe):
         if not isinstance(repeats, int) or not 0 <= repeats <= MAX_REPEATS:
             raise ValueError(f"repeats must lie in 0 … {MAX_REPEATS}; got {repeats!r:.40}.")
         return cls([tensors[name] for name in NAMES], dict(settings))
-
-    def to(self, device: torch.device) -> FullBatchMLPProbe:
-        """Return the same probe on a device."""
-        moved = [tensor.to(device) for tensor in self.tensors().values()]
-        return FullBatchMLPProbe(moved, self.settings)
 
 
 def first_weights(seeds: Sequence[int], sizes: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
