@@ -34,6 +34,9 @@ from training.tasks.task import Task
 
 MAX_SEEDS = 100
 
+BASELINE_SEEDS = 3
+"""Seeds of a baseline, the first of those of the run: their mean moves little beyond."""
+
 
 @known_keywords
 @interruptible
@@ -80,9 +83,9 @@ def train_probe(
     encoder : str or LocationEncoder, optional
         Default: the embedded encoder.
     baselines : bool or sequence of str
-        Which of `BASELINES` to run beside it; True for all.
+        Which of `BASELINES` to run beside it, for the first three seeds; True for all.
     encoders : sequence
-        Further encoders to compare.
+        Further encoders to compare, for all seeds.
     settings : mapping or Settings of the probe, optional
         As in ``{"hidden_dim": 64}``.
     tune : bool
@@ -134,6 +137,8 @@ def train_probe(
     scale = Scale.of(task, rows)
     test = torch.from_numpy(rows.test).to(where)
 
+    in_question = {each.name for each in (encoder, *others)}
+    baseline_seeds = chosen_seeds[:BASELINE_SEEDS]
     fitted: dict[str, Fitted] = {}
     curves: list[Losses] = []
     for position, (name, each) in enumerate(compared.items()):
@@ -154,10 +159,11 @@ def train_probe(
         features = task_features(each, task).to(where)
         data, vectors = training_data(task, rows, features, valid, scale, where)
         if each is None:
-            found: Probe = NearestProbe.fit(data, chosen_seeds)
+            found: Probe = NearestProbe.fit(data, baseline_seeds)
         else:
             chosen = tuned(probe, data, settings, cancel) if tune else settings
-            found = probe.fit(data, chosen_seeds, chosen, on_step=report, cancel=cancel)
+            mine = chosen_seeds if name in in_question else baseline_seeds
+            found = probe.fit(data, mine, chosen, on_step=report, cancel=cancel)
         predicted = predict_test(found, features[test], vectors[test], task, scale)
         fitted[name] = Fitted(each, found.to(torch.device("cpu")), predicted)
     if encoder.name not in fitted:
@@ -174,6 +180,7 @@ def train_probe(
         split_description=rows.description,
         model=model,
         seeds=list(chosen_seeds),
+        baseline_seeds=list(baseline_seeds) if set(fitted) - in_question else None,
         tuned=tune,
         settings=fitted[encoder.name].probe.settings,
         complete=len(fitted) == len(compared),

@@ -24,6 +24,9 @@ from training.probes.base import (
 from training.probes.data import TrainingData
 from training.probes.mlp_training import FEW_CLASSES, MLPSettings, Run, forward
 
+NEVER = -1e30
+"""Score of a class without a training row: below any other, and finite, as files must be."""
+
 
 class MLPProbe(Probe):
     """One hidden layer: w1 (S, D, H), b1 (S, 1, H), w2 (S, H, C), b2 (S, 1, C) for S seeds.
@@ -54,7 +57,7 @@ class MLPProbe(Probe):
         The valid rows stop the training and choose each seed's weights: the last ones whose error
         is within a standard error of the least. First weights and the order of rows come from a
         generator of the seed's own, so that a seed gives the same probe alone or among others.
-        Classes without a training row are left out of the products, and score -inf.
+        Classes without a training row are left out of the products, and score `NEVER`.
         KeyboardInterrupt ends the training as `cancel` does.
         """
         settings = (settings or MLPSettings()).completed(data.features.shape[1], data.n_outputs)
@@ -143,7 +146,7 @@ def _for_all_classes(
     """Spread the last layer over all classes, (S, H, C): those not among `codes` never win."""
     w1, b1, w2, b2 = weights
     wide = w2.new_zeros(*w2.shape[:2], n_classes)
-    bias = b2.new_full((*b2.shape[:2], n_classes), -math.inf)
+    bias = b2.new_full((*b2.shape[:2], n_classes), NEVER)
     wide[..., codes], bias[..., codes] = w2[..., : len(codes)], b2[..., : len(codes)]
     return [w1, b1, wide, bias]
 

@@ -69,6 +69,18 @@ def test_the_baselines_stand_beside_the_encoder(hemispheres):
     assert np.isnan(result.metrics.loc["random-l10", "difference"])
 
 
+def test_a_baseline_has_three_seeds_unless_it_is_asked_for_itself(hemispheres):
+    result = train_probe(
+        hemispheres, encoder="xyz", baselines=["lonlat", "harmonics-l10"], encoders=["lonlat"],
+        seeds=[7, 5, 3, 1, 9], settings=QUICK,
+    )  # fmt: skip
+    counts = {name: len(fitted.predicted) for name, fitted in result.fitted.items()}
+    assert counts == {"lonlat": 5, "xyz": 5, "harmonics-l10": 3}
+    assert result.facts["baseline_seeds"] == "[7, 5, 3]"
+    alone = train_probe(hemispheres, encoder="xyz", baselines=False, seeds=1, settings=QUICK)
+    assert "baseline_seeds" not in alone.facts
+
+
 @pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
 def test_noise_scores_at_chance(model):
     rng = np.random.default_rng(0)
