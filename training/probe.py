@@ -18,6 +18,7 @@ from training.probes.baselines import (
     as_encoder,
     baseline_names,
     covered_places,
+    fit_once,
     line_up,
     task_features,
 )
@@ -162,8 +163,10 @@ def train_probe(
             found: Probe = NearestProbe.fit(data, baseline_seeds)
         else:
             chosen = tuned(probe, data, settings, cancel) if tune else settings
-            mine = chosen_seeds if name in in_question else baseline_seeds
-            found = probe.fit(data, mine, chosen, on_step=report, cancel=cancel)
+            if name in in_question:
+                found = probe.fit(data, chosen_seeds, chosen, on_step=report, cancel=cancel)
+            else:
+                found = fit_once(probe, data, baseline_seeds, chosen, report, cancel)
         predicted = predict_test(found, features[test], vectors[test], task, scale)
         fitted[name] = Fitted(each, found.to(torch.device("cpu")), predicted)
     if encoder.name not in fitted:

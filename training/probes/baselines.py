@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
+from satclip_explore.progress import Cancel
 from satclip_explore.store import RESULTS
+from training.probes.base import Probe, Step
+from training.probes.data import TrainingData
 from training.tasks.task import Task
 
 BASELINES = ("nearest", "lonlat", "xyz", "harmonics-l10", "random-l10")
@@ -96,3 +100,41 @@ def task_features(encoder: LocationEncoder | None, task: Task) -> torch.Tensor:
     if task.image_features is None:
         return embeddings
     return torch.cat([embeddings, torch.from_numpy(task.image_features).float()], dim=1)
+
+
+def fit_once(
+    probe: type[Probe],
+    data: TrainingData,
+    seeds: Sequence[int],
+    settings: Any,
+    on_step: Step,
+    cancel: Cancel | None,
+) -> Probe:
+    """Fit a baseline, or find its fit to the same rows and tell its losses again.
+
+    Parameters are those of `Probe.fit`. A fit that was ended early is not kept.
+    """
+    arrays = [part.cpu().numpy() for part in (data.features, data.vectors, data.target, data.valid)]
+    key = ("fit", probe, tuple(seeds), settings, data.n_classes, data.gap_km,
+           str(data.features.device), *arrays)  # fmt: skip
+    kept = RESULTS.peek(key)
+    if kept is not None:
+        for losses in kept[1]:
+            on_step(*losses)
+        found: Probe = kept[0]
+        return found
+    told: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+
+    def tell(step: int, train: torch.Tensor, valid: torch.Tensor) -> None:
+        told.append((step, train, valid))
+        try:
+            on_step(step, train, valid)
+        except BaseException:
+            # Some fits take an interrupt as their end.
+            told.clear()
+            raise
+
+    found = probe.fit(data, seeds, settings, on_step=tell, cancel=cancel)
+    if told and not (cancel is not None and cancel.is_set()):
+        RESULTS.get(key, lambda: (found, told))
+    return found

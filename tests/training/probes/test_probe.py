@@ -18,12 +18,13 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.geo import Grid, equal_area_sample, unit_vectors
 from satclip_explore.progress import Cancelled
 from satclip_explore.regions import region
+from satclip_explore.store import RESULTS
 from training import probe
 from training.probe import Losses, train_probe
 from training.probes import registry
 from training.probes.data import Scale
 from training.probes.linear import LinearProbe
-from training.probes.mlp import MLPSettings
+from training.probes.mlp import MLPProbe, MLPSettings
 from training.probes.nearest import KNNSettings
 from training.probes.saved import load_probe
 from training.tasks.atlas import load_task
@@ -79,6 +80,34 @@ def test_a_baseline_has_three_seeds_unless_it_is_asked_for_itself(hemispheres):
     assert result.facts["baseline_seeds"] == "[7, 5, 3]"
     alone = train_probe(hemispheres, encoder="xyz", baselines=False, seeds=1, settings=QUICK)
     assert "baseline_seeds" not in alone.facts
+
+
+def test_a_baseline_is_fitted_once_for_the_same_rows(hemispheres, monkeypatch):
+    RESULTS.clear()
+    whole, widths = MLPProbe.fit.__func__, []
+
+    def counted(cls, data, *args, **kwargs):
+        widths.append(data.features.shape[1])
+        return whole(cls, data, *args, **kwargs)
+
+    monkeypatch.setattr(MLPProbe, "fit", classmethod(counted))
+
+    def run(encoder="xyz", **changes):
+        options = {"baselines": ["lonlat"], "seeds": 2, "settings": QUICK} | changes
+        return train_probe(hemispheres, encoder=encoder, **options)
+
+    cancel = threading.Event()
+    with pytest.raises(Cancelled):
+        run(on_progress=lambda losses: cancel.set(), cancel=cancel)
+    first = run()
+    assert widths == [2, 2, 3]  # a fit that was cancelled is not kept
+    again = run()
+    assert widths == [2, 2, 3, 3]
+    pd.testing.assert_frame_equal(first.metrics, again.metrics)
+    pd.testing.assert_frame_equal(first.curves, again.curves)
+    run(split_seed=1)
+    run(settings=dataclasses.replace(QUICK, steps=50))
+    assert widths[4:] == [2, 3, 2, 3]
 
 
 @pytest.mark.parametrize("model", ["mlp", "linear", "knn", "kriging"])
