@@ -3,6 +3,7 @@
 Run it from the repository::
 
     python -m training.benchmark table1 --encoders mini-l40 sphere2vec=FILE --seeds 3
+    python -m training.benchmark table1 --task elevation=labels_elevation.csv --tune
     python -m training.benchmark figure2b --seeds 3 --out runs/figure2b
 
 Every finished cell is a line in `results.jsonl`; a run that is stopped goes on where it was. Cells
@@ -17,8 +18,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
@@ -33,10 +33,22 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.files.atomic import write_whole
 from training.probe import train_probe
 from training.probes.baselines import BASELINES
+from training.probes.experiments import (
+    ENCODERS,
+    SEEDS,
+    TABLE1_TASKS,
+    Cell,
+    figure2b,
+    published,
+    table1,
+    tuned,
+)
+from training.probes.full_batch_mlp import FullBatchMLPProbe
 from training.probes.registry import MODELS
-from training.probes.report import PLACE_ALONE, figure_png, markdown
+from training.probes.report import AS_PUBLISHED, PLACE_ALONE, TUNED, figure_png, markdown
 from training.tasks.atlas import load_task
 from training.tasks.inaturalist import FILES, URL
+from training.tasks.published import tables_of
 from training.tasks.task import Task
 
 SCORING = (
@@ -98,51 +110,11 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?<![\w.:/])(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s\\/'\"]+[\\/])+", "", text)
 
 
-TABLE1_TASKS = ("air_temperature", "elevation", "population", "country", "biome", "ecoregion")
-"""Tasks of Table 1 that the embedded atlas holds; iNaturalist needs files, see `inaturalist`."""
-
-ENCODERS = (
-    "mini-l40", "mini-l10", "mini-satclip-l10", "satclip-vit16-l40", "satclip-vit16-l10",
-    "csp-fmow", "csp-inat", "gps2vec-tag", "gps2vec-visual", "mosaiks",
-)  # fmt: skip
-"""The embedded encoders and those of the paper, which are run where their weights are at hand."""
-
-FIGURE2B_SHOTS = (0.01, 0.05, 0.1, 0.25)
-"""Parts of the held-out continent that train."""
-
-SEEDS = 10
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of the benchmark: an encoder, a task, a way to hold out.
-
-    Parameters
-    ----------
-    encoder : str
-        Name or path, or "nearest"; "shown=path" is shown under the first.
-    task : str
-        A name in `list_tasks`.
-    region : str or None
-        Held out; None for random halves.
-    shots : float
-        Part of the region that trains.
-    model : str
-        The probe.
-    seeds : int
-        Independent runs.
-    """
-
-    encoder: str
-    task: str
-    region: str | None = None
-    shots: float = 0.01
-    model: str = "mlp"
-    seeds: int = SEEDS
-
-
 def run(
-    cells: Iterable[Cell], out: Path, say: Callable[[str], None] = print
+    cells: Iterable[Cell],
+    out: Path,
+    say: Callable[[str], None] = print,
+    tasks: Mapping[str, Task] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Score every cell that is not finished yet.
 
@@ -154,6 +126,8 @@ def run(
         Folder of `results.jsonl`.
     say : callable
         Called with one line per cell.
+    tasks : mapping of str to Task, optional
+        Those that are at hand, by the name in a cell; others are loaded.
 
     Returns
     -------
@@ -164,7 +138,7 @@ def run(
     """
     results, rows, missing = Results(out / "results.jsonl"), [], {}
     loaded: dict[str, LocationEncoder] = {}
-    tasks: dict[str, Task] = {}
+    known = dict(tasks or {})
     code = revision()
     for cell in cells:
         if cell.encoder in missing:
@@ -180,13 +154,13 @@ def run(
         name = cell.encoder.rpartition("=")[0] or (one.name if one else cell.encoder)
         shots = cell.shots if cell.region else None
         weights = one.weights_hash if one else ""
-        if cell.task not in tasks:
-            tasks[cell.task] = load_task(cell.task)
-        task = tasks[cell.task]
+        if cell.task not in known:
+            known[cell.task] = load_task(cell.task)
+        task = known[cell.task]
         key = json.dumps(
             [
                 *(name, weights, cell.task, cell.region, shots, cell.model, cell.seeds),
-                *(code, task_digest(task)),
+                *(cell.tune, code, task_digest(task)),
             ]
         )
         if key not in results.rows:
@@ -209,6 +183,7 @@ def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -
         shots=cell.shots,
         model="linear" if nearest else cell.model,
         seeds=cell.seeds,
+        tune=cell.tune and not nearest,
         # "nearest" uses no embedding; it comes along with the cheapest encoder there is.
         encoder="xyz" if nearest else encoder,
         baselines=("nearest",) if nearest else (),
@@ -216,6 +191,10 @@ def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -
     scores = result.metrics.loc["nearest" if nearest else result.name]
     if cell.model == "kriging" and encoder:
         name = PLACE_ALONE if encoder.name == "xyz" else f"{name} + place"
+    if cell.model == FullBatchMLPProbe.kind and encoder:
+        name = f"{name}{AS_PUBLISHED}"
+    if cell.tune and encoder:
+        name = f"{name}{TUNED}"
     return {
         "encoder": name,
         "dim": encoder.embed_dim if encoder else 0,
@@ -223,6 +202,8 @@ def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -
         "region": cell.region,
         "shots": cell.shots if cell.region else None,
         "model": cell.model,
+        "tuned": cell.tune and not nearest,
+        "settings": result.facts["settings"],
         "metric": result.primary,
         "mean": float(scores[result.primary]),
         "sd": float(scores[f"{result.primary}_sd"]),
@@ -232,54 +213,46 @@ def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -
     }
 
 
-def table1(encoders: Sequence[str], tasks: Sequence[str], model: str, seeds: int) -> list[Cell]:
-    """List the cells of Table 1: random halves of every task."""
-    return [Cell(one, task, model=model, seeds=seeds) for task in tasks for one in encoders]
-
-
-def figure2b(
-    encoders: Sequence[str], tasks: Sequence[str], model: str, seeds: int, region: str
-) -> list[Cell]:
-    """List the cells of Figure 2b: a continent held out but for a growing part of its places.
-
-    Encoders also stand in the probe that joins embedding and place, of which one run is enough:
-    nothing in it is random. Coordinates in that probe show what place alone does.
-    """
-    ways = [(one, model, seeds) for one in encoders]
-    if model != "kriging":
-        ways += [(one, "kriging", 1) for one in encoders if one not in BASELINES]
-        ways += [("xyz", "kriging", 1)]
-    return [
-        Cell(one, task, region, shots, probe, runs)
-        for task in tasks
-        for shots in FIGURE2B_SHOTS
-        for one, probe, runs in ways
-    ]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="python -m training.benchmark", description=__doc__)
     parser.add_argument("what", choices=("table1", "figure2b"))
     parser.add_argument("--encoders", nargs="+", default=None, help="names, files, or SHOWN=FILE")
-    parser.add_argument("--tasks", nargs="+", default=None, help="names from list_tasks()")
+    parser.add_argument(
+        "--tasks", "--task", nargs="+", default=None,
+        help="names from list_tasks(), or NAME=FILE for a table",
+    )  # fmt: skip
+    parser.add_argument("--target", default=None, help="column of such a table to predict")
     parser.add_argument("--region", default="Africa", help="held out in figure2b")
     parser.add_argument("--model", default="mlp", choices=MODELS)
+    parser.add_argument("--tune", action="store_true", help="choose settings on validation rows")
+    parser.add_argument(
+        "--published", action="store_true",
+        help="a second row with the probe of the authors' notebook, where the target is a number",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--out", type=Path, default=None, help="folder; default runs/WHAT")
     chosen = parser.parse_args(arguments)
     out = chosen.out or Path("runs") / chosen.what
     encoders = [*(chosen.encoders or ENCODERS), *BASELINES]
     encoders = list(dict.fromkeys(encoders))
-    if chosen.what == "table1":
-        tasks = chosen.tasks or TABLE1_TASKS
-        cells = table1(encoders, tasks, chosen.model, chosen.seeds)
-    else:
-        tasks = chosen.tasks or ("ecoregion", "biome")
-        cells = figure2b(encoders, tasks, chosen.model, chosen.seeds, chosen.region)
+    default = TABLE1_TASKS if chosen.what == "table1" else ("ecoregion", "biome")
+    tasks = [task.partition("=")[0] for task in chosen.tasks or default]
     try:
-        scores, missing = run(cells, out)
-    except ValueError as error:
+        tables = tables_of(chosen.tasks or (), chosen.target)
+        for name, task in tables.items():
+            left_out = ", ".join(f"{count:,} ({why})" for why, count in task.dropped.items())
+            print(f"{name}: {len(task):,} places; left out: {left_out or 'none'}")
+        known = tables | {name: load_task(name) for name in tasks if name not in tables}
+        cells = (
+            table1(encoders, tasks, chosen.model, chosen.seeds)
+            if chosen.what == "table1"
+            else figure2b(encoders, tasks, chosen.model, chosen.seeds, chosen.region)
+        )
+        extra = published(cells, known) if chosen.published else []
+        cells = [*(tuned(cells) if chosen.tune else cells), *extra]
+        scores, missing = run(dict.fromkeys(cells), out, tasks=known)
+    except (FileNotFoundError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     if chosen.what == "table1":

@@ -1,5 +1,6 @@
 import ast
 import json
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 from satclip_explore.geo import equal_area_sample
 from training import benchmark
 from training.benchmark import Cell, Results, figure2b, main, run, table1
+from training.probes.full_batch_mlp import FullBatchMLPProbe, FullBatchMLPSettings
+from training.probes.mlp import MLPProbe
 from training.probes.report import figure_png, markdown
+from training.tasks.published import tables_of
 from training.tasks.task import Task
 
 
@@ -76,7 +80,12 @@ def test_cells_of_other_code_or_labels_are_done_again(small, tmp_path, monkeypat
     assert len(Results(tmp_path / "results.jsonl").rows) == 3
 
 
-CONTENT = {"training.tasks.atlas", "training.tasks.inaturalist", "training.tasks.tables"}
+CONTENT = {
+    "training.tasks.atlas",
+    "training.tasks.inaturalist",
+    "training.tasks.published",
+    "training.tasks.tables",
+}
 """Readers of tasks: what they read is in the digest of the task, place by place."""
 
 
@@ -187,3 +196,80 @@ def test_the_probe_that_knows_the_place_has_a_row_of_its_own(small, tmp_path):
     some = [Cell(name, "biome", "Africa", 0.1, model, 1) for name, model in ways]
     scores, _ = run(some, tmp_path, say=lambda line: None)
     assert list(scores["encoder"]) == ["xyz", "place alone", "wrap + place"]
+
+
+def test_a_tuned_cell_is_another_cell_with_a_row_of_its_own(small, tmp_path, monkeypatch):
+    few = classmethod(lambda cls, settings: {"hidden_dim": [8]})
+    monkeypatch.setattr(MLPProbe, "alternatives", few)
+    plain = Cell("xyz", "biome", model="mlp", seeds=1)
+    both = [plain, *benchmark.tuned([plain])]
+    scores, _ = run(both, tmp_path, say=lambda line: None)
+    assert list(scores["encoder"]) == ["xyz", "xyz, tuned"]
+    assert list(scores["tuned"]) == [False, True]
+    assert len(Results(tmp_path / "results.jsonl").rows) == 2
+    text = markdown(scores, [], "table1")
+    assert "| xyz, tuned |" in text
+    assert "chose learning rate" in text
+    assert "chose learning rate" not in markdown(scores[:1], [], "table1")
+    with pytest.raises(ValueError, match="--tune needs a probe with a search: mlp"):
+        benchmark.tuned(cells("xyz"))
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Eighty places in the columns of the authors' tables, a quarter of them in the sea."""
+    lonlat = equal_area_sample(80, seed=0)
+    frame = pd.DataFrame({"lon": lonlat[:, 0], "lat": lonlat[:, 1]})
+    frame["ecoregion_class_index"] = [-1] * 20 + [3, 7, 11] * 20
+    frame["country"] = [0] * 20 + [10, 20] * 30
+    frame["elevation"] = np.linspace(-30.5, 4000.25, 80)
+    return frame
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_authors_tables_are_known_by_their_task(labels, tmp_path, suffix):
+    path = tmp_path / f"labels.{suffix}"
+    labels.to_csv(path, index=False) if suffix == "csv" else labels.to_parquet(path)
+    found = tables_of([f"ecoregion={path}", f"country={path}", f"elevation={path}", "biome"], None)
+    assert list(found) == ["ecoregion", "country", "elevation"]
+    assert [task.kind for task in found.values()] == [*["classification"] * 2, "regression"]
+    assert set(found["ecoregion"].classes) == {"3", "7", "11"}
+    assert set(found["country"].classes) == {"10", "20"}
+    assert [len(task) for task in found.values()] == [60, 60, 80]
+    assert found["country"].dropped == {"no label": 20}
+
+
+def test_a_table_of_ones_own_says_which_column_to_predict(labels, tmp_path):
+    path = tmp_path / "labels.csv"
+    labels.to_csv(path, index=False)
+    assert tables_of([f"height={path}"], "elevation")["height"].kind == "regression"
+    with pytest.raises(ValueError, match="say which column"):
+        tables_of([f"height={path}"], None)
+    with pytest.raises(ValueError, match="--task NAME=FILE"):
+        tables_of(["biome"], "elevation")
+
+
+def test_a_missing_table_says_where_the_authors_share_theirs(tmp_path, capsys):
+    assert main(["table1", "--task", "elevation=gone.csv", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "labels_elevation.csv at https://drive.google.com" in said
+    assert "data/satclip_elevation/data.parquet" in said
+
+
+def test_the_published_probe_has_a_second_row_where_the_target_is_a_number(
+    labels, tmp_path, capsys, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(FullBatchMLPProbe, "Settings", partial(FullBatchMLPSettings, steps=3))
+    path = tmp_path / "labels.csv"
+    labels.to_csv(path, index=False)
+    arguments = ["table1", "--task", f"elevation={path}", f"country={path}", "--model", "linear",
+                 "--encoders", "xyz", "--published", "--seeds", "1"]  # fmt: skip
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "country: 60 places; left out: 20 (no label)" in said
+    lines = [line for line in said.splitlines() if line.startswith("| xyz")]
+    assert [line.split(" | ")[0] for line in lines] == ["| xyz", "| xyz, as published"]
+    assert lines[1].endswith("|  |") or "nan" in lines[1]
+    assert "probe of the authors' notebook" in said
+    assert "nearest, as published" not in said
