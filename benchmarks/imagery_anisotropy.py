@@ -33,7 +33,7 @@ def image_components(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.floa
     config = load_config("mini-l40")
     by_day = config.features.scale_weights[: len(config.features.scales_km)]
     config = config.replace(
-        places=PLACES, elsewhere=0.0, copies=1, night_lights=False, scale_weights=by_day
+        places=PLACES, ocean_fraction=0.0, augmentations=1, night_lights=False, scale_weights=by_day
     )
     extractor, _ = open_extractor(config, folder)
     assert isinstance(extractor, PatchStatistics)

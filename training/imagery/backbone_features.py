@@ -65,7 +65,7 @@ class BackboneFeatures:
         self.device = resolve_device(device)
         self.network.to(self.device)
         self.lonlat, self.on_land = source.lonlat, source.on_land
-        self.copies, self.dim, self.weights = source.copies, dim, dict(weights or {})
+        self.augmentations, self.dim, self.weights = source.augmentations, dim, dict(weights or {})
         self.groups: tuple[int, ...] = (dim,)
         self.bands = bands or source.bands
         self.image_size, self.block_size, self.batch_size = image_size, block_size, batch_size
@@ -85,17 +85,17 @@ class BackboneFeatures:
         return slice(None), places, slice(None)
 
     def compute(self, block: int) -> NDArray[np.float32]:
-        """Read the images of a block and describe them, (copies, n, dim); NaN for unusable ones."""
+        """Read the images of a block and describe them, (A, n, dim); NaN for unusable ones."""
         rows = np.arange(len(self.lonlat))[self.index(block)[1]]
-        features = np.full((self.copies, len(rows), self.dim), np.nan, dtype=np.float32)
+        features = np.full((self.augmentations, len(rows), self.dim), np.nan, dtype=np.float32)
         parts = [
-            (slice(start, start + self.batch_size), copy)
+            (slice(start, start + self.batch_size), version)
             for start in range(0, len(rows), self.batch_size)
-            for copy in range(self.copies)
+            for version in range(self.augmentations)
         ]
         with ThreadPoolExecutor(max_workers=1) as reader:
             reading = reader.submit(self.source.read, rows[parts[0][0]], parts[0][1])
-            for (part, copy), following in zip_longest(parts, parts[1:]):
+            for (part, version), following in zip_longest(parts, parts[1:]):
                 images = reading.result()
                 if following is not None:
                     # The next images are read while the network looks at these.
@@ -103,7 +103,7 @@ class BackboneFeatures:
                 good = np.isfinite(images).all(axis=(1, 2, 3))
                 if good.any():
                     batch = torch.from_numpy(self._arrange(images[good])).to(self.device)
-                    features[copy, part][good] = self.network(batch).cpu().numpy()
+                    features[version, part][good] = self.network(batch).cpu().numpy()
         return features
 
     def _arrange(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -41,11 +41,11 @@ class BlueMarble:
         … 200412.
     places : int
         Number N of places, uniform by area over land.
-    antarctica : float
-        Share of the places on land that lie south of 60° S.
-    elsewhere : float
-        Share of the places at sea, half of them off a coast.
-    copies : int
+    antarctica_fraction : float
+        Fraction of the places on land that lie south of 60° S.
+    ocean_fraction : float
+        Fraction of the places that lie at sea, half of them off a coast.
+    augmentations : int
         Versions of each image; all but the first have their center displaced.
     jitter_m : float
         Standard deviation of the displacement in meters.
@@ -72,9 +72,9 @@ class BlueMarble:
         root: Path,
         *,
         places: int,
-        antarctica: float = 0.03,
-        elsewhere: float = 0.0,
-        copies: int = 1,
+        antarctica_fraction: float = 0.03,
+        ocean_fraction: float = 0.0,
+        augmentations: int = 1,
         jitter_m: float = 0.0,
         seed: int = 0,
         patch_size: int = 32,
@@ -84,9 +84,10 @@ class BlueMarble:
         self.night_lights_file = _night_lights_file(Path(root)) if night_lights else None
         if places < 1:
             raise ValueError(f"Blue Marble needs a number of places to draw; got {places}.")
-        self.copies, self.jitter_m, self.seed = copies, jitter_m, seed
+        self.augmentations, self.jitter_m, self.seed = augmentations, jitter_m, seed
         self.patch_size = patch_size
-        self._places, self._antarctica, self._elsewhere = places, antarctica, elsewhere
+        self._places, self._ocean_fraction = places, ocean_fraction
+        self._antarctica_fraction = antarctica_fraction
 
     def month(self, month: int) -> NDArray[np.uint8]:
         """Read the image of a month (1 … 12), shape (H, W, 3), north up, from 180° W."""
@@ -133,8 +134,8 @@ class BlueMarble:
         """Places, (N, 2) degrees, from north to south (neighbors in memory read faster)."""
         land = self.survey[0]
         rng = np.random.default_rng([self.seed, 1])
-        at_sea = round(self._elsewhere * self._places)
-        south = round(self._antarctica * (self._places - at_sea))
+        at_sea = round(self._ocean_fraction * self._places)
+        south = round(self._antarctica_fraction * (self._places - at_sea))
         on_land = [
             _draw(land, self._places - at_sea - south, rng, north=True),
             _draw(land, south, rng, north=False),
@@ -148,16 +149,16 @@ class BlueMarble:
         """Which places lie on land, (N,)."""
         return _look_up(self.survey[0], self.lonlat)
 
-    def centers(self, copy: int) -> NDArray[np.float64]:
+    def centers(self, version: int) -> NDArray[np.float64]:
         """Return where the images of a version are centered, (N, 2) degrees."""
-        if copy == 0 or self.jitter_m == 0.0:
+        if version == 0 or self.jitter_m == 0.0:
             return self.lonlat
-        return displace(self.lonlat, self.jitter_m, np.random.default_rng([self.seed, 2, copy]))
+        return displace(self.lonlat, self.jitter_m, np.random.default_rng([self.seed, 2, version]))
 
-    def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
+    def read(self, rows: NDArray[np.int64], version: int = 0) -> NDArray[np.float32]:
         """Cut out squares of pixels, (n, 36, patch_size, patch_size), 0 … 1; wraps at ±180."""
         height, width = self.survey[0].shape
-        lon, lat = self.centers(copy)[rows].T
+        lon, lat = self.centers(version)[rows].T
         offset = np.arange(self.patch_size) - self.patch_size // 2
         row = np.floor((90.0 - lat) / 180.0 * height).astype(np.int64)[:, None] + offset
         column = np.floor((lon + 180.0) / 360.0 * width).astype(np.int64)[:, None] + offset
@@ -177,9 +178,9 @@ class BlueMarble:
             "licence": licence,
             "files": {path.name: path.stat().st_size for path in files},
             "places": self._places,
-            "antarctica": self._antarctica,
-            "elsewhere": self._elsewhere,
-            "copies": self.copies,
+            "antarctica_fraction": self._antarctica_fraction,
+            "ocean_fraction": self._ocean_fraction,
+            "augmentations": self.augmentations,
             "jitter_m": self.jitter_m,
             "seed": self.seed,
         }
@@ -258,7 +259,9 @@ def _draw_sea(
 ) -> NDArray[np.float64]:
     """Draw n places at sea: half near land places, half anywhere by area."""
     if n and (land.all() or not len(on_land)):
-        raise ValueError("elsewhere needs sea in the images and places on land; lower it.")
+        raise ValueError(
+            "ocean_fraction above 0 needs sea in the images and places on land; set it lower."
+        )
     near: list[NDArray[np.float64]] = [np.empty((0, 2))]
     far: list[NDArray[np.float64]] = [np.empty((0, 2))]
     for kept, wanted in ((near, n // 2), (far, n - n // 2)):

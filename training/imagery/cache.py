@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satclip_explore.progress import Cancel, Meter, OnProgress, stop_if
+from training.imagery.source import former_names
 
 ZEROS = 1 << 24
 """Bytes written at once where the system cannot reserve them."""
@@ -82,7 +83,7 @@ FORMAT_VERSION = 1
 
 
 class FeatureExtractor(Protocol):
-    """A table of features of shape (copies, N, dim) that is computed in independent blocks.
+    """A table of features of shape (A, N, dim) that is computed in independent blocks.
 
     Attributes
     ----------
@@ -90,15 +91,15 @@ class FeatureExtractor(Protocol):
         Places in degrees.
     on_land : numpy.ndarray, shape (N,), bool
         False for places that no image tells apart.
-    copies, dim, blocks : int
-        Versions of each image, features, and blocks.
+    augmentations, dim, blocks : int
+        Versions A of each image, features, and blocks.
     groups : tuple of int
         Widths of the groups of columns that belong together; they add up to `dim`.
     """
 
     lonlat: NDArray[np.float64]
     on_land: NDArray[np.bool_]
-    copies: int
+    augmentations: int
     dim: int
     blocks: int
     groups: tuple[int, ...]
@@ -122,7 +123,7 @@ class Features:
 
     Parameters
     ----------
-    table : numpy.ndarray, shape (copies, N, dim), float16
+    table : numpy.ndarray, shape (A, N, dim), float16
         Memory-mapped, read only.
     lonlat : numpy.ndarray, shape (N, 2), float64
         Degrees.
@@ -185,12 +186,13 @@ def cached_features(
     Every finished block is noted with its checksum, in a journal that is only appended to. A block
     whose bytes do not match (the machine lost power, the file was changed) is computed again.
     """
-    shape = (extractor.copies, len(extractor.lonlat), extractor.dim)
+    shape = (extractor.augmentations, len(extractor.lonlat), extractor.dim)
     full = {**description, "shape": list(shape), "version": FORMAT_VERSION}
     # Processors differ in the last digits of an arcsine; 1e-6 degrees are 0.1 m. -0 is 0.
     places = np.ascontiguousarray(np.round(extractor.lonlat, 6) + 0.0)
     full["lonlat"] = hashlib.sha256(places.tobytes()).hexdigest()
-    key = hashlib.sha256(json.dumps(full, sort_keys=True).encode()).hexdigest()[:16]
+    identity = json.dumps(former_names(full), sort_keys=True)
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     folder = Path(folder) / key
     folder.mkdir(parents=True, exist_ok=True)
     table = open_table(folder / "features.npy", shape)
@@ -218,8 +220,8 @@ def cached_features(
     report(len(done))
     table.flush()
     usable = np.ones(shape[1], dtype=np.bool_)
-    for copy in table:
-        usable &= np.isfinite(copy).all(axis=1)
+    for version in table:
+        usable &= np.isfinite(version).all(axis=1)
     if not usable.any():
         raise ValueError(f"none of the {shape[1]:,} images could be used: damaged or too small.")
     readable = np.load(folder / "features.npy", mmap_mode="r")

@@ -124,7 +124,7 @@ class GeoTiffs:
         Smallest height and width; larger images are cropped to their center.
     allow_missing : bool
         Skip files that the index names and the folder lacks, instead of refusing.
-    copies : int
+    augmentations : int
         Versions: the image turned by quarter turns and mirrored, eight at most.
     seed : int
         Of the choice of files.
@@ -145,15 +145,18 @@ class GeoTiffs:
         places: int = 0,
         patch_size: int = 256,
         allow_missing: bool = False,
-        copies: int = 1,
+        augmentations: int = 1,
         seed: int = 0,
         bands: tuple[str, ...] = (),
         scale: float = 1.0,
         blur: bool = False,
     ) -> None:
-        if copies > 8:
-            raise ValueError(f"an image has eight turned and mirrored versions; got {copies}.")
-        self.root, self.patch_size, self.copies = Path(root), patch_size, copies
+        if augmentations > 8:
+            raise ValueError(
+                f"augmentations must be at most 8, the turned and mirrored versions of an image; "
+                f"got {augmentations}."
+            )
+        self.root, self.patch_size, self.augmentations = Path(root), patch_size, augmentations
         self.allow_missing, self.blur, self.seed = allow_missing, blur, seed
         names, lonlat, self.files = self._index()
         rows = np.arange(len(names))
@@ -191,7 +194,7 @@ class GeoTiffs:
         with self.files[self.file_names[0]].open() as dataset:
             return np.issubdtype(dataset.dtypes[0], np.integer)
 
-    def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
+    def read(self, rows: NDArray[np.int64], version: int = 0) -> NDArray[np.float32]:
         """Read images, shape (n, C, patch_size, patch_size); NaN where one cannot be used."""
         size = self.patch_size
         images = np.full((len(rows), len(self.bands), size, size), np.nan, dtype=np.float32)
@@ -201,10 +204,10 @@ class GeoTiffs:
                 self._last = (rows.tobytes(), list(readers.map(self._decode, locations)))
         for row, image, values in zip(rows, images, self._last[1], strict=True):
             if values is not None:
-                turned = np.rot90(values, copy % 4, axes=(1, 2))
-                turned = turned[:, :, ::-1] if copy >= 4 else turned
-                if self.blur and copy:
-                    sigma = np.random.default_rng([self.seed, 7, row, copy]).uniform(*BLUR_SIGMA)
+                turned = np.rot90(values, version % 4, axes=(1, 2))
+                turned = turned[:, :, ::-1] if version >= 4 else turned
+                if self.blur and version:
+                    sigma = np.random.default_rng([self.seed, 7, row, version]).uniform(*BLUR_SIGMA)
                     turned = _blurred(turned, sigma)
                 image[:] = turned
         return images
@@ -240,7 +243,7 @@ class GeoTiffs:
             "last": self.file_names[-1],
             "patch_size": self.patch_size,
             "bands": list(self.bands),
-            "copies": self.copies,
+            "augmentations": self.augmentations,
             **({"blur": self.seed} if self.blur else {}),
         }
 

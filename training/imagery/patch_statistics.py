@@ -54,7 +54,7 @@ class PatchStatistics:
         self.source = source
         self.scales_km = scales_km
         self.lonlat, self.on_land = source.lonlat, source.on_land
-        self.copies = source.copies
+        self.augmentations = source.augmentations
         self.night_lights = source.night_lights_file is not None
         self.groups = column_groups(len(scales_km), self.night_lights)
         self.dim = sum(self.groups)
@@ -80,11 +80,11 @@ class PatchStatistics:
         return np.concatenate([scale * STATISTICS + within for scale in range(scales)])
 
     def index(self, block: int) -> tuple[slice, slice, NDArray[np.int64]]:
-        """Return where a block goes in the (copies, N, D) table."""
+        """Return where a block goes in the table, shape (A, N, D)."""
         return slice(None), slice(None), self.columns(block)
 
     def compute(self, block: int) -> NDArray[np.float32]:
-        """Compute a block, shape (copies, N, columns): a month, then the year, then the night."""
+        """Compute a block, shape (A, N, columns): a month, then the year, then the night."""
         boxes = self._boxes()
         means = np.stack([self._means(layer, boxes) for layer in self._layers(block)], axis=-1)
         if block == NIGHT:
@@ -98,7 +98,7 @@ class PatchStatistics:
             mean = means[..., :3].mean(axis=-1)
             means[..., 3] = np.sqrt(np.maximum(means[..., 3] - mean**2, 0.0))
         means[:, :, :-1] -= means[:, :, 1:]
-        return means.reshape(self.copies, len(self.lonlat), -1).astype(np.float32)
+        return means.reshape(self.augmentations, len(self.lonlat), -1).astype(np.float32)
 
     def _within(self, block: int) -> NDArray[np.int64]:
         """Columns of a block within the group of one scale."""
@@ -129,7 +129,7 @@ class PatchStatistics:
         return [brightness**2, brightness, east, south]
 
     def _means(self, layer: NDArray[Any], boxes: list[list[_Box]]) -> NDArray[np.float64]:
-        """Average a layer over the land of every square, shape (copies, N, scales)."""
+        """Average a layer over the land of every square, shape (A, N, scales)."""
         land = self.source.survey[0]
         table = _integral(np.where(land, layer, 0.0))
         sums = np.stack(
@@ -154,8 +154,8 @@ class PatchStatistics:
         if self._corners is None:
             shape = self.source.survey[0].shape
             self._corners = [
-                [_Box(self.source.centers(copy), km, shape) for km in self.scales_km]
-                for copy in range(self.copies)
+                [_Box(self.source.centers(version), km, shape) for km in self.scales_km]
+                for version in range(self.augmentations)
             ]
         return self._corners
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,9 +10,46 @@ from numpy.typing import NDArray
 
 from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors, wrap_lon
 
+FORMER_NAMES = {
+    "antarctica": "antarctica_fraction",
+    "elsewhere": "ocean_fraction",
+    "copies": "augmentations",
+}
+"""What settings were called in files written before version 0.2.0, and what they are called now."""
+
+
+def current_names(tree: Any) -> Any:
+    """Rename the settings of a file of an earlier version, sections included.
+
+    Parameters
+    ----------
+    tree : mapping
+        Nested settings, or the description of a source; anything else is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If a setting is there under both names.
+    """
+    if not isinstance(tree, Mapping):
+        return tree
+    renamed: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = FORMER_NAMES.get(key) or key
+        if name != key and name in tree:
+            raise ValueError(f"{key!r} is the former name of {name!r}; got both. Leave it out.")
+        renamed[name] = current_names(value)
+    return renamed
+
+
+def former_names(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a source as earlier versions did, so that their feature caches are found."""
+    former = {name: key for key, name in FORMER_NAMES.items()}
+    return {former.get(name, name): value for name, value in description.items()}
+
 
 class ImagerySource(Protocol):
-    """Places, and for each place an image in `copies` versions.
+    """Places, and for each place an image in `augmentations` versions.
 
     Attributes
     ----------
@@ -19,13 +57,13 @@ class ImagerySource(Protocol):
         As in the configuration.
     bands : tuple of str
         Names of the C bands, in the order of the arrays.
-    copies : int
+    augmentations : int
         Versions of each image; version 0 is the image as it is.
     """
 
     name: str
     bands: tuple[str, ...]
-    copies: int
+    augmentations: int
 
     @property
     def lonlat(self) -> NDArray[np.float64]:
@@ -37,7 +75,7 @@ class ImagerySource(Protocol):
         """Where the image tells a place from others, (N,); the sea looks the same everywhere."""
         ...
 
-    def read(self, rows: NDArray[np.int64], copy: int = 0) -> NDArray[np.float32]:
+    def read(self, rows: NDArray[np.int64], version: int = 0) -> NDArray[np.float32]:
         """Read images, shape (n, C, H, W), reflectance or 0 … 1; NaN where one cannot be read."""
         ...
 

@@ -64,8 +64,8 @@ class PlacePairs:
         self.batch_on_land = config.training.batch_size - self.batch_at_sea
         if not self.batch_on_land:
             raise ValueError(
-                f"elsewhere={config.imagery.elsewhere:g} leaves no place on land in a batch of "
-                f"{config.training.batch_size:,}; set it lower."
+                f"ocean_fraction={config.imagery.ocean_fraction:g} leaves no place on land in a "
+                f"batch of {config.training.batch_size:,}; set it lower."
             )
         if len(order) < n_validation + self.batch_on_land:
             raise ValueError(
@@ -108,15 +108,15 @@ class PlacePairs:
 
     def load(self, model: ContrastiveModel) -> None:
         """Whiten all images once, and compute the harmonics where they fit in memory."""
-        copies, places, _ = self._table.shape
+        augmentations, places, _ = self._table.shape
         whitened = torch.empty(
-            copies, places, model.whitening.dim, dtype=torch.float16, device=self.device
+            augmentations, places, model.whitening.dim, dtype=torch.float16, device=self.device
         )
-        for copy in range(copies):
+        for version in range(augmentations):
             for start in range(0, places, CHUNK):
-                images = np.array(self._table[copy, start : start + CHUNK])
+                images = np.array(self._table[version, start : start + CHUNK])
                 values = model.whitening(torch.from_numpy(images).to(self.device))
-                whitened[copy, start : start + CHUNK] = values
+                whitened[version, start : start + CHUNK] = values
         self._whitened = whitened.flatten(0, 1)
         size = len(self.lonlat) * len(self._factors) * torch.float32.itemsize
         if size <= HARMONICS_BYTES and not self.moves:
@@ -145,7 +145,7 @@ class PlacePairs:
         # There may be one place at sea too few for the last batch: the first one comes again.
         sea = np.resize(rng.permutation(self.at_sea), (steps, self.batch_at_sea))
         rows = np.concatenate([land, sea], axis=1)
-        versions = rng.integers(self.config.features.copies, size=rows.shape)
+        versions = rng.integers(self.config.features.augmentations, size=rows.shape)
         return list(zip(rows, versions, strict=True))
 
     def own(self, rank: int, ranks: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from satclip_explore import __version__
 from satclip_explore.encoders.checkpoint import read_config
 from satclip_explore.encoders.tensor_files import read_torch_file
 from satclip_explore.html_view import facts_table
+from training.imagery.source import current_names
 from training.pretraining.config import PretrainConfig
 
 
@@ -175,7 +176,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
             f"{path} is not the state of a run: {missing[0]!r} is missing. Pass fresh=True to "
             "start over."
         )
-    return state
+    return state | {part: current_names(state[part]) for part in ("config", "description")}
 
 
 def check_settings(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:

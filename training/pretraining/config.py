@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from training.imagery.source import FORMER_NAMES, current_names
 from training.pretraining.config_checks import check, converted
 from training.pretraining.settings import (
     FeatureConfig,
@@ -54,6 +55,7 @@ class PretrainConfig:
         homes = _homes()
         for key, value in settings.items():
             section, _, name = key.rpartition(".")
+            name = FORMER_NAMES.get(name, name)
             if name not in homes or (section and homes[name] != section):
                 raise TypeError(f"unknown setting {key!r}.{_close(key, homes)}")
             target = tree[homes[name]] if homes[name] else tree
@@ -107,8 +109,11 @@ def load_config(config: str | Path | PretrainConfig) -> PretrainConfig:
 
 
 def from_dict(tree: Mapping[str, Any]) -> PretrainConfig:
-    """Build a configuration from nested dicts, refusing unknown keys; the inverse of `to_dict`."""
-    return _build(PretrainConfig, tree, "")
+    """Build a configuration from nested dicts, refusing unknown keys; the inverse of `to_dict`.
+
+    Names of earlier versions are understood.
+    """
+    return _build(PretrainConfig, current_names(tree), "")
 
 
 def _build(kind: type, tree: Mapping[str, Any], section: str) -> Any:

@@ -34,8 +34,10 @@ LOWEST: dict[str, float] = {
     **dict.fromkeys(("weight_decay", "warmup", "gradient_clip", "degree_damping"), 0),
     **dict.fromkeys(("contrastive_weight", "regression_weight", "position_weight"), 0),
     **dict.fromkeys(("first_layer_rate", "regression_power", "dropout"), 0),
-    **dict.fromkeys(("antarctica", "elsewhere"), 0),
-    **dict.fromkeys(("epochs", "loss_chunk", "head_dim", "patch_size", "copies", "accumulate"), 1),
+    **dict.fromkeys(("antarctica_fraction", "ocean_fraction"), 0),
+    **dict.fromkeys(
+        ("epochs", "loss_chunk", "head_dim", "patch_size", "augmentations", "accumulate"), 1
+    ),
     **dict.fromkeys(("batch_size", "validation_places"), 2),
     "position_anisotropy": 1,
     **dict.fromkeys(("position_eigenfunctions", "position_near_features"), 1),
@@ -71,14 +73,14 @@ def check(
                 raise ValueError(f"{name} must be at least {LOWEST[name]:g}; got {value}.")
     for name, value in (
         ("warmup", training.warmup),
-        ("antarctica", imagery.antarctica),
-        ("elsewhere", imagery.elsewhere),
+        ("antarctica_fraction", imagery.antarctica_fraction),
+        ("ocean_fraction", imagery.ocean_fraction),
         ("dropout", training.dropout),
         ("image_share", training.image_share),
         ("position_near_share", training.position_near_share),
     ):
         if value >= 1.0:
-            raise ValueError(f"{name} is a share, below 1; got {value}.")
+            raise ValueError(f"{name} is a fraction and must be below 1; got {value}.")
     betas = training.adam_betas
     if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
         raise ValueError(f"adam_betas are two numbers from 0 to below 1; got {betas}.")

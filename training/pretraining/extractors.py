@@ -141,14 +141,14 @@ def open_source(
             else "or start with the laptop source: pretrain('laptop')"
         )
         raise FileNotFoundError(f"No imagery {shown}. Pass data=… with its folder, {hint}.")
-    copies = config.features.copies
+    augmentations = config.features.augmentations
     if imagery.source == "blue-marble":
         return BlueMarble(
             root,
             places=imagery.places,
-            antarctica=imagery.antarctica,
-            elsewhere=imagery.elsewhere,
-            copies=copies,
+            antarctica_fraction=imagery.antarctica_fraction,
+            ocean_fraction=imagery.ocean_fraction,
+            augmentations=augmentations,
             jitter_m=config.features.jitter_m,
             seed=config.training.seed,
             night_lights=imagery.night_lights,
@@ -157,7 +157,7 @@ def open_source(
         "places": imagery.places,
         "patch_size": imagery.patch_size,
         "allow_missing": imagery.allow_missing,
-        "copies": copies,
+        "augmentations": augmentations,
         "seed": config.training.seed,
         "blur": config.features.blur,
     }

@@ -15,10 +15,10 @@ class ImageryConfig:
     """Folder that holds the imagery; `pretrain(data=…)` replaces it."""
     places: int = 120_000
     """Places to draw (Blue Marble), or at most this many of the files; 0 takes all."""
-    antarctica: float = 0.03
-    """Share of the places on land that lie south of 60° S, which is 8 % of all land."""
-    elsewhere: float = 0.0
-    """Share of the places at sea, half of them off a coast. They have no images to tell them apart,
+    antarctica_fraction: float = 0.03
+    """Fraction of the places on land that lie south of 60° S, which is 8 % of all land."""
+    ocean_fraction: float = 0.0
+    """Fraction of the places that lie at sea, half of them off a coast. No image tells these apart,
     so they enter the regression and position losses only (Blue Marble)."""
     night_lights: bool = False
     """Whether the lights of the night (Black Marble 2016) join the year (patch-statistics)."""
@@ -48,7 +48,7 @@ class FeatureConfig:
     """Relative weights of the scales, small to large, in the regression loss; empty: all alike."""
     component_power: float = 0.5
     """0 gives the components their own variance, 1 makes them all weigh the same."""
-    copies: int = 1
+    augmentations: int = 1
     """Versions of each image: its center displaced (Blue Marble) or the image turned (files)."""
     jitter_m: float = 0.0
     """Standard deviation of the displacement, along each axis, in meters."""

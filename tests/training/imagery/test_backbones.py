@@ -30,7 +30,7 @@ from training.pretraining.extractors import open_extractor
 class Images:
     """Seeded images of 12 Sentinel-2 bands; the one of row 3 cannot be read."""
 
-    name, bands, copies = "seeded", S2_BANDS, 2
+    name, bands, augmentations = "seeded", S2_BANDS, 2
 
     def __init__(self, n=10, size=20):
         self.lonlat = np.zeros((n, 2))
@@ -39,8 +39,8 @@ class Images:
         self.images = rng.random((n, 12, size, size), dtype=np.float32)
         self.images[3, 5, 2, 2] = np.nan
 
-    def read(self, rows, copy=0):
-        return np.rot90(self.images[rows], copy, axes=(2, 3))
+    def read(self, rows, version=0):
+        return np.rot90(self.images[rows], version, axes=(2, 3))
 
     def describe(self):
         return {"source": self.name}
@@ -106,17 +106,17 @@ def test_every_version_is_described_from_its_own_images():
         source, Frozen(nn.Flatten()), "flat", 4800, block_size=7, batch_size=3
     ).compute(1)
     assert values.shape == (2, 3, 4800)
-    for copy in range(2):
-        wanted = source.read(np.arange(7, 10), copy).reshape(3, 4800)
-        np.testing.assert_array_equal(values[copy], wanted)
+    for version in range(2):
+        wanted = source.read(np.arange(7, 10), version).reshape(3, 4800)
+        np.testing.assert_array_equal(values[version], wanted)
 
 
 def test_an_error_while_images_are_read_is_raised():
     class Broken(Images):
-        def read(self, rows, copy=0):
+        def read(self, rows, version=0):
             if rows[0] == 4:
                 raise OSError("the disk is gone")
-            return super().read(rows, copy)
+            return super().read(rows, version)
 
     features = BackboneFeatures(Broken(), Frozen(nn.Flatten()), "flat", 4800, batch_size=2)
     with pytest.raises(OSError, match="the disk is gone"):

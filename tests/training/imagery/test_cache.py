@@ -22,7 +22,7 @@ class Counting:
     def __init__(self, places=12, *, stop_at=None):
         self.lonlat = np.stack([np.linspace(-180, 170, places), np.linspace(-90, 90, places)], 1)
         self.on_land = np.ones(places, dtype=bool)
-        self.copies, self.dim, self.blocks, self.groups = 2, 4, 6, (3, 1)
+        self.augmentations, self.dim, self.blocks, self.groups = 2, 4, 6, (3, 1)
         self.computed = []
         self.stop_at = stop_at
 
@@ -30,8 +30,8 @@ class Counting:
         return {"image_encoder": "counting"}
 
     def index(self, block):
-        copy, part = divmod(block, 3)
-        return copy, slice(part * 4, (part + 1) * 4), slice(None)
+        version, part = divmod(block, 3)
+        return version, slice(part * 4, (part + 1) * 4), slice(None)
 
     def compute(self, block):
         if block == self.stop_at:
@@ -55,6 +55,18 @@ def test_fills_the_table_once_and_opens_it_again(tmp_path):
     assert not b.table.flags.writeable
     assert b.groups == (3, 1)
     assert b.description["shape"] == [2, 12, 4]
+
+
+def test_a_cache_of_an_earlier_version_is_found_under_todays_names(tmp_path):
+    former = {"antarctica": 0.03, "copies": 2, "elsewhere": 0.1}
+    now = {"antarctica_fraction": 0.03, "augmentations": 2, "ocean_fraction": 0.1}
+    cached_features(Counting(), former, tmp_path)
+    again = Counting()
+    assert cached_features(again, now, tmp_path).description.items() >= now.items()
+    assert again.computed == []
+    other = Counting()
+    cached_features(other, now | {"augmentations": 3}, tmp_path)
+    assert len(other.computed) == 6
 
 
 def test_places_that_differ_in_their_last_digits_share_a_cache(tmp_path):

@@ -11,7 +11,9 @@ from training.imagery.embedded import write_embedded_months
 
 
 def test_the_blue_marble_source_reads_it_and_finds_land_where_it_is(tmp_path):
-    source = BlueMarble(write_embedded_months(tmp_path / "new"), places=300, antarctica=0.05)
+    source = BlueMarble(
+        write_embedded_months(tmp_path / "new"), places=300, antarctica_fraction=0.05
+    )
     assert source.survey[0].shape == (512, 1024)
     # 29 % of the Earth is land by area; plain pixels count Antarctica and Greenland more.
     assert 0.28 < source.survey[0].mean() < 0.42

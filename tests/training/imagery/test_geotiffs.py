@@ -244,9 +244,9 @@ def test_a_run_counts_images_that_cannot_be_used_and_goes_on(tmp_path):
     with pytest.warns(UserWarning, match=r"^2 of 80 images are damaged, too small, or have pixels"):
         run = pretrain(
             PretrainConfig(), data=folder, output=tmp_path / "run", source="s2-100k",
-            patch_size=16, places=0, image_encoder="random-convolutions", copies=2, jitter_m=500.0,
-            validation_places=16, batch_size=20, epochs=2, legendre_polys=4, hidden_dim=16,
-            embed_dim=8, device="cpu",
+            patch_size=16, places=0, image_encoder="random-convolutions", augmentations=2,
+            jitter_m=500.0, validation_places=16, batch_size=20, epochs=2, legendre_polys=4,
+            hidden_dim=16, embed_dim=8, device="cpu",
         )  # fmt: skip
     card = json.loads((run / "config.json").read_text())["card"]
     assert (card["unusable_images"], card["training_places"]) == (2, 62)
@@ -260,20 +260,22 @@ def test_larger_images_are_cropped_to_their_center(dataset):
 
 
 def test_versions_are_the_eight_turns_and_mirrors(dataset):
-    source = S2100K(dataset, patch_size=16, copies=8)
-    versions = [source.read(np.array([0]), copy)[0] for copy in range(8)]
+    source = S2100K(dataset, patch_size=16, augmentations=8)
+    versions = [source.read(np.array([0]), version)[0] for version in range(8)]
     assert len({version.tobytes() for version in versions}) == 8
     assert len({np.sort(version.ravel()).tobytes() for version in versions}) == 1
-    with pytest.raises(ValueError, match="eight turned and mirrored"):
-        S2100K(dataset, patch_size=16, copies=9)
+    with pytest.raises(
+        ValueError, match="augmentations must be at most 8, the turned and mirrored"
+    ):
+        S2100K(dataset, patch_size=16, augmentations=9)
 
 
 def test_a_file_is_read_once_for_all_its_versions(dataset, monkeypatch):
-    source = S2100K(dataset, patch_size=16, copies=8)
+    source = S2100K(dataset, patch_size=16, augmentations=8)
     opened, decode = [], S2100K._decode
     monkeypatch.setattr(S2100K, "_decode", lambda *a: opened.append(a[1]) or decode(*a))
     rows = np.array([0, 2])
-    turned = [source.read(rows, copy) for copy in range(8)]
+    turned = [source.read(rows, version) for version in range(8)]
     assert len(opened) == 2
     np.testing.assert_array_equal(turned[1], np.rot90(turned[0], axes=(2, 3)))
     assert not np.array_equal(source.read(np.array([1, 2])), turned[0])
@@ -388,8 +390,8 @@ def test_a_tile_of_one_value_is_no_image(dataset, value):
 def test_the_blur_of_a_version_is_its_own_and_the_first_is_sharp(dataset):
     rows, images = np.arange(2), dataset / "images"
     (images / "patch_1.tif").write_bytes((images / "patch_0.tif").read_bytes())
-    sharp = S2100K(dataset, patch_size=16, copies=2)
-    blurred = S2100K(dataset, patch_size=16, copies=2, blur=True)
+    sharp = S2100K(dataset, patch_size=16, augmentations=2)
+    blurred = S2100K(dataset, patch_size=16, augmentations=2, blur=True)
     np.testing.assert_array_equal(blurred.read(rows, 0), sharp.read(rows, 0))
     once, again = blurred.read(rows, 1), blurred.read(rows, 1)
     np.testing.assert_array_equal(once, again)

@@ -14,7 +14,7 @@ from training.imagery.source import displace
 
 @pytest.fixture(scope="module")
 def source(earth):
-    return BlueMarble(earth, places=500, copies=2, jitter_m=200_000.0)
+    return BlueMarble(earth, places=500, augmentations=2, jitter_m=200_000.0)
 
 
 def test_places_are_on_land_by_area_and_reproducible(earth, source):
@@ -25,14 +25,14 @@ def test_places_are_on_land_by_area_and_reproducible(earth, source):
     assert (np.diff(lat) <= 0).all()
     # By area, a quarter of the places between 60 S and 90 N lie north of 36 N (plus the cap).
     assert 0.15 < (lat > 36).mean() < 0.35
-    again = BlueMarble(earth, places=500, copies=2, jitter_m=200_000.0)
+    again = BlueMarble(earth, places=500, augmentations=2, jitter_m=200_000.0)
     np.testing.assert_array_equal(again.lonlat, source.lonlat)
-    other = BlueMarble(earth, places=500, copies=2, jitter_m=200_000.0, seed=1)
+    other = BlueMarble(earth, places=500, augmentations=2, jitter_m=200_000.0, seed=1)
     assert not np.array_equal(other.lonlat, source.lonlat)
 
 
 def test_places_at_sea_come_beside_those_on_land(earth):
-    source = BlueMarble(earth, places=1000, elsewhere=0.2)
+    source = BlueMarble(earth, places=1000, ocean_fraction=0.2)
     assert len(source.lonlat) == 1000
     assert source.on_land.sum() == 800
     lon = np.abs(source.lonlat[~source.on_land][:, 0])
@@ -146,7 +146,7 @@ def test_blocks_fill_every_column_once(source):
 
 
 def test_lights_are_a_last_group_with_one_column_for_each_scale(lit_earth, source):
-    lit = BlueMarble(lit_earth, places=500, copies=2, jitter_m=200_000.0, night_lights=True)
+    lit = BlueMarble(lit_earth, places=500, augmentations=2, jitter_m=200_000.0, night_lights=True)
     assert lit.night().shape == lit.survey[0].shape
     features = PatchStatistics(lit, (300.0, 3000.0))
     assert features.groups == (STATISTICS, STATISTICS, 2)
@@ -269,8 +269,8 @@ def test_an_earth_with_a_sea_floor_or_without_sea_is_refused(earth, tmp_path):
         Image.fromarray(floor).save(tmp_path / f"world.topo.bathy.2004{month:02d}.png")
     with pytest.raises(ValueError, match="take the edition without sea floor"):
         _ = BlueMarble(tmp_path, places=10).lonlat
-    with pytest.raises(ValueError, match="places on land; lower it"):
-        _ = BlueMarble(earth, places=10, elsewhere=0.999).lonlat
+    with pytest.raises(ValueError, match="places on land; set it lower"):
+        _ = BlueMarble(earth, places=10, ocean_fraction=0.999).lonlat
 
 
 def test_no_places_are_refused(earth):

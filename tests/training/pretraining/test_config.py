@@ -40,6 +40,29 @@ def test_a_configuration_comes_back_from_its_dict():
     assert from_dict(config.to_dict()) == config
 
 
+def test_names_of_earlier_versions_still_open(tmp_path):
+    path = tmp_path / "old.toml"
+    path.write_text(
+        "[imagery]\nelsewhere = 0.25\nantarctica = 0.125\n[features]\ncopies = 3\n",
+        encoding="utf-8",
+    )
+    config = load_config(path)
+    assert config.imagery.ocean_fraction == 0.25
+    assert config.imagery.antarctica_fraction == 0.125
+    assert config.features.augmentations == 3
+    assert config.replace(copies=4) == config.replace(**{"features.augmentations": 4})
+    assert "copies" not in config.to_dict()["features"]
+
+
+def test_a_setting_under_both_names_is_refused(tmp_path):
+    path = tmp_path / "both.toml"
+    path.write_text("[features]\ncopies = 3\naugmentations = 2\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match="'copies' is the former name of 'augmentations'; got both"
+    ):
+        load_config(path)
+
+
 def test_overrides_find_their_section_and_type():
     config = load_config("laptop").replace(
         epochs="2", legendre_polys=7, learning_rate=1, scales_km="[5, 50]", tensorboard="true"
@@ -126,8 +149,8 @@ def test_a_name_that_resembles_nothing_lists_what_is_known():
         ("[location]\nw0 = 0", "w0 must be a number above 0"),
         ("[training]\nposition_anisotropy = 0.5", "position_anisotropy must be at least 1"),
         ("[imagery]\nsource = 'landsat'", "source must be one of .*'blue-marble'.*got 'landsat'"),
-        ("[training]\nwarmup = 1.0", "warmup is a share"),
-        ("[imagery]\nantarctica = 1.5", "antarctica is a share"),
+        ("[training]\nwarmup = 1.0", "warmup is a fraction"),
+        ("[imagery]\nantarctica = 1.5", "antarctica_fraction is a fraction"),
         ("[training]\nbatch_size = 1", "batch_size must be at least 2; got 1"),
         ("[training]\nmaximum_scale = 2.0", "maximum_scale must not be below initial_scale"),
         ("[training]\ncontrastive_weight = 0", "nothing to learn"),

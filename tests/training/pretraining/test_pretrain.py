@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from satclip_explore import load_encoder
 from satclip_explore.precision import fast_precision
 from satclip_explore.store import RESULTS
+from training.export import export_run
 from training.pretrain import Cancelled, main, pretrain
 from training.pretraining import epoch_probes
 from training.pretraining.batches import PlacePairs
@@ -145,8 +146,13 @@ def test_every_epoch_is_scored_on_the_tasks_that_were_named(run):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"elsewhere": 0.25, "regression_weight": 1.0, "position_weight": 1.0, "head": "mlp"},
-        {"contrastive_weight": 0.0, "regression_weight": 1.0, "copies": 2, "jitter_m": 9000.0},
+        {"ocean_fraction": 0.25, "regression_weight": 1.0, "position_weight": 1.0, "head": "mlp"},
+        {
+            "contrastive_weight": 0.0,
+            "regression_weight": 1.0,
+            "augmentations": 2,
+            "jitter_m": 9000.0,
+        },
         {"gradient_clip": 0.5, "degree_damping": 0.5, "first_layer_rate": 0.1},
         {"precision": "bfloat16"},
         {"contrastive_weight": 0.0, "regression_weight": 1.0, "position_weight": 1.0},
@@ -195,15 +201,34 @@ def test_a_run_from_before_a_setting_was_known_goes_on(run):
     assert torch.equal(weights(folder)["last_layer.weight"], before["last_layer.weight"])
 
 
+def test_a_run_with_the_former_names_of_settings_goes_on_and_is_exported(run, tmp_path):
+    folder = run(epochs=1, ocean_fraction=0.25, regression_weight=1.0)
+    state = torch.load(folder / "training.pt", weights_only=True)
+    former = {
+        "antarctica_fraction": "antarctica",
+        "ocean_fraction": "elsewhere",
+        "augmentations": "copies",
+    }
+    for part in (state["config"]["imagery"], state["config"]["features"], state["description"]):
+        for name in former.keys() & part.keys():
+            part[former[name]] = part.pop(name)
+    torch.save(state, folder / "training.pt")
+    assert load_encoder(export_run(folder, tmp_path / "exported")).embed_dim == 16
+    continued = run(epochs=1, ocean_fraction=0.25, regression_weight=1.0)
+    assert_same_weights(continued, folder)
+    with pytest.raises(ValueError, match="holds a run with ocean_fraction=0.25; got 0.0"):
+        run(epochs=1, regression_weight=1.0)
+
+
 def test_a_cancelled_run_goes_on_and_ends_in_the_same_weights(run):
-    whole = run("whole", head="mlp", copies=2, jitter_m=1000.0)
+    whole = run("whole", head="mlp", augmentations=2, jitter_m=1000.0)
     cancel = Event()
 
     def stop_in_the_second_epoch(progress):
         if progress.stage == "training" and progress.done == 6:
             cancel.set()
 
-    same = {"head": "mlp", "copies": 2, "jitter_m": 1000.0}
+    same = {"head": "mlp", "augmentations": 2, "jitter_m": 1000.0}
     folder = run(on_progress=stop_in_the_second_epoch, cancel=cancel, **same)
     assert json.loads((folder / "config.json").read_text())["card"]["epochs"] == 1
     assert_same_weights(run(**same), whole)
@@ -360,9 +385,13 @@ def test_missing_imagery_says_what_to_do(tmp_path):
         ({"image_encoder": "resnet34"}, ValueError, "image_encoder must be one of .*resnet18"),
         ({"position_near_km": 0.0}, ValueError, "position_near_km must be at least 1"),
         ({"position_zonal_share": 1.5}, ValueError, "lies between 0 and 1; got 1.5"),
-        ({"position_near_share": 1.0}, ValueError, "position_near_share is a share, below 1"),
+        (
+            {"position_near_share": 1.0},
+            ValueError,
+            "position_near_share is a fraction and must be below 1",
+        ),
         ({"image_share": 0}, ValueError, "image_share must be at least"),
-        ({"image_share": 1.0}, ValueError, "image_share is a share, below 1"),
+        ({"image_share": 1.0}, ValueError, "image_share is a fraction and must be below 1"),
         (
             {"position_weight": 1.0, "position_eigenfunctions": 300, "embed_dim": 400},
             ValueError,
@@ -465,7 +494,7 @@ def test_two_processes_give_the_loss_curve_of_one(earth, cache, tmp_path):
     changes = SMALL | {
         "regression_weight": 1.0,
         "position_weight": 1.0,
-        "elsewhere": 0.25,
+        "ocean_fraction": 0.25,
         "head": "mlp",
     }
     one = pretrain(
@@ -537,7 +566,7 @@ def test_where_one_of_two_processes_fails_both_end_with_the_sentence(tmp_path):
 def test_the_command_line_trains_and_reports(earth, cache, tmp_path, capsys):
     settings = [f"--set={key}={list(v) if isinstance(v, tuple) else v}" for key, v in SMALL.items()]
     arguments = ["laptop", f"--data={earth}", f"--output={tmp_path / 'run'}", f"--cache={cache}"]
-    assert main([*arguments, *settings, "--set=copies=1", "--set=tensorboard=true"]) == 0
+    assert main([*arguments, *settings, "--set=augmentations=1", "--set=tensorboard=true"]) == 0
     printed = capsys.readouterr().out
     assert "recall@1" in printed
     assert "load_encoder" in printed
