@@ -170,7 +170,7 @@ def test_the_curve_of_notebook_04_moves_and_the_stop_button_keeps_what_was_learn
     before = page.evaluate(POINTS)
     page.wait_for_function(f"before => ({POINTS})() > before", arg=before)
     # The encoder comes after the quick baselines; from then on there is something to keep.
-    page.locator(f"{CURVES} text", has_text="mini-l40").first.wait_for(state="attached")
+    page.locator(f"{CURVES} + div span", has_text="mini-l40").first.wait_for(state="attached")
     page.locator("[data-command='notebook:interrupt-kernel']").first.click()
     verdict = page.locator(".jp-OutputArea li")
     verdict.filter(has_text="tested on").first.wait_for()

@@ -28,11 +28,15 @@ def test_a_run_is_started_watched_stopped_and_its_encoder_chosen(visit):
     button("Start").click()
     page.get_by_text("places per second").wait_for()
     assert button("Start").is_disabled()
-    page.wait_for_function(f"() => ({POINTS})('loss') > 20")
+    # On the way of an SVG line: Playwright looks into shadow roots, the page's own query does not.
+    line = page.locator("svg[aria-label='losses while training'] polyline").first
+    while line.evaluate("line => line.points.numberOfItems") <= 20:
+        page.wait_for_timeout(200)
     page.wait_for_function(f"() => ({POINTS})('recall') >= 3 && ({POINTS})('score') >= 3")
     figures = [figure.bounding_box() for figure in page.locator(".bk-Figure:visible").all()]
-    # Globe and three charts; a chart once fell to a few pixels when it was first updated.
-    assert len(figures) == 4
+    # Globe and two charts; a chart once fell to a few pixels when it was first updated.
+    assert len(figures) == 3
+    figures.append(line.locator("..").bounding_box())
     globe, *charts = figures
     assert globe["height"] == pytest.approx(globe["width"] / 2, abs=2)
     assert all(chart["height"] > 120 for chart in charts)

@@ -460,7 +460,9 @@ def test_the_hubs_safetensors_give_the_same_encoder(tmp_path, tiny_encoder, plac
         assert (encoder.name, encoder.legendre_polys) == (path.stem, 5)
         assert encoder.harmonics_calculation == "analytic"
     (tmp_path / "config.json").write_text("{}")
-    assert load_encoder("satclip-vit16-l40", path=tmp_path).name == "satclip-vit16-l40"
+    assert load_encoder(tmp_path, name="mine").name == "mine"
+    with pytest.raises(ValueError, match="not the published satclip-vit16-l40"):
+        load_encoder("satclip-vit16-l40", path=tmp_path)
     del whole["location.nnet.layers.1.bias"]
     save_file(whole, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"lacks layers.1.bias"):

@@ -8,6 +8,7 @@ from satclip_explore.geo import equal_area_sample
 from satclip_explore.panes.probe import pane as probe_module
 from satclip_explore.panes.probe.pane import OWN, ProbePane
 from satclip_explore.panes.probe.places import MAX_VERTICES, box, polygon
+from satclip_explore.progress import Cancelled
 
 
 @pytest.fixture
@@ -172,8 +173,9 @@ def test_a_hostile_table_gives_one_sentence_and_the_pane_lives(pane, table, cont
     pane.upload(content if isinstance(content, bytes) else content.encode())
     assert words in pane.message
     assert "<b>" not in pane.sentences().replace("&lt;b&gt;", "")
-    pane.start()
+    trained(pane)
     assert words in pane.message
+    assert pane.busy == ""
     assert pane.result is None
     pane.upload(table.to_csv(index=False).encode())
     assert pane.message == ""
@@ -199,7 +201,7 @@ def test_stopping_ends_the_spinner(pane, monkeypatch):
     def endless(*_, cancel, **__):
         while not cancel.is_set():
             pass
-        raise probe_module.Cancelled("stopped")
+        raise Cancelled("stopped")
 
     monkeypatch.setattr(probe_module, "train_probe", endless)
     pane.start()
