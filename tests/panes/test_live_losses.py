@@ -10,6 +10,8 @@ pytest.importorskip("ipywidgets")
 
 from satclip_explore.panes.jupyter.live_losses import LiveLosses
 from satclip_explore.panes.losses import loss_chart
+from satclip_explore.progress import Progress
+from training.pretraining.progress import TrainingProgress
 from training.probe import Losses
 
 
@@ -76,3 +78,11 @@ def test_long_runs_are_thinned_and_keep_their_last_point():
     (line,) = lines(loss_chart([("a", step, 1.0 + step) for step in range(10_000)], last=20_000))
     assert 200 < len(line) < 300
     assert line[-1] == (pytest.approx(46 + 504 * 9999 / 20_000, abs=0.1), 12.0)
+
+
+@pytest.mark.parametrize("progress", [Progress("features", 1, 4), TrainingProgress("training")])
+def test_pretraining_is_shown_by_its_stage_while_it_has_no_encoder(progress):
+    losses = LiveLosses(redraw_seconds=0.0)
+    losses(progress)
+    assert losses.bar.description == progress.stage
+    assert losses.points == []

@@ -38,8 +38,11 @@ class LiveLosses(ipywidgets.VBox):
 
     def __call__(self, progress: Any) -> None:
         """Take the progress of a probe, or of pretraining."""
-        name = getattr(progress, "encoder", progress.stage)
-        step, value = getattr(progress, "step", progress.done), progress.loss
+        # A probe names its encoder; pretraining carries the encoder itself, or none yet.
+        encoder = getattr(progress, "encoder", None)
+        name = encoder if isinstance(encoder, str) else progress.stage
+        step = getattr(progress, "step", progress.done)
+        value = getattr(progress, "loss", np.nan)
         share = progress.done / max(progress.total, 1)
         if np.isfinite(value):
             self.points.append((name, float(step), value))
