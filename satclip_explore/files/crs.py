@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 WGS84 = "EPSG:4326"
-NOT_EXACT = 1.0
-"""Meters: what a change between geodetic datums may be off without being said."""
+DATUM_COLUMNS = frozenset({"geodeticdatum", "horizontaldatum"})
+"""Names of columns that say which datum a row is in (Darwin Core and its older form)."""
+
+LIKE_WGS84 = re.compile(
+    r"(?:(?:wgs[-_ ]?84|nad[-_ ]?83|etrs[-_ ]?89|gda[-_ ]?94)\s*\()?"
+    r"(?:epsg[:\s]*)?(?:4326|4269|4258|4283|7844)\)?|(?:ogc[:\s]*)?crs84"
+    r"|wgs[-_ ]?(?:19)?84|world geodetic system 1984|nad[-_ ]?(?:19)?83|north american datum 1983"
+    r"|etrs[-_ ]?(?:19)?89|gda[-_ ]?(?:19)?(?:94|2020)|gps|wgs",
+    re.IGNORECASE,
+)
+"""Datums that are within two meters of WGS 84, as people write them."""
+
+NOT_SAID = frozenset({"", "unknown", "unk", "not recorded", "unrecorded", "none", "na", "n/a"})
+"""What stands in such a column where nobody knew."""
 
 
 def read_crs(crs: Any) -> Any:
@@ -36,6 +51,54 @@ def read_crs(crs: Any) -> Any:
     if not (found.is_geographic or found.is_projected or found.is_compound or found.is_bound):
         raise ValueError(f"coordinates in {found.name!r} have no place on the Earth; give crs=.")
     return found
+
+
+def datum_columns(columns: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the labels of columns that say a geodetic datum, as in Darwin Core."""
+    plain = {label: re.sub(r"^dwc:|[\W_]", "", str(label).lower()) for label in columns}
+    return tuple(label for label, word in plain.items() if word in DATUM_COLUMNS)
+
+
+def datum_notes(frame: Any, columns: Iterable[Any]) -> list[str]:
+    """Say what a column of geodetic datums leaves open; refuse datums that move places.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame or mapping
+        Table whose coordinates are taken for WGS 84.
+    columns : iterable
+        Its labels.
+
+    Returns
+    -------
+    list of str
+        What was assumed where the datum is not known; empty without such a column.
+
+    Raises
+    ------
+    ValueError
+        If a row is in a datum that is not within two meters of WGS 84, or not known here: it may
+        be off by hundreds of meters.
+    """
+    notes = []
+    for label in datum_columns(columns):
+        words = pd.Series(frame[label]).astype(object)
+        texts = words.map(str, na_action="ignore").fillna("").str.strip()
+        unknown = texts.str.lower().isin(NOT_SAID)
+        named = texts[~unknown]
+        other = named[~named.map(lambda text: bool(LIKE_WGS84.fullmatch(text)))]
+        if len(other):
+            first = str(other.iloc[0])[:40]
+            raise ValueError(
+                f"column {str(label)[:40]!r} says {first!r} in {len(other):,} of {len(texts):,} "
+                "rows, where places may lie hundreds of meters from the same numbers in WGS 84; "
+                "split the table by datum and give each part its crs=, such as 'EPSG:4267' for "
+                "NAD27, or crs='EPSG:4326' to take all numbers as they are."
+            )
+        if unknown.any():
+            notes.append(f"{int(unknown.sum()):,} rows do not say their geodetic datum and were "
+                         "taken for WGS 84")  # fmt: skip
+    return notes
 
 
 def crs_name(crs: Any) -> str:

@@ -19,7 +19,7 @@ from satclip_explore.files.columns import (
     shown,
     words_of,
 )
-from satclip_explore.files.crs import crs_name, read_crs, to_lonlat
+from satclip_explore.files.crs import crs_name, datum_columns, datum_notes, read_crs, to_lonlat
 from satclip_explore.files.geometry_columns import (
     ORDERS,
     Located,
@@ -130,9 +130,13 @@ def _from_columns(
                          "latitude in degrees; crs= says otherwise")  # fmt: skip
     named = {"lon": shown(roles.lon), "lat": shown(roles.lat)}
     used = (roles.lon, roles.lat)
+    columns = frame.columns if hasattr(frame, "columns") else frame.keys()
     if system is None:
+        notes += datum_notes(frame, columns)
         return Located(x, y, used, named, notes=tuple(notes), decimal=signs)
     x, y = to_lonlat(x, y, system)
+    # A datum that no longer holds must not stand beside the new coordinates.
+    used += datum_columns(columns)
     return Located(x, y, used, named, crs_name(system), tuple(notes), decimal=signs)
 
 

@@ -434,3 +434,39 @@ def test_a_database_that_is_no_geopackage_is_refused(tmp_path):
     base.close()
     with pytest.raises(ValueError, match="no GeoPackage"):
         read_places(path)
+
+
+def with_datum(*words):
+    head, *rows = plain().splitlines()
+    datums = [words[row % len(words)] for row in range(len(rows))]
+    lines = [f"{row},{word}" for row, word in zip(rows, datums, strict=True)]
+    return "\n".join([f"{head},geodeticDatum", *lines]).encode()
+
+
+@pytest.mark.parametrize(
+    "datum", ["WGS84", "EPSG:4326", "WGS84 (EPSG:4326)", "World Geodetic System 1984", "NAD83"]
+)
+def test_a_datum_like_wgs84_is_read_without_a_word(datum):
+    reading = read_places(with_datum(datum))
+    check(reading)
+    assert not [note for note in reading.notes if "datum" in note]
+
+
+def test_a_datum_that_nobody_knew_is_said_and_counted():
+    reading = read_places(with_datum("WGS84", "unknown", ""))
+    check(reading)
+    assert any("4 rows do not say their geodetic datum" in note for note in reading.notes)
+
+
+@pytest.mark.parametrize("datum", ["NAD27", "OSGB36", "EPSG:4267", "European Datum 1950"])
+def test_a_datum_that_moves_places_is_refused_or_transformed(datum):
+    content = with_datum("WGS84", datum)
+    with pytest.raises(ValueError, match=rf"says '{datum}' in 3 of 6 rows.*crs='EPSG:4326'"):
+        read_places(content)
+    check(read_places(content, crs="EPSG:4326"))
+    moved = read_places(content, crs="EPSG:4230")
+    shift = np.abs(moved.lonlat - np.stack([LON, LAT], 1)).max(axis=0)
+    # ED50 lies some hundred meters off.
+    assert (shift > 5e-4).all()
+    assert (shift < 3e-3).all()
+    assert "geodeticDatum" not in moved.frame
