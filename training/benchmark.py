@@ -47,7 +47,7 @@ from training.probes.full_batch_mlp import FullBatchMLPProbe
 from training.probes.registry import MODELS
 from training.probes.report import AS_PUBLISHED, PLACE_ALONE, TUNED, figure_png, markdown
 from training.tasks.atlas import load_task
-from training.tasks.inaturalist import FILES, URL
+from training.tasks.inaturalist import FILES, URL, load_inaturalist_2018
 from training.tasks.published import tables_of
 from training.tasks.task import Task
 
@@ -98,10 +98,12 @@ def revision() -> str:
 
 
 def task_digest(task: Task) -> str:
-    """Name the places, labels and groups of a task."""
+    """Name the places, labels, groups and published split of a task."""
     digest = hashlib.sha256(np.ascontiguousarray(task.lonlat).tobytes())
     digest.update(np.ascontiguousarray(task.target).tobytes())
     digest.update(task.group_codes.tobytes())
+    if task.published_test is not None:
+        digest.update(task.published_test.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -223,6 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="names from list_tasks(), or NAME=FILE for a table",
     )  # fmt: skip
     parser.add_argument("--target", default=None, help="column of such a table to predict")
+    parser.add_argument("--inaturalist", type=Path, default=None, help="folder of its four files")
+    parser.add_argument("--image-features", type=Path, default=None, help=".npz for iNaturalist")
     parser.add_argument("--region", default="Africa", help="held out in figure2b")
     parser.add_argument("--model", default="mlp", choices=MODELS)
     parser.add_argument("--tune", action="store_true", help="choose settings on validation rows")
@@ -240,6 +244,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tasks = [task.partition("=")[0] for task in chosen.tasks or default]
     try:
         tables = tables_of(chosen.tasks or (), chosen.target)
+        if chosen.inaturalist is not None:
+            species = load_inaturalist_2018(chosen.inaturalist, chosen.image_features)
+            tables[species.name] = species
+            tasks.append(species.name)
         for name, task in tables.items():
             left_out = ", ".join(f"{count:,} ({why})" for why, count in task.dropped.items())
             print(f"{name}: {len(task):,} places; left out: {left_out or 'none'}")
@@ -255,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    if chosen.what == "table1":
+    if chosen.what == "table1" and chosen.inaturalist is None:
         missing.append(f"iNaturalist 2018: {FILES}, and image features; from {URL}")
     if scores.empty:
         print("\n".join(["nothing could be run:", *missing]), file=sys.stderr)

@@ -29,7 +29,7 @@ from training.probes.registry import find_model
 from training.probes.result import Fitted, Losses, ProbeResult
 from training.probes.tuning import tune as tuned
 from training.tasks.blocks import block_split
-from training.tasks.splits import Split, random_split, region_split
+from training.tasks.splits import Split, published_split, random_split, region_split
 from training.tasks.tables import as_task
 from training.tasks.task import Task
 
@@ -73,8 +73,9 @@ def train_probe(
         Hold out this part of the Earth, but for `shots`; see `satclip_explore.region`.
     shots : float or int
         Part of the region's places that train: a fraction, or a number per class.
-    split : {"random", "blocks"} or Split, optional
-        Used when there is no region; default "random", half of the places.
+    split : {"random", "blocks", "published"} or Split, optional
+        Used when there is no region; default that of the task where one was published, else
+        "random", half of the places.
     model : {"mlp", "linear", "knn", "kriging", "full-batch-mlp"}
         The probe; see `training.probes.registry`. "kriging", a Gaussian process, joins embedding
         and place, and can beat the nearest labelled place. "full-batch-mlp" is that of SatCLIP's
@@ -133,6 +134,11 @@ def train_probe(
     others = [as_encoder(other, device) for other in encoders]
     compared = line_up(encoder, others, baseline_names(baselines), device)
     task, uncovered = covered_places(task, compared.values())
+    if uncovered and isinstance(split, Split):
+        raise ValueError(
+            f"a Split counts all places of the task, and {uncovered:,} lie where an encoder has no "
+            "coverage; leave those out of the task first, with encoder.coverage(task.lonlat)."
+        )
     rows = hold_out(task, region, shots=shots, split=split, seed=split_seed)
     valid = valid_rows(task, rows, chosen_seeds, split_seed)
     scale = Scale.of(task, rows)
@@ -232,7 +238,10 @@ def hold_out(
         if split is not None:
             raise ValueError("give region= or split=, not both.")
         return region_split(task, region, shots=shots, seed=seed)
+    split = split or ("random" if task.published_test is None else "published")
+    if split == "published":
+        return published_split(task)
     makers = {"random": random_split, "blocks": block_split}
-    if (split or "random") not in makers:
-        raise ValueError(f"split must be random or blocks; got {split!r}.")
-    return makers[split or "random"](task, seed=seed)
+    if split not in makers:
+        raise ValueError(f"split must be random, blocks or published; got {split!r}.")
+    return makers[split](task, seed=seed)

@@ -14,7 +14,8 @@ from satclip_explore.checks import whole_number
 from training.tasks.task import Task
 
 URL = "https://github.com/visipedia/inat_comp/tree/master/2018"
-FILES = "train2018.json or val2018.json, and train2018_locations.json or val2018_locations.json"
+PARTS = ("train2018", "val2018")
+FILES = ", ".join(f"{part}.json and {part}_locations.json" for part in PARTS)
 
 
 def load_inaturalist(
@@ -56,6 +57,55 @@ def load_inaturalist(
     Van Horn et al. (2018), "The iNaturalist Species Classification and Detection Dataset", CVPR.
     """
     least = whole_number(min_per_species, "min_per_species", 1, 10**9)
+    rows, names = _observations(metadata, locations)
+    return _task(rows, names, image_features, least)
+
+
+def load_inaturalist_2018(folder: str | Path, image_features: str | Path | None = None) -> Task:
+    """Read the species task with its published split: train2018 trains, val2018 tests.
+
+    Parameters
+    ----------
+    folder : path
+        Holds train2018.json, val2018.json, and train2018_locations.json, val2018_locations.json.
+    image_features : path, optional
+        As for `load_inaturalist`, of the photographs of both.
+
+    Returns
+    -------
+    Task
+        Its `published_test` marks val2018. Species are as published, rare ones too. A place may
+        have photographs in both: the split is by photograph.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing; says where to get it.
+    ValueError
+        If a file is not in the published format, or a photograph is in both parts.
+    """
+    parts: list[pd.DataFrame] = []
+    names: dict[int, str] = {}
+    for part in PARTS:
+        rows, named = _observations(
+            Path(folder) / f"{part}.json", Path(folder) / f"{part}_locations.json"
+        )
+        parts.append(rows.assign(test=part == "val2018"))
+        names |= named
+    rows = pd.concat(parts)
+    twice = rows.index[rows.index.duplicated()]
+    if len(twice):
+        raise ValueError(
+            f"{' and '.join(PARTS)} must hold different photographs; {len(twice):,} are in both, "
+            f"as image {twice[0]}."
+        )
+    return _task(rows, names, image_features, least=1)
+
+
+def _observations(
+    metadata: str | Path, locations: str | Path
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Return species, lon and lat (NaN where unknown) by image, and the names of species."""
     content = _read_json(metadata)
     try:
         labels = {int(one["image_id"]): int(one["category_id"]) for one in content["annotations"]}
@@ -72,6 +122,13 @@ def load_inaturalist(
         ) from error
     rows = pd.DataFrame({"species": pd.Series(labels)})
     rows[["lon", "lat"]] = pd.DataFrame.from_dict(places, orient="index", columns=["lon", "lat"])
+    return rows, names
+
+
+def _task(
+    rows: pd.DataFrame, names: dict[int, str], image_features: str | Path | None, least: int
+) -> Task:
+    """Join the features, and leave out and count what has no place or no features."""
     dropped = {"no place": int(rows["lon"].isna().sum())}
     rows = rows.dropna()
     features = None
@@ -95,6 +152,7 @@ def load_inaturalist(
         licence="CC BY-NC 4.0 (annotations); photographs are their authors'",
         dropped=MappingProxyType({why: count for why, count in dropped.items() if count}),
         image_features=None if features is None else features[enough.to_numpy()],
+        published_test=rows.loc[enough, "test"].to_numpy(bool) if "test" in rows else None,
     )
 
 

@@ -70,6 +70,25 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
+def published_split(task: Task) -> Split:
+    """Hold out the rows that whoever published the task tests on.
+
+    Raises
+    ------
+    ValueError
+        If the task came without a split.
+    """
+    test = task.published_test
+    if test is None:
+        raise ValueError(f"{task.name!r} was published without a split; choose random or blocks.")
+    return Split(
+        np.flatnonzero(~test),
+        np.flatnonzero(test),
+        f"{task.name} as published",
+        {"split": "published"},
+    )
+
+
 def random_split(task: Task, *, test: float = 0.5, seed: int = 0) -> Split:
     """Hold out places at random. Their neighbors stay in training: this measures interpolation.
 

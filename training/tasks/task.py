@@ -74,6 +74,8 @@ class Task:
     groups : numpy.ndarray, shape (N,), int64, optional
         Rows with the same number stay together, in training or in test; as years at one place.
         Default: the rows of each place.
+    published_test : numpy.ndarray, shape (N,), bool, optional
+        The rows that whoever published the task tests on.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Task:
     dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     image_features: NDArray[np.float32] | None = None
     groups: NDArray[np.int64] | None = None
+    published_test: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -131,6 +134,12 @@ class Task:
             )
         if self.groups is not None:
             self._check_groups(np.asarray(self.groups))
+        test = self.published_test
+        if test is not None and (test.shape != target.shape or test.dtype != np.bool_):
+            raise ValueError(
+                f"published_test must be bool, of shape ({len(target)},); got {test.dtype} of "
+                f"{test.shape}."
+            )
         object.__setattr__(self, "target", target.astype(dtype))
 
     def _check_groups(self, groups: NDArray[Any]) -> None:
@@ -170,6 +179,7 @@ class Task:
             target=self.target[rows],
             image_features=features,
             groups=None if self.groups is None else self.groups[rows],
+            published_test=None if self.published_test is None else self.published_test[rows],
         )
 
     def frame(self) -> pd.DataFrame:

@@ -430,7 +430,7 @@ def test_a_probe_of_other_weights_is_refused(hemispheres, tiny_encoder, tmp_path
         ({"target": "biomass"}, "tables"),
         ({"baselines": ["magic"]}, "baselines are"),
         ({"region": "Africa", "split": "random"}, "not both"),
-        ({"split": "odd"}, "random or blocks"),
+        ({"split": "odd"}, "random, blocks or published"),
         ({"model": "linear", "tune": True}, "tune=True"),
         ({"region": "Africa", "shots": 0}, "at least 1"),
         ({"region": "Atlantis"}, "Atlantis"),
@@ -614,6 +614,12 @@ class Partial(LocationEncoder):
 
     def encode(self, lonlat):
         return torch.where(lonlat[:, :1] > 0, lonlat, torch.nan).float()
+
+
+def test_a_split_of_all_places_is_refused_where_some_are_not_covered(hemispheres):
+    split = Split(np.arange(200), np.arange(200, 400), "by number", {})
+    with pytest.raises(ValueError, match="a Split counts all places of the task"):
+        train_probe(hemispheres, encoder=Partial(), split=split)
 
 
 def test_places_without_coverage_are_left_out_for_everybody(hemispheres):
