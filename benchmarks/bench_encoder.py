@@ -1,5 +1,8 @@
 """Speed of the encoder beside its peers: `make bench`, or `make bench SATCLIP=path/to/satclip`.
 
+`--torchgeo path/to/torchgeo/models/satclip.py` adds torchgeo's encoder, float32 (it needs einops
+and torchvision). With `--threads 1` times are CPU time, which other work on the machine moves less.
+
 Everything runs in one process, in turn (A B C, A B C, …); medians and ratios are printed, since
 absolute times mean little on a shared machine. The reference evaluates every `--stride`-th row of
 the grid and is scaled up: its cost is the same for every pixel.
@@ -8,6 +11,7 @@ the grid and is scaled up: its cost is the same for every pixel.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import resource
 import statistics
 import subprocess
@@ -15,11 +19,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.lightning_files import export_lightning
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
@@ -55,11 +61,31 @@ def reference_path(repository: str | None) -> tuple[str, Callable[[np.ndarray], 
     return "microsoft/satclip, analytic float64", embed
 
 
+def torchgeo_path(file: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return torchgeo's float32 encoder with the same weights."""
+    spec = importlib.util.spec_from_file_location("torchgeo_satclip", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    theirs = module.SatCLIP(LEGENDRE_POLYS).eval()
+    ours = build("float32").network.state_dict()
+    theirs.load_state_dict({f"nnet.{name}": value for name, value in ours.items()})
+
+    @torch.no_grad()
+    def embed(lonlat: np.ndarray) -> np.ndarray:
+        chunks = torch.from_numpy(lonlat).float().split(4096)
+        return torch.cat([theirs(chunk) for chunk in chunks]).numpy()
+
+    return embed
+
+
 def seconds(work: Callable[[], object]) -> float:
-    """Time one call."""
-    start = time.perf_counter()
+    """Time one call: on the clock, or of this thread where it is the only one."""
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def alternate(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -73,27 +99,33 @@ def alternate(works: dict[str, Callable[[], object]], repeats: int) -> dict[str,
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def bench_raster(repository: str | None, resolution: float, stride: int, repeats: int) -> None:
+def bench_raster(
+    peers: dict[str, Callable[[np.ndarray], np.ndarray]],
+    resolution: float,
+    stride: int,
+    repeats: int,
+) -> None:
     """Compare PCA rasters of the globe, and their colors."""
     encoder, exact = build("float32"), build("float64")
     projection = fit_pca(encoder)
     grid = Grid.from_resolution(resolution)
     height, width = grid.shape
     rows = grid.lonlat.reshape(height, width, 2)[stride // 2 :: stride].reshape(-1, 2)
-    name, embed = reference_path(repository)
+    dense = {**peers, "dense float32": lambda at: LocationEncoder.embed(encoder, at)}
+    name = next(iter(peers))
 
     def raster(precision: str) -> Callable[[], object]:
         return lambda: pca_raster(encoder, grid=grid, projection=projection, precision=precision)
 
     works: dict[str, Callable[[], object]] = {
-        name: lambda: projection.colors(embed(rows)),
-        "dense float32": lambda: projection.colors(encoder.embed(rows)),
+        **{key: lambda embed=embed: projection.colors(embed(rows)) for key, embed in dense.items()},
+        "embed_grid, separable, float32": lambda: sum(len(x) for _, x in encoder.iter_grid(grid)),
         "separable, folded, float32": raster("float32"),
         f"automatic ({fast_precision('cpu')})": raster("auto"),
     }
     times = alternate(works, repeats)
     scale = height * width / len(rows)
-    times = {key: t * (scale if i < 2 else 1.0) for i, (key, t) in enumerate(times.items())}
+    times = {key: t * (scale if key in dense else 1.0) for key, t in times.items()}
     print(f"\npca_raster, {width} x {height}, L = {LEGENDRE_POLYS}")
     for key, value in times.items():
         print(f"  {key:38s} {value:8.2f} s   ratio {times[name] / value:6.1f}")
@@ -117,18 +149,35 @@ def bench_raster(repository: str | None, resolution: float, stride: int, repeats
     )
 
 
-def bench_points(repository: str | None, repeats: int) -> None:
-    """Compare one place, and many places with the memory they take."""
-    encoder = build("float32")
-    name, embed = reference_path(repository)
+def bench_points(
+    peers: dict[str, Callable[[np.ndarray], np.ndarray]], counts: list[int], repeats: int
+) -> None:
+    """Compare one place, and many scattered ones with the memory they take."""
+    encoder, name = build("float32"), next(iter(peers))
     place = np.array([[13.4, 52.5]])
+    embedders = {**peers, "float32": encoder.embed}
     times = alternate(
-        {name: lambda: embed(place), "float32": lambda: encoder.embed(place)}, repeats * 20
+        {key: partial(embed, place) for key, embed in embedders.items()}, repeats * 20
     )
     print("\none place")
     for key, value in times.items():
         print(f"  {key:38s} {value * 1e3:8.2f} ms  ratio {times[name] / value:6.1f}")
-    command = [sys.executable, "-m", "benchmarks.bench_encoder", "--memory"]
+    dense = {"dense float32": lambda at: LocationEncoder.embed(encoder, at)}
+    for n in counts:
+        lonlat = equal_area_sample(n)
+        first = seconds(partial(build("float32").embed, lonlat))
+        # The float64 reference costs the same for every place: some of them are enough.
+        some = lonlat[:: max(1, n // 500)]
+        works: dict[str, Callable[[], object]] = {name: partial(peers[name], some)}
+        for key, embed in {**embedders, **dense}.items():
+            works.setdefault(key, partial(embed, lonlat))
+        times = alternate(works, repeats)
+        times[name] *= n / len(some)
+        print(f"\n{n:,} places")
+        for key, value in {**times, "float32, first call of an encoder": first}.items():
+            print(f"  {key:38s} {value:8.3f} s   ratio {times[name] / value:6.1f}")
+    threads = ["--threads", str(torch.get_num_threads())]
+    command = [sys.executable, "-m", "benchmarks.bench_encoder", "--memory", *threads]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     print(f"\n100,000 places, float32: {out.strip()}")
 
@@ -148,17 +197,27 @@ def main() -> None:
     """Read the command line and run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--satclip", help="folder of a microsoft/satclip clone")
+    parser.add_argument("--torchgeo", help="torchgeo/models/satclip.py of a clone or a wheel")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--resolution", type=float, default=0.25, help="degrees")
     parser.add_argument("--stride", type=int, default=16, help="reference: every n-th row")
+    parser.add_argument(
+        "--places", type=int, nargs="+", default=[10_000, 20_000, 100_000], help="scattered ones"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     if arguments.memory:
         report_memory()
         return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    bench_raster(arguments.satclip, arguments.resolution, arguments.stride, arguments.repeats)
-    bench_points(arguments.satclip, arguments.repeats)
+    units = "with" if fast_precision("cpu") == "bfloat16" else "without"
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {units} bf16 units")
+    peers = dict([reference_path(arguments.satclip)])
+    if arguments.torchgeo:
+        peers["torchgeo, float32"] = torchgeo_path(arguments.torchgeo)
+    bench_raster(peers, arguments.resolution, arguments.stride, arguments.repeats)
+    bench_points(peers, arguments.places, arguments.repeats)
 
 
 if __name__ == "__main__":
