@@ -136,7 +136,7 @@ class MLPProbe(Probe):
 
 
 def _aligned(n_classes: int) -> int:
-    """Round many classes up to a multiple of 32: products of odd widths are a third slower."""
+    """Round many classes up to a multiple of 32, so that products fill whole vectors."""
     return n_classes if n_classes <= FEW_CLASSES else -(-n_classes // 32) * 32
 
 
