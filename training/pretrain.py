@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from satclip_explore.errors import sentence
 from satclip_explore.precision import fast_precision
 from satclip_explore.progress import Cancel, Cancelled, Progress, interruptible
 from training.imagery.cache import Features, cached_features
@@ -26,7 +27,7 @@ from training.pretraining.checkpoint import (
     read_state,
 )
 from training.pretraining.config import PretrainConfig, load_config
-from training.pretraining.console import Console, as_typed, reason
+from training.pretraining.console import OFFERS, Console
 from training.pretraining.distributed import Processes, processes
 from training.pretraining.extractors import open_extractor
 from training.pretraining.loop import Loop
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (ValueError, TypeError, OSError, ImportError) as error:
         console.clear()
-        print(f"error: {as_typed(reason(error))}", file=sys.stderr)
+        print(f"error: {sentence(error, OFFERS)}", file=sys.stderr)
         return 1
     except (Cancelled, KeyboardInterrupt) as stopped:
         console.clear()

@@ -12,12 +12,13 @@ from satclip_explore.encoders.download import (
     file_sha256,
     path_inside,
 )
+from satclip_explore.errors import MissingFileError, Offer
 
 DEFAULT_CACHE = Path("~/.cache/satclip_explore")
 EMBEDDED = Path(__file__).resolve().parents[1] / "data"
 
 
-class WeightsNotFoundError(FileNotFoundError, ValueError):
+class WeightsNotFoundError(MissingFileError, ValueError):
     """The weights of a registered encoder are not on this machine; says how to get them."""
 
 
@@ -71,9 +72,9 @@ def locate(
         )
     if not download:
         raise WeightsNotFoundError(
-            f"the weights of {card.name} are not on this machine. Call "
-            f"load_encoder({card.name!r}, download=True), or put {card.filename} from "
-            f"{card.source} at {cached}."
+            f"the weights of {card.name} are not on this machine: {card.filename} from "
+            f"{card.source} belongs at {cached}.",
+            Offer.DOWNLOAD,
         )
     return fetch(card, cached)
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from satclip_explore.encoders.tensor_files import read_torch_file
+from satclip_explore.errors import MissingFileError, Offer
 
 CACHE = Path("~/.cache/satclip_explore/backbones")
 """Where fetched weights are kept."""
@@ -47,9 +48,9 @@ def read_backbone_weights(
 
         download_file(backbone.url, path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no weights of the image encoder at {path}. Pass download=True, or put "
-            f"{backbone.url} there."
+        raise MissingFileError(
+            f"no weights of the image encoder at {path}, where {backbone.url} belongs.",
+            Offer.DOWNLOAD,
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if weights is None and not digest.startswith(backbone.checksum):

@@ -60,7 +60,7 @@ def open_table(path: Path, shape: tuple[int, ...]) -> Any:
             raise OSError(
                 error.errno,
                 f"no room for the feature cache ({size:,.1f} MB) at {path.parent}. "
-                "Free some space or pass cache=… on another disk.",
+                "Free some space or name a cache folder on another disk.",
             ) from error
         raise
     os.replace(partial, path)

@@ -334,5 +334,5 @@ class S2100K(GeoTiffs):
             f"(the first is {first}): a shard under data/ is missing or cut short."
         )
         if not self.allow_missing or not here.any():
-            raise FileNotFoundError(f"{text} Download it again, or pass allow_missing=true.")
+            raise FileNotFoundError(f"{text} Download it again, or set allow_missing=true.")
         warnings.warn(f"{text} They are skipped.", stacklevel=6)

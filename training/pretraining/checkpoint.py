@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from satclip_explore import __version__
 from satclip_explore.encoders.checkpoint import read_config
 from satclip_explore.encoders.tensor_files import read_torch_file
+from satclip_explore.errors import Offer, RunConflictError
 from satclip_explore.html_view import facts_table
 from training.imagery.source import current_names
 from training.pretraining.config import PretrainConfig
@@ -159,22 +160,24 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     Raises
     ------
     ValueError
-        If the file is damaged, of another format, or lacks a part.
+        If the file is damaged.
+    RunConflictError
+        If it is of another format or lacks a part.
     """
     path = folder / STATE_FILE
     if not path.is_file():
         return None
     state = read_torch_file(path)
     if state.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
+        raise RunConflictError(
             f"{path} has format_version {state.get('format_version')!r:.60}; this version reads "
-            f"{FORMAT_VERSION}. Pass fresh=True to start over."
+            f"{FORMAT_VERSION}.",
+            Offer.START_OVER,
         )
     missing = [part for part in PARTS if part not in state]
     if missing:
-        raise ValueError(
-            f"{path} is not the state of a run: {missing[0]!r} is missing. Pass fresh=True to "
-            "start over."
+        raise RunConflictError(
+            f"{path} is not the state of a run: {missing[0]!r} is missing.", Offer.START_OVER
         )
     return state | {part: current_names(state[part]) for part in ("config", "description")}
 
@@ -191,7 +194,7 @@ def check_settings(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
 
     Raises
     ------
-    ValueError
+    RunConflictError
         If a setting differs that decides the result.
     """
     # A setting that was not known then has its default.
@@ -199,9 +202,10 @@ def check_settings(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
     for name in now.keys() | before.keys():
         if name in FREE_SETTINGS or before.get(name) == now.get(name):
             continue
-        raise ValueError(
+        raise RunConflictError(
             f"{folder} holds a run with {name}={before.get(name)!r:.60}; got "
-            f"{now.get(name)!r:.60}. Pass fresh=True to start over, or another output folder."
+            f"{now.get(name)!r:.60}.",
+            Offer.START_OVER,
         )
 
 
@@ -219,13 +223,12 @@ def check_description(stored: dict[str, Any], wanted: dict[str, Any], folder: Pa
 
     Raises
     ------
-    ValueError
+    RunConflictError
         If they differ.
     """
     if any(stored.get(key) != value for key, value in wanted.items()):
-        raise ValueError(
-            f"{folder} holds a run on other images or features than these. Pass fresh=True to "
-            "start over, or another output folder."
+        raise RunConflictError(
+            f"{folder} holds a run on other images or features than these.", Offer.START_OVER
         )
 
 

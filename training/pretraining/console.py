@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from satclip_explore.encoders.checkpoint import read_config
+from satclip_explore.errors import Offer
 from training.pretraining.progress import TrainingProgress
 
 TERMINAL_SECONDS, FILE_SECONDS = 0.5, 10.0
@@ -20,15 +21,11 @@ BEFORE_TRAINING = {
 }
 
 
-OPTIONS = {
-    "fresh=True": "--fresh",
-    "download=True": "--download",
-    "data=…": "--data FOLDER",
-    "cache=…": "--cache FOLDER",
-    "another output folder": "another --output FOLDER",
-    "allow_missing=true": "--set allow_missing=true",
+OFFERS = {
+    Offer.START_OVER: "Pass --fresh to start over, or another --output FOLDER.",
+    Offer.DOWNLOAD: "Pass --download to fetch it.",
 }
-"""Arguments that sentences name, and what is typed for them."""
+"""How the command line says what answers an error."""
 
 
 class Console:
@@ -108,20 +105,6 @@ def line(progress: TrainingProgress) -> str:
     if math.isfinite(progress.seconds_left) and progress.done < progress.total:
         words.append(f"{duration(progress.seconds_left)} left")
     return " · ".join(words)
-
-
-def reason(error: Exception) -> str:
-    """Return the sentence of an error, without the number that the system gives it."""
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return error.strerror
-    return str(error)
-
-
-def as_typed(sentence: str) -> str:
-    """Name arguments of `pretrain` in a sentence as the command line does."""
-    for argument, option in OPTIONS.items():
-        sentence = sentence.replace(argument, option)
-    return sentence
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from satclip_explore.errors import MissingFileError, Offer
 from training.imagery.backbone_features import BackboneFeatures
 from training.imagery.backbones import BACKBONES, SSL4EO_BANDS, Frozen, load_backbone
 from training.imagery.blue_marble import BlueMarble
@@ -135,12 +136,14 @@ def open_source(
         given = str(root)
     if not given or not root.is_dir():
         shown = f"at {root}" if given else "was named"
-        hint = (
-            "or download=True to fetch Blue Marble (31.5 MB)"
-            if imagery.source == "blue-marble"
-            else "or start with the laptop source: pretrain('laptop')"
+        if imagery.source == "blue-marble":
+            raise MissingFileError(
+                f"No imagery {shown}. Name its folder as data, or none for Blue Marble (31.5 MB).",
+                Offer.DOWNLOAD,
+            )
+        raise FileNotFoundError(
+            f"No imagery {shown}. Name its folder as data, or start with the configuration laptop."
         )
-        raise FileNotFoundError(f"No imagery {shown}. Pass data=… with its folder, {hint}.")
     augmentations = config.features.augmentations
     if imagery.source == "blue-marble":
         return BlueMarble(

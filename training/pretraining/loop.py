@@ -15,6 +15,7 @@ from torch import nn
 
 from satclip_explore.encoders.checkpoint import save_encoder
 from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.errors import Offer, RunConflictError
 from satclip_explore.progress import Cancel, Cancelled
 from training.pretraining.batches import PlacePairs
 from training.pretraining.checkpoint import (
@@ -174,9 +175,10 @@ class Loop:
     def _check_finite(self, loss: float, where: str = " on unseen images") -> None:
         """Refuse to go on, or to write a checkpoint, with weights that are no numbers."""
         if not math.isfinite(loss):
-            raise ValueError(
+            raise RunConflictError(
                 f"the loss is {loss}{where}; lower learning_rate (now "
-                f"{self.config.training.learning_rate:g}) and start over with fresh=True."
+                f"{self.config.training.learning_rate:g}).",
+                Offer.START_OVER,
             )
 
     @torch.no_grad()
@@ -237,9 +239,10 @@ class Loop:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise ValueError(
+            raise RunConflictError(
                 f"the checkpoint in {self.folder} has weights of other shapes than these settings "
-                "make. Pass fresh=True to start over."
+                "make.",
+                Offer.START_OVER,
             ) from error
         torch.set_rng_state(state["random_state"])
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])

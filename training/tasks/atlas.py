@@ -13,6 +13,7 @@ import pandas as pd
 
 from satclip_explore.atlas import load_atlas
 from satclip_explore.checks import known_keywords
+from satclip_explore.errors import MissingFileError, Offer
 from satclip_explore.geo import as_lonlat
 from training.tasks.task import Task
 
@@ -166,7 +167,7 @@ def _load_full(name: str, path: Path, download: bool) -> Task:
 
         download_file(FULL_TABLE_URL, path, sha256=FULL_TABLE_SHA256)
     elif not path.is_file():
-        raise FileNotFoundError(f"no table at {path}; pass download=True to fetch it.")
+        raise MissingFileError(f"no table at {path}.", Offer.DOWNLOAD)
     table = pd.read_csv(path)
     missing = {"Lon", "Lat", FULL_TABLES[name]} - set(table.columns)
     if missing:

@@ -15,6 +15,7 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from satclip_explore.errors import Offer, sentence
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
@@ -29,7 +30,6 @@ from satclip_explore.panes.pretrain.imagery_choice import (
 from satclip_explore.steady_colors import SteadyColors
 from training.pretrain import Cancelled, TrainingProgress, pretrain
 from training.pretraining.config import load_config
-from training.pretraining.console import reason
 
 CONFIGS = {
     "laptop, L = 10: minutes on two cores": "laptop",
@@ -47,6 +47,11 @@ STAGES = {
     "resumed": "going on with the run of before",
     "training": "training",
 }
+OFFERS = {
+    Offer.START_OVER: "Tick “Start over” to train anew.",
+    Offer.DOWNLOAD: "Press “Download” under Imagery first.",
+}
+"""How this page says what answers an error."""
 BATCH_SECONDS = 0.2
 RASTER_DEGREES = 1.0
 
@@ -159,10 +164,8 @@ class PretrainPane(Pane):
                 return pretrain(config, data=data, output=output, fresh=fresh, cancel=cancel,
                                 on_progress=on_progress, on_epoch=on_epoch, download=True,
                                 **settings)  # fmt: skip
-            except (Cancelled, OSError, ImportError) as error:
-                raise ValueError(reason(error)) from error
-            except ValueError:
-                raise
+            except (Cancelled, ValueError, OSError, ImportError) as error:
+                raise ValueError(sentence(error, OFFERS)) from error
             except Exception as error:
                 words = f"The run failed, and this is a mistake of the program: {error}"
                 job.deliver(lambda: failed(ValueError(words)))
@@ -174,9 +177,7 @@ class PretrainPane(Pane):
                 self._on_encoder(folder)
 
         def failed(error: ValueError) -> None:
-            words = str(error).replace("Pass fresh=True to start over, or another output folder.",
-                                       "Tick “Start over” to train anew.")  # fmt: skip
-            self.param.update(running=False, busy="", message=words)
+            self.param.update(running=False, busy="", message=str(error))
 
         self._background.start(work, done, failed)
 

@@ -221,7 +221,9 @@ def test_the_registry_pins_every_file():
 
 
 def test_missing_weights_say_where_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"download=True, or put https://huggingface"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none.pth, where https://huggingface.*download=True"
+    ):
         read_backbone_weights(BACKBONES["resnet18"], tmp_path / "none.pth", download=False)
 
 

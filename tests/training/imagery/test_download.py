@@ -108,7 +108,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence(server, tmp_path, monkeypatch
 def test_imagery_that_is_not_named_is_the_downloaded_one(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "DEFAULT_CACHE", tmp_path / "kept")
     config = load_config("laptop")
-    with pytest.raises(FileNotFoundError, match=r"kept.blue-marble. .*download=True .*31.5 MB"):
+    with pytest.raises(FileNotFoundError, match=r"kept.blue-marble. .*31.5 MB.* download=True"):
         open_source(config)
     source = open_source(config, download=True)
     assert source.files[12] == tmp_path / "kept" / "blue-marble" / "world.200412.jpg"

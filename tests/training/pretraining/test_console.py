@@ -5,10 +5,25 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 
 import pytest
+import torch
+from torch import nn
 
-from training.pretraining.console import Console, as_typed, duration, line, reason
+from satclip_explore.errors import Offer, RunConflictError, sentence
+from training.pretraining import console as command_line
+from training.pretraining.checkpoint import (
+    FORMAT_VERSION,
+    PARTS,
+    STATE_FILE,
+    check_description,
+    check_settings,
+    read_state,
+)
+from training.pretraining.config import PretrainConfig
+from training.pretraining.console import Console, duration, line
+from training.pretraining.loop import Loop
 from training.pretraining.progress import TrainingProgress
 from training.pretraining.retrieval import Retrieval
 
@@ -100,18 +115,81 @@ def test_the_end_says_whether_it_was_stopped(tmp_path, done, lines):
     assert ("epoch 1 of 3, and the same command goes on" in said[0]) == (done < 3)
 
 
-def test_arguments_are_named_as_they_are_typed():
-    assert as_typed("Pass fresh=True to start over, or another output folder.") == (
-        "Pass --fresh to start over, or another --output FOLDER."
-    )
-    assert as_typed("Pass data=… with its folder, or download=True to fetch it.") == (
-        "Pass --data FOLDER with its folder, or --download to fetch it."
-    )
+def loop_of(folder):
+    """Return a loop as far as it must be to refuse a state or a loss."""
+    loop = Loop.__new__(Loop)
+    loop.config, loop.description, loop.folder = PretrainConfig(), {}, folder
+    loop.model = nn.Linear(1, 1)
+    return loop
+
+
+def another_format(folder):
+    torch.save({"format_version": 99}, folder / STATE_FILE)
+    read_state(folder)
+
+
+def a_part_is_missing(folder):
+    torch.save({"format_version": FORMAT_VERSION}, folder / STATE_FILE)
+    read_state(folder)
+
+
+def another_setting(folder):
+    config = PretrainConfig()
+    check_settings(config.to_dict(), config.replace(seed=1).to_dict(), folder)
+
+
+def other_images(folder):
+    check_description({"files": 1}, {"files": 2}, folder)
+
+
+def other_shapes(folder):
+    parts = dict.fromkeys(PARTS, 0) | {"config": PretrainConfig().to_dict()}
+    parts |= {"description": {}, "model": {"weight": torch.zeros(2, 2)}}
+    torch.save({"format_version": FORMAT_VERSION, **parts}, folder / STATE_FILE)
+    loop_of(folder)._resume()
+
+
+def a_loss_that_is_no_number(folder):
+    loop_of(folder)._check_finite(math.nan)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "problem"),
+    [
+        (another_format, "has format_version 99; this version reads"),
+        (a_part_is_missing, "is not the state of a run: 'config' is missing."),
+        (another_setting, "holds a run with seed=0; got 1."),
+        (other_images, "holds a run on other images or features than these."),
+        (other_shapes, "has weights of other shapes than these settings make."),
+        (a_loss_that_is_no_number, "the loss is nan on unseen images; lower learning_rate"),
+    ],
+)
+def test_who_may_start_over_is_told_so_in_the_words_of_the_front_end(tmp_path, refuse, problem):
+    pane = pytest.importorskip("satclip_explore.panes.pretrain.pane")
+    with pytest.raises(RunConflictError) as caught:
+        refuse(tmp_path)
+    ends = {
+        str(caught.value): "Pass fresh=True to start over, or another output folder.",
+        sentence(caught.value, command_line.OFFERS): (
+            "Pass --fresh to start over, or another --output FOLDER."
+        ),
+        sentence(caught.value, pane.OFFERS): "Tick “Start over” to train anew.",
+    }
+    assert sentence(caught.value) == str(caught.value)
+    assert len(ends) == 3
+    for said, end in ends.items():
+        assert problem in said
+        assert said.endswith(f". {end}")
+
+
+def test_every_front_end_has_words_for_every_offer():
+    pane = pytest.importorskip("satclip_explore.panes.pretrain.pane")
+    assert set(command_line.OFFERS) == set(pane.OFFERS) == set(Offer)
 
 
 def test_errors_of_the_system_lose_their_number():
-    assert reason(OSError(errno.ENOSPC, "no room here")) == "no room here"
-    assert reason(FileNotFoundError("no such thing")) == "no such thing"
+    assert sentence(OSError(errno.ENOSPC, "no room here")) == "no room here"
+    assert sentence(FileNotFoundError("no such thing")) == "no such thing"
     with pytest.raises(FileNotFoundError) as caught:
         open("/nowhere/at/all").close()
-    assert "/nowhere/at/all" in reason(caught.value)
+    assert "/nowhere/at/all" in sentence(caught.value)

@@ -371,7 +371,7 @@ def test_cuda_that_is_not_there_is_one_sentence(run):
 
 
 def test_missing_imagery_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="No imagery at .*Pass data="):
+    with pytest.raises(FileNotFoundError, match="No imagery at .*Name its folder as data"):
         pretrain("laptop", data=tmp_path / "none", output=tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="No imagery was named"):
         pretrain("satclip-l10", output=tmp_path / "run")
