@@ -199,7 +199,7 @@ def check_settings(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
     """
     # A setting that was not known then has its default.
     before, now = _flat(PretrainConfig().to_dict()) | _flat(stored), _flat(wanted)
-    for name in now.keys() | before.keys():
+    for name in sorted(now.keys() | before.keys()):
         if name in FREE_SETTINGS or before.get(name) == now.get(name):
             continue
         raise RunConflictError(

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from satclip_explore.encoders.base import resolve_device
+from satclip_explore.errors import Offer, RunConflictError
 
 LONGEST_WAIT = timedelta(hours=12)
 """Other processes wait for the first one to fill the feature cache."""
@@ -62,15 +63,22 @@ class Processes:
                 result = work()
             except Exception as failed:
                 error = failed
-        said = f"{error or type(error).__name__}".encode()[:LONGEST_SENTENCE] if error else b""
+        # The offer goes along by name: each process words it for its own front end.
+        offer = getattr(error, "offer", None)
+        problem = getattr(error, "problem", "") or str(error) or type(error).__name__
+        said = f"{offer.name if offer else ''}\n{problem}".encode() if error else b""
+        said = said[:LONGEST_SENTENCE]
         words = torch.zeros(LONGEST_SENTENCE, dtype=torch.uint8, device=self.device)
         words[: len(said)] = torch.tensor(list(said), dtype=torch.uint8)
         dist.broadcast(words, src=0)
         if error is not None:
             raise error
         if words.any():
-            heard = bytes(words.tolist()).rstrip(b"\0").decode(errors="replace")
-            raise ValueError(f"the first process stopped: {heard}")
+            text = bytes(words.tolist()).rstrip(b"\0").decode(errors="replace")
+            name, _, heard = text.partition("\n")
+            raise RunConflictError(
+                f"the first process stopped: {heard}", Offer[name] if name else None
+            )
         return result
 
     def agree(self, what: str) -> None:

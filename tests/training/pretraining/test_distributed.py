@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from satclip_explore.errors import Offer, RunConflictError
 from training.pretraining import distributed as module
 from training.pretraining.distributed import Processes, processes
 
@@ -75,7 +76,8 @@ def test_what_fails_in_the_first_process_fails_in_all(monkeypatch, rank):
         if rank == 0:
             said.append(bytes(words.tolist()))
         else:
-            words[:12] = torch.tensor(list("größer 0".encode() + b" \xc3"))
+            heard = "START_OVER\ngrößer 0".encode() + b" \xc3"
+            words[: len(heard)] = torch.tensor(list(heard))
 
     monkeypatch.setattr(module.dist, "broadcast", broadcast)
     those = module.Processes(rank, 2, torch.device("cpu"))
@@ -83,9 +85,13 @@ def test_what_fails_in_the_first_process_fails_in_all(monkeypatch, rank):
     def fail():
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError if rank == 0 else ValueError, match="disk is full|größer 0"):
+    kind = OSError if rank == 0 else RunConflictError
+    with pytest.raises(kind, match="disk is full|größer 0") as caught:
         those.after_first(fail)
-    assert rank == 1 or said[0].startswith(b"the disk is full\0")
+    if rank == 0:
+        assert said[0].startswith(b"\nthe disk is full\0")
+    else:
+        assert caught.value.offer is Offer.START_OVER
 
 
 def test_processes_that_see_other_files_are_told_so(monkeypatch):
