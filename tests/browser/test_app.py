@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import TimeoutError
 
 pytestmark = pytest.mark.ui
 
@@ -170,6 +169,8 @@ def test_hostile_addresses_are_left_out_key_by_key_with_a_sentence(visit):
 
 
 def test_the_threshold_moves_in_the_browser_alone(visit):
+    from playwright.sync_api import TimeoutError
+
     seen = visit()
     settle(seen)
     slider = seen.page.get_by_role("slider").first
