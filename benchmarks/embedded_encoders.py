@@ -108,7 +108,7 @@ def markdown(results: pd.DataFrame, names: Sequence[str]) -> str:
 def card_section(results: pd.DataFrame, name: str) -> str:
     """Write what probes find in one embedded encoder, beside the best of the others."""
     lines = [
-        ["held out", "task", name, "best of the others", "nearest labelled place"],
+        ["held out", "task", name, "best of the others", "nearest labeled place"],
         ["---", "---", "---:", "---:", "---:"],
     ]
     below = []

@@ -94,7 +94,7 @@ def markdown(facts: pd.DataFrame, columns: dict[str, str]) -> str:
     }
     for name, row in _merged(facts).iterrows():
         nearest = name == NEAREST
-        cells = ["*nearest labelled place, no encoder*" if nearest else str(name)]
+        cells = ["*nearest labeled place, no encoder*" if nearest else str(name)]
         cells += ["", ""] if nearest else [f"{row['numbers']:,}", str(row["coverage"])]
         cells.append("" if nearest else _two_digits(row["speed"]))
         for task in columns:

@@ -121,7 +121,7 @@ class Explorer(pn.viewable.Viewer):
             Link("tab", self, "tab", url_state.one_of(self.param.tab.objects)),
             Link("at", self.selection, "lonlat", url_state.read_place, url_state.write_numbers),
             Link("view", self.selection, "bounds", url_state.read_bounds, url_state.write_numbers),
-            Link("components", pca, "components", *url_state.labelled(pca.param.components.names)),
+            Link("components", pca, "components", *url_state.labeled(pca.param.components.names)),
             Link("stretch", pca, "stretch", url_state.number_between(0.0, 20.0)),
             Link("land", pca, "land_only", url_state.yes_or_no, lambda value: str(int(value))),
             Link("base", self.map, "base", url_state.one_of(self.map.param.base.objects)),

@@ -1,4 +1,4 @@
-"""The embedded atlas: labelled places, countries by location, outlines. No network, no GIS library.
+"""The embedded atlas: labeled places, countries by location, outlines. No network, no GIS library.
 
 What the files hold, and whose they are, is in `data/SOURCES.md`, shown by `load_atlas().sources`.
 """
@@ -32,7 +32,7 @@ OUTLINE_KINDS = ("land", "countries")
 
 @dataclass(frozen=True)
 class Atlas:
-    """Labelled places that ship with the package.
+    """Labeled places that ship with the package.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Atlas:
         3,076 weather stations: lon, lat (degrees), temperature_c, precipitation_mm (annual
         means), country, continent.
     sources : str
-        Where every number comes from, and its licence, in Markdown.
+        Where every number comes from, and its license, in Markdown.
     """
 
     places: pd.DataFrame
@@ -57,7 +57,7 @@ class Atlas:
         return self.places[["lon", "lat"]].to_numpy(dtype=np.float64)
 
     def nearest(self, lonlat: Any) -> pd.DataFrame:
-        """Find the labelled land place nearest to each place.
+        """Find the labeled land place nearest to each place.
 
         Parameters
         ----------

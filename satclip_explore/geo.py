@@ -292,7 +292,7 @@ def unit_vectors(lonlat: ArrayLike) -> NDArray[Any]:
     Returns
     -------
     numpy.ndarray, shape (N, 3), float64
-        x towards (0, 0), y towards (90 E, 0), z towards the north pole.
+        x toward (0, 0), y toward (90 E, 0), z toward the north pole.
     """
     lon, lat = np.radians(np.asarray(lonlat, dtype=np.float64)).T
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)

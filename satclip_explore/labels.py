@@ -29,7 +29,7 @@ def predict_labels(
     globe : EmbeddedGrid
         A grid encoded once, H x W pixels.
     lonlat : array_like
-        N labelled places in degrees, longitude first; at least two.
+        N labeled places in degrees, longitude first; at least two.
     codes : sequence of int
         Class of each place, from 0; at least two different ones.
     penalty : float
@@ -66,7 +66,7 @@ def predict_labels(
     center = _mean_row(globe.unit, missing)
     x = unit_rows(torch.from_numpy(globe.encoder.embed(places)).float()) - center
     if torch.isnan(x).any():
-        raise ValueError(f"{globe.encoder.name} has no coverage at one of the labelled places.")
+        raise ValueError(f"{globe.encoder.name} has no coverage at one of the labeled places.")
     target = torch.nn.functional.one_hot(torch.from_numpy(labels)).float()
     share = target.mean(dim=0)
     gram = x @ x.T + penalty * torch.eye(len(x))
@@ -81,7 +81,7 @@ def predict_labels(
     margin[missing] = 0.0
     field = as_field(
         codes_of.reshape(globe.grid.shape).numpy(), globe.grid, globe.encoder, None,
-        labelled_places=len(places), nodata=-1,
+        labeled_places=len(places), nodata=-1,
     )  # fmt: skip
     return field.assign_coords(margin=(("lat", "lon"), margin.reshape(globe.grid.shape).numpy()))
 

@@ -141,7 +141,7 @@ class LocationEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"coordinates; got {', '.join(map(str, others.columns)) or 'none'}."
                 )
             return places, others.to_numpy()
-        least = 2 if reset else 1  # afterwards the count is compared with what fit saw
+        least = 2 if reset else 1  # afterward the count is compared with what fit saw
         array = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_features=least)
         if reset:
             self._others = tuple(f"x{i}" for i in range(2, array.shape[1]))

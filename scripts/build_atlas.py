@@ -5,7 +5,7 @@
 run in the root of a checkout, reads boundaries, ecoregions, climate, elevation, population and
 stations, and writes the small derived files of `satclip_explore/data`. The same inputs give the
 same files, byte for byte, with the same library versions. What each file holds, and under which
-licence, is in SOURCES.md there.
+license, is in SOURCES.md there.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Every module with the first line of its docstring; `python -m scripts.file_map` 
 
 """
 REST = """
-**satclip_explore/data/** embedded encoders, atlas, outlines, each with source and licence ·
+**satclip_explore/data/** embedded encoders, atlas, outlines, each with source and license ·
 **notebooks/** · **docs/** the site · **tests/** mirrors the packages, browser/ drives the app
 """
 

@@ -103,7 +103,7 @@ def test_stations_are_plausible_and_located():
     assert stations["temperature_c"].between(-30, 35).all()
     assert stations["precipitation_mm"].between(0, 6000).all()
     assert stations["country"].isna().sum() == 17
-    # Warm at the equator, cold towards the poles.
+    # Warm at the equator, cold toward the poles.
     tropics = stations["lat"].abs() < 15
     assert stations["temperature_c"][tropics].mean() > 20
     assert stations["temperature_c"][stations["lat"] > 65].mean() < 0

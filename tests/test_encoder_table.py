@@ -34,7 +34,7 @@ def test_the_best_is_bold_and_the_absent_share_a_row():
         "| mine | 256 | global | 52,000 | .872 | **.050** |",
         "| absent-a, absent-b | 256 | global | – | – | – |",
         "| xyz | 3 | land | 20,000,000 | .500 | 1.250 |",
-        "| *nearest labelled place, no encoder* |  |  |  | **.900** | .060 |",
+        "| *nearest labeled place, no encoder* |  |  |  | **.900** | .060 |",
     ]
 
 

@@ -14,7 +14,7 @@ UI = {
     *("panel", "param", "holoviews", "datashader", "bokeh", "ipyleaflet", "ipywidgets"),
     *("panel_material_ui", "ipywidgets_bokeh"),
 }
-MATHS = {"torch", "scipy", "sklearn"}
+MATH = {"torch", "scipy", "sklearn"}
 
 
 def imports(path):
@@ -84,8 +84,8 @@ def forbidden(path, module):
     top, here = module.split(".")[0], layer(path)
     if here in {"compute", "training"} and top in UI:
         return "compute imports no user interface"
-    if here in {"panes", "app"} and top in MATHS:
-        return "user interface holds no maths"
+    if here in {"panes", "app"} and top in MATH:
+        return "user interface holds no math"
     if here == "compute" and top == "training":
         return "compute never imports training"
     if here in {"compute", "training"} and module.startswith(

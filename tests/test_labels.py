@@ -15,7 +15,7 @@ def globe(tiny_encoder) -> EmbeddedGrid:
     return EmbeddedGrid.of(tiny_encoder, 15.0)
 
 
-def test_labelled_pixels_keep_their_labels(globe):
+def test_labeled_pixels_keep_their_labels(globe):
     places = [(7.5, 7.5), (-82.5, 37.5), (142.5, -22.5)]
     field = predict_labels(globe, places, [0, 1, 2], penalty=1e-6)
     for code, (lon, lat) in enumerate(places):

@@ -36,7 +36,7 @@ def card_text(config: PretrainConfig, card: Mapping[str, Any]) -> str:
     name = config.name
     probes = ", ".join(f"{task} {score:.3f}" for task, score in found.get("probes", {}).items())
     facts = {
-        "imagery": f"{data['source']}; {data.get('licence', 'see its source')}",
+        "imagery": f"{data['source']}; {data.get('license', 'see its source')}",
         "labels": "none of any task",
         "training places": f"{card['training_places']:,}",
         "left out of each epoch": f"{card.get('left_out_of_each_epoch', 'unknown')}, too few for a "
@@ -52,7 +52,7 @@ def card_text(config: PretrainConfig, card: Mapping[str, Any]) -> str:
         "code": f"{card['revision']}, torch {card['torch']}",
         "made by": f"`python -m training.pretrain {name} --data FOLDER`, then "
         f"`python -m training.export runs/{name} {name}`",
-        "licence": "MIT",
+        "license": "MIT",
     }
     settings = {
         f"{section}.{key}": value

@@ -66,7 +66,7 @@ def train_probe(
     Parameters
     ----------
     task : str, Task, path or table
-        A name in `list_tasks`; a task; or labelled places of one's own, as a file or a frame.
+        A name in `list_tasks`; a task; or labeled places of one's own, as a file or a frame.
     target, kind : str, optional
         Column of such a table, and what it holds; see `task_from_table`.
     region : str, sequence, mapping or Region, optional
@@ -78,7 +78,7 @@ def train_probe(
         "random", half of the places.
     model : {"mlp", "linear", "knn", "kriging", "full-batch-mlp"}
         The probe; see `training.probes.registry`. "kriging", a Gaussian process, joins embedding
-        and place, and can beat the nearest labelled place. "full-batch-mlp" is that of SatCLIP's
+        and place, and can beat the nearest labeled place. "full-batch-mlp" is that of SatCLIP's
         published notebook.
     seeds : int or sequence of int
         How many independent first weights and row orders, or which ones. The split is the same.
@@ -182,7 +182,7 @@ def train_probe(
         task=task.name,
         task_kind=task.kind,
         task_source=task.source,
-        task_licence=task.licence,
+        task_license=task.license,
         places=len(task),
         places_without_coverage=uncovered or None,
         **{f"split_{key}": value for key, value in rows.facts.items()},
@@ -226,7 +226,7 @@ def hold_out(
     Parameters
     ----------
     task : Task
-        Labelled places.
+        Labeled places.
     region, shots, split
         As for `train_probe`.
     seed : int

@@ -62,7 +62,7 @@ def scaled_lonlat(lonlat: torch.Tensor) -> torch.Tensor:
 
 
 def xyz(lonlat: torch.Tensor) -> torch.Tensor:
-    """Turn places into unit vectors, (N, 3): x towards (0, 0), z towards the north pole."""
+    """Turn places into unit vectors, (N, 3): x toward (0, 0), z toward the north pole."""
     lon, lat = torch.deg2rad(lonlat).unbind(1)
     return torch.stack(
         [torch.cos(lat) * torch.cos(lon), torch.cos(lat) * torch.sin(lon), torch.sin(lat)], dim=1

@@ -15,7 +15,7 @@ class EncoderCard:
         What one types, and which loader reads it.
     dim : int
         Numbers per place.
-    authors, year, licence : str, int, str
+    authors, year, license : str, int, str
         Of the weights.
     training_data, coverage : str
         What it learned from, and where it has something to say.
@@ -42,7 +42,7 @@ class EncoderCard:
     dim: int
     authors: str
     year: int
-    licence: str
+    license: str
     training_data: str
     coverage: str = "global"
     source: str = ""

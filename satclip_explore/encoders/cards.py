@@ -1,4 +1,4 @@
-"""Facts about every registered encoder: who made it, from what, under which licence, where it is.
+"""Facts about every registered encoder: who made it, from what, under which license, where it is.
 
 Sizes and hashes are those of the published files where they are known; a file without a known
 hash is trusted when it is first downloaded and checked against that from then on.
@@ -21,7 +21,7 @@ def _satclip(backbone: str, legendre_polys: int) -> EncoderCard:
         dim=256,
         authors="Klemmer, Rolf, Robinson, Mackey, Rußwurm",
         year=2023,
-        licence="MIT",
+        license="MIT",
         training_data=f"S2-100K: 100,000 Sentinel-2 images, frozen {backbone} (MoCo)",
         source=f"https://huggingface.co/{repo_id}",
         repo_id=repo_id,
@@ -36,7 +36,7 @@ def _mini(name: str) -> EncoderCard:
         dim=256,
         authors="satclip-explore",
         year=2026,
-        licence="MIT",
+        license="MIT",
         training_data=(
             "Blue Marble Next Generation, twelve months of 2004, and Black Marble 2016 "
             "(NASA, public domain)"
@@ -53,7 +53,7 @@ def _baseline(name: str, dim: int, what: str) -> EncoderCard:
         dim=dim,
         authors="none",
         year=2026,
-        licence="MIT",
+        license="MIT",
         training_data=f"none: {what}",
         source="computed",
     )
@@ -68,7 +68,7 @@ def _torchspatial(key: str) -> EncoderCard:
         dim=256,
         authors="Wu, Cao, Wang, Liu, Qi, Mai and others",
         year=2024,
-        licence="MIT",
+        license="MIT",
         training_data=(
             "fMoW labels: 62 land uses" if world else "YFCC labels: 100 photo subjects, USA"
         ),
@@ -88,7 +88,7 @@ def _csp(dataset: str, data: str, filename: str) -> EncoderCard:
         dim=256,
         authors="Mai, Lao, He, Song, Ermon",
         year=2023,
-        licence="not stated",
+        license="not stated",
         training_data=data,
         source="https://github.com/gengchenmai/csp",
         filename=filename,
@@ -104,7 +104,7 @@ def _gps2vec(kind: str, dim: int, data: str, key: str) -> EncoderCard:
         dim=dim,
         authors="Yin, Liu, Zhang, Wang, Shah, Zimmermann",
         year=2021 if kind == "visual" else 2019,
-        licence="not stated",
+        license="not stated",
         training_data=data,
         coverage="UTM zones with enough photos, 80° S to 84° N",
         source="https://github.com/yifangyin/GPS2Vec",
@@ -135,7 +135,7 @@ _OTHERS = [
         dim=4000,
         authors="Rolf, Proctor, Carleton, Bolliger, Shankar, Ishihara, Recht, Hsiang",
         year=2021,
-        licence="terms of api.mosaiks.org",
+        license="terms of api.mosaiks.org",
         training_data="none: random convolutional features of Planet imagery, 2019",
         coverage="the land cells of your table, 0.01°",
         source="https://api.mosaiks.org",
@@ -149,7 +149,7 @@ _OTHERS = [
         dim=512,
         authors="Vivanco Cepeda, Nayak, Shah",
         year=2023,
-        licence="MIT",
+        license="MIT",
         training_data="MP-16: 4.7 million geotagged Flickr photos, contrastive with CLIP",
         source="https://github.com/VicenteVivan/geo-clip",
         size_mb=37.8,
@@ -168,7 +168,7 @@ _LOCATION_ENCODERS = [
         dim=3072,
         authors="Corley, Rao, Rolf, Klemmer, Shelhamer, Lehmann, Rußwurm, Mai, Jacobs, Kerner",
         year=2026,
-        licence="MIT",
+        license="MIT",
         training_data="distilled from AlphaEarth, Climplicit, GeoCLIP and SINR",
         source="https://huggingface.co/taylor-geospatial/MIND",
         repo_id="taylor-geospatial/MIND",
@@ -181,7 +181,7 @@ _LOCATION_ENCODERS = [
         dim=512,
         authors="Cher, Iqbal, Xing, Wei, Jacobs",
         year=2026,
-        licence="MIT",
+        license="MIT",
         training_data="S2-100K: 100,000 Sentinel-2 images, contrastive with a ViT-L (MAE)",
         source="https://huggingface.co/MVRL/TTE",
         size_mb=14.0,
@@ -195,7 +195,7 @@ _LOCATION_ENCODERS = [
         dim=1024,
         authors="Dollinger, Robert, Plekhanova, Drees, Wegner",
         year=2025,
-        licence="not stated",
+        license="not stated",
         training_data="CHELSA: monthly climate of 1981 to 2010, 11 variables, 1 km",
         source="https://huggingface.co/Jobedo/climplicit",
         repo_id="Jobedo/climplicit",
@@ -208,7 +208,7 @@ _LOCATION_ENCODERS = [
         dim=256,
         authors="Cole, Van Horn, Lange, Shepard, Leary, Perona, Loarie, Mac Aodha",
         year=2023,
-        licence="MIT",
+        license="MIT",
         training_data="iNaturalist: 35.5 million sightings of 47,375 species, at most 1,000 each",
         source="https://huggingface.co/MVRL/sinr-location-encoder-1000-cls",
         repo_id="MVRL/sinr-location-encoder-1000-cls",
@@ -222,7 +222,7 @@ _LOCATION_ENCODERS = [
             dim=1280,
             authors="Dhakal, Sastry, Khanal, Ahmad, Xing, Jacobs",
             year=2025,
-            licence="not stated",
+            license="not stated",
             training_data="a database of Sentinel-2 images of S2-100K, SatMAE features, found by "
             + how,
             source="https://huggingface.co/datasets/MVRL/RANGE-database",
@@ -242,7 +242,7 @@ _LOCATION_ENCODERS = [
         dim=512,
         authors="Sastry, Khanal, Dhakal, Ahmad, Jacobs",
         year=2025,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         training_data="iNaturalist photos with place, bound to images, text, sound and satellites",
         source="https://huggingface.co/MVRL/ecogeo",
         repo_id="MVRL/ecogeo",
@@ -257,7 +257,7 @@ _MOSAIKS_MINI = EncoderCard(
     dim=256,
     authors="satclip-explore, after Rolf et al. 2021",
     year=2026,
-    licence="MIT",
+    license="MIT",
     training_data="none: random convolutional features of the Blue Marble of July 2004 (NASA, "
     "public domain)",
     coverage="land",

@@ -182,7 +182,7 @@ def list_encoders(*, cache: str | Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row each: name, family, dim, licence, size_mb (of the files at hand, else of the
+        One row each: name, family, dim, license, size_mb (of the files at hand, else of the
         download; missing where unknown), available (whether it loads without a download),
         authors, year, training_data, coverage, good_for, source.
     """
@@ -198,7 +198,7 @@ _COLUMNS = (
     "name",
     "family",
     "dim",
-    "licence",
+    "license",
     "size_mb",
     "available",
     "authors",

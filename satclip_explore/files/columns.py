@@ -57,7 +57,7 @@ class Roles:
     lon, lat : object
         Their labels, longitude (or x) first.
     kind : {"lonlat", "xy", "projected"}
-        What the names say: degrees; unknown, degrees unless a CRS says otherwise; metres.
+        What the names say: degrees; unknown, degrees unless a CRS says otherwise; meters.
     """
 
     lon: Any
@@ -115,7 +115,7 @@ def missing_columns(columns: Iterable[Any]) -> str:
 
 
 def points_west_or_south(label: Any) -> bool:
-    """Tell whether a name says that its numbers count towards the west or the south."""
+    """Tell whether a name says that its numbers count toward the west or the south."""
     text = str(label).strip()
     units = _BRACKETS.findall(text) or [text.replace("_", " ")]
     return any(_WEST_SOUTH.search(unit.strip()) for unit in units)

@@ -219,8 +219,8 @@ def _axes(dataset: xr.Dataset, options: ReadOptions) -> tuple[Any, Any, bool]:
         return found["lon"], found["lat"], False
     roles = find_roles([one for one in names if dataset[one].ndim in (1, 2)])
     if roles is not None:
-        metres = roles.kind != "lonlat"
-        return roles.lon, roles.lat, metres
+        meters = roles.kind != "lonlat"
+        return roles.lon, roles.lat, meters
     if "x" in found and "y" in found:
         return found["x"], found["y"], True
     raise ValueError(f"the grid has no coordinates such as lon and lat; got {listed(names)}. Name "

@@ -189,7 +189,7 @@ def _coordinates(
 
 
 def _turned(values: NDArray[np.float64], label: Any, axis: str) -> tuple[NDArray[Any], str]:
-    """Turn degrees that count towards the west or the south, as the name says."""
+    """Turn degrees that count toward the west or the south, as the name says."""
     known = values[np.isfinite(values)]
     side = "west" if axis == "lon" else "south"
     if not len(known) or (known <= 0).all():

@@ -309,7 +309,7 @@ def check_degrees(
     """Refuse coordinates most of which are not degrees."""
     if finite.any() and in_range.sum() < 0.5 * finite.sum():
         largest = max(np.abs(x[finite]).max(), np.abs(y[finite]).max())
-        what = "coordinates in metres" if largest > 1000 else "latitude and longitude swapped"
+        what = "coordinates in meters" if largest > 1000 else "latitude and longitude swapped"
         raise ValueError(
             f"most coordinates are not degrees (up to {largest:,.0f}): {what}? Give longitude and "
             "latitude in degrees, or say crs=, e.g. crs='EPSG:32633'."

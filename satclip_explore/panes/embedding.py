@@ -14,7 +14,7 @@ from satclip_explore.panes import theme, world
 from satclip_explore.panes.base import sentence
 
 FAR_KM = 100.0
-"""Beyond this distance the nearest labelled place says little about the selected one."""
+"""Beyond this distance the nearest labeled place says little about the selected one."""
 
 FACTS = {
     "biome": "Biome",
@@ -50,7 +50,7 @@ class EmbeddingPane(world.ColoredPane):
 
     @param.depends("selection.lonlat")
     def facts(self) -> dict[str, Any]:
-        """Return what the embedded atlas knows of the nearest labelled land place.
+        """Return what the embedded atlas knows of the nearest labeled land place.
 
         Unknown values are ""; `here` is the country of the selected place itself.
         """
@@ -102,7 +102,7 @@ class EmbeddingPane(world.ColoredPane):
             for column, label in FACTS.items()
         )
         return (
-            f"<div class='facts'>{rows}</div><div class='hint'>at the nearest labelled place, "
+            f"<div class='facts'>{rows}</div><div class='hint'>at the nearest labeled place, "
             f"{facts['distance_km']:.0f} km away</div>"
         )
 

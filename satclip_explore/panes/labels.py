@@ -238,7 +238,7 @@ class LabelsPane(GlobePane):
         return world.picture(colors, bounds)
 
     def points(self, **_: Any) -> hv.Points:
-        """Show the labelled places in the colors of their classes."""
+        """Show the labeled places in the colors of their classes."""
         rows = [(lon, lat, self._colors[name]) for lon, lat, name in self.labels]
         return hv.Points(rows, ["lon", "lat"], ["color"]).opts(
             color="color", size=11, line_color="#ffffff", line_width=1.5, responsive=True,

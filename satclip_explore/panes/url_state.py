@@ -197,7 +197,7 @@ def write_numbers(values: Sequence[float]) -> str:
     return ",".join(f"{value:.4f}".rstrip("0").rstrip(".") for value in values)
 
 
-def labelled(options: Mapping[str, Any]) -> tuple[Reader, Callable[[Any], str]]:
+def labeled(options: Mapping[str, Any]) -> tuple[Reader, Callable[[Any], str]]:
     """Make a reader and a writer of values that go by labels; spaces are left out."""
     by_text = {label.replace(" ", ""): value for label, value in options.items()}
     texts = {value: text for text, value in by_text.items()}

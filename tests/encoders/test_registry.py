@@ -43,7 +43,7 @@ def test_every_promised_name_is_registered():
 def test_the_list_tells_what_is_at_hand(tmp_path):
     table = list_encoders(cache=tmp_path)
     assert isinstance(table, pd.DataFrame)
-    assert list(table.columns[:6]) == ["name", "family", "dim", "licence", "size_mb", "available"]
+    assert list(table.columns[:6]) == ["name", "family", "dim", "license", "size_mb", "available"]
     at_hand = table.set_index("name")["available"]
     assert at_hand["xyz"]
     assert at_hand["random-l40"]
@@ -60,7 +60,7 @@ def test_the_list_tells_what_is_at_hand(tmp_path):
 def test_every_card_says_who_what_and_where():
     for card in CARDS.values():
         assert card.authors
-        assert card.licence
+        assert card.license
         assert card.training_data
         assert card.source
         assert card.year >= 2019

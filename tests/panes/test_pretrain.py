@@ -269,7 +269,7 @@ def test_settings_that_look_at_the_night_need_more_than_the_picture(pane, tmp_pa
     assert "choose Blue Marble, or the settings laptop" in pane.message
 
 
-def test_a_download_is_shown_cancelled_and_gone_on_with(server, tmp_path, monkeypatch):
+def test_a_download_is_shown_canceled_and_gone_on_with(server, tmp_path, monkeypatch):
     monkeypatch.setattr("satclip_explore.panes.pretrain.imagery_choice.BATCH_SECONDS", 0.0)
     choice = ImageryChoice(tmp_path / "store")
     choice.fetch()

@@ -163,11 +163,11 @@ LONG = "lon,lat,v\n"
         (LONG + "".join(f"{i},1,a\n" for i in range(40)), "one class"),
         (LONG + "".join(f"{i},1,3.5\n" for i in range(40)), "one value"),
         (LONG + "1,1,a\n" * 20 + "1,1,b\n" * 20, "no test places"),
-        (LONG + "".join(f"{500_000 + i},{4_649_776 + i},{i % 2}\n" for i in range(40)), "metres"),
+        (LONG + "".join(f"{500_000 + i},{4_649_776 + i},{i % 2}\n" for i in range(40)), "meters"),
         (LONG.replace("v", "<img src=x onerror=alert(1)>"), "no rows"),
         ("<b>a</b>,<i>b</i>\n1,2\n", "no coordinate columns"),
     ],
-    ids=["empty", "latin", "200 MB", "class", "constant", "duplicates", "metres", "rows", "markup"],
+    ids=["empty", "latin", "200 MB", "class", "constant", "duplicates", "meters", "rows", "markup"],
 )
 def test_a_hostile_table_gives_one_sentence_and_the_pane_lives(pane, table, content, words):
     pane.upload(content if isinstance(content, bytes) else content.encode())

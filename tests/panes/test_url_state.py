@@ -87,7 +87,7 @@ def test_bounds_beyond_the_globe_are_refused():
 
 
 def test_labels_are_written_without_spaces_and_read_back():
-    read, write = url_state.labelled({"1 · 2 · 3": (0, 1, 2), "1 only": (0, 0, 0)})
+    read, write = url_state.labeled({"1 · 2 · 3": (0, 1, 2), "1 only": (0, 0, 0)})
     assert write((0, 1, 2)) == "1·2·3"
     assert read("1only") == (0, 0, 0)
     with pytest.raises(ValueError, match="options"):

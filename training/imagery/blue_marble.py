@@ -27,8 +27,8 @@ OFF_COAST_M = 200_000.0
 
 MONTHS = tuple(range(1, 13))
 
-LICENCE = "public domain; credit NASA Earth Observatory (Blue Marble Next Generation, R. Stöckli)"
-NIGHT_LICENCE = "public domain; credit NASA Earth Observatory (Black Marble 2016, M. Román)"
+LICENSE = "public domain; credit NASA Earth Observatory (Blue Marble Next Generation, R. Stöckli)"
+NIGHT_LICENSE = "public domain; credit NASA Earth Observatory (Black Marble 2016, M. Román)"
 
 
 class BlueMarble:
@@ -94,7 +94,7 @@ class BlueMarble:
         return _read_image(self.files[month])
 
     def night(self) -> NDArray[np.uint8]:
-        """Read the night lights as grey levels, shape (H, W), at the size of the months."""
+        """Read the night lights as gray levels, shape (H, W), at the size of the months."""
         assert self.night_lights_file is not None
         height, width = self.survey[0].shape
         return _read_image(self.night_lights_file, "L", (width, height))
@@ -169,13 +169,13 @@ class BlueMarble:
 
     def describe(self) -> dict[str, Any]:
         """Name files by their size: enough to notice another edition."""
-        files, licence = list(self.files.values()), LICENCE
+        files, license = list(self.files.values()), LICENSE
         if self.night_lights_file is not None:
             files.append(self.night_lights_file)
-            licence = f"{LICENCE}; {NIGHT_LICENCE}"
+            license = f"{LICENSE}; {NIGHT_LICENSE}"
         return {
             "source": self.name,
-            "licence": licence,
+            "license": license,
             "files": {path.name: path.stat().st_size for path in files},
             "places": self._places,
             "antarctica_fraction": self._antarctica_fraction,

@@ -23,7 +23,7 @@ NASA = (
 COPY_LIGHTS = (
     "https://raw.githubusercontent.com/mdoege/Earth/d0a4fff/BlackMarble_2016_3km_gray_geo.png"
 )
-"""A copy of Black Marble 2016 at 4,096 x 2,048 pixels, grey levels, at a fixed commit."""
+"""A copy of Black Marble 2016 at 4,096 x 2,048 pixels, gray levels, at a fixed commit."""
 
 NASA_LIGHTS = (
     "https://assets.science.nasa.gov/content/dam/science/esd/eo/images/imagerecords/144000/144897/"

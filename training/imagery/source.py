@@ -14,8 +14,9 @@ FORMER_NAMES = {
     "antarctica": "antarctica_fraction",
     "elsewhere": "ocean_fraction",
     "copies": "augmentations",
+    "licence": "license",
 }
-"""What settings were called in files written before version 0.2.0, and what they are called now."""
+"""What settings and facts were called before version 0.2.0, and what they are called now."""
 
 
 def current_names(tree: Any) -> Any:
@@ -94,7 +95,7 @@ def displace(
     lonlat : numpy.ndarray, shape (N, 2)
         Degrees, longitude first.
     jitter_m : float
-        Standard deviation towards the east and towards the north, in meters on the ground.
+        Standard deviation toward the east and toward the north, in meters on the ground.
     rng : numpy.random.Generator
         Source of randomness.
 

@@ -59,7 +59,7 @@ def check(
     if not re.fullmatch(r"\w[\w .+=-]*", name):
         raise ValueError(f"name must be a plain name of a folder; got {name!r}.")
     sizes = {key: value for key, value in vars(location).items() if key != "degree_damping"}
-    # What could not be opened afterwards is refused before it is trained.
+    # What could not be opened afterward is refused before it is trained.
     SatCLIPConfig(**sizes, name=name)
     for section in (imagery, features, location, training):
         for name, value in vars(section).items():

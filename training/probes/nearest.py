@@ -1,4 +1,4 @@
-"""Probes without weights: the nearest labelled places, on the globe or in embedding space."""
+"""Probes without weights: the nearest labeled places, on the globe or in embedding space."""
 
 from __future__ import annotations
 
@@ -131,13 +131,13 @@ class NeighborProbe(RowsProbe):
 
 
 class NearestProbe(NeighborProbe):
-    """The label of the nearest labelled place, or the inverse-distance mean of eight.
+    """The label of the nearest labeled place, or the inverse-distance mean of eight.
 
     No embedding is used: this is what any encoder has to beat.
     """
 
     kind = "nearest"
-    label = "nearest labelled place"
+    label = "nearest labeled place"
     uses_embedding = False
     space = "place"
 
@@ -151,7 +151,7 @@ class NearestProbe(NeighborProbe):
         on_step: Step | None = None,
         cancel: Cancel | None = None,
     ) -> Self:
-        """Keep the labelled places; see `Probe.fit`.
+        """Keep the labeled places; see `Probe.fit`.
 
         Rows at one place become one: the mean of their values, or the most frequent class.
         """

@@ -30,6 +30,9 @@ from training.probes.registry import FORMER_NAMES, PROBES
 FORMAT = "satclip_explore probe 1"
 """First line of the header of a saved probe."""
 
+FORMER_FACTS = {"task_licence": "task_license"}
+"""Provenance in files of earlier versions, and what it is called now."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProbeModel:
@@ -246,7 +249,8 @@ def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> P
             if header.get("format") != FORMAT:
                 raise ValueError(f"{path.name} is not a probe of this package.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        facts = {str(k): str(v) for k, v in json.loads(header["facts"]).items()}
+        facts = json.loads(header["facts"]).items()
+        facts = {FORMER_FACTS.get(str(k), str(k)): str(v) for k, v in facts}
         classes = tuple(str(name) for name in json.loads(header["classes"]))
         mean, deviation = (float(number) for number in json.loads(header["scale"]))
         kind = FORMER_NAMES.get(header["kind"], header["kind"])

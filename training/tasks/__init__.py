@@ -1,1 +1,1 @@
-"""Tasks: labelled places, and how they are split."""
+"""Tasks: labeled places, and how they are split."""

@@ -26,7 +26,7 @@ class _Column(NamedTuple):
     kind: str
     unit: str
     source: str
-    licence: str = "CC BY 4.0"
+    license: str = "CC BY 4.0"
 
 
 HOOKER = "Hooker, Duveiller & Cescatti 2018, doi:10.1038/sdata.2018.246"
@@ -72,7 +72,7 @@ def list_tasks() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        name (index), kind, unit, source, licence, and whether the authors' table can be
+        name (index), kind, unit, source, license, and whether the authors' table can be
         downloaded with ``load_task(name, path=…, download=True)``.
     """
     rows = [
@@ -81,7 +81,7 @@ def list_tasks() -> pd.DataFrame:
             "kind": task.kind,
             "unit": task.unit,
             "source": task.source,
-            "licence": task.licence,
+            "license": task.license,
             "download": name in FULL_TABLES,
         }
         for name, task in ATLAS_TASKS.items()
@@ -151,7 +151,7 @@ def _from_column(name: str, entry: _Column, table: pd.DataFrame, column: str) ->
         classes=classes,
         unit=entry.unit,
         source=entry.source,
-        licence=entry.licence,
+        license=entry.license,
         dropped=MappingProxyType(dropped),
     )
 

@@ -31,7 +31,7 @@ def block_split(
     Parameters
     ----------
     task : Task
-        N labelled places.
+        N labeled places.
     block_km : float
         Width of a block: the square root of its area.
     buffer_km : float

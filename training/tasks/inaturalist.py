@@ -149,7 +149,7 @@ def _task(
         target=codes,
         classes=tuple(names.get(int(one), f"species {int(one)}") for one in species),
         source=f"iNaturalist 2018, {URL}",
-        licence="CC BY-NC 4.0 (annotations); photographs are their authors'",
+        license="CC BY-NC 4.0 (annotations); photographs are their authors'",
         dropped=MappingProxyType({why: count for why, count in dropped.items() if count}),
         image_features=None if features is None else features[enough.to_numpy()],
         published_test=rows.loc[enough, "test"].to_numpy(bool) if "test" in rows else None,

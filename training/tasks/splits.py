@@ -1,4 +1,4 @@
-"""Which labelled places train a probe and which test it: the same seed, the same split."""
+"""Which labeled places train a probe and which test it: the same seed, the same split."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def random_split(task: Task, *, test: float = 0.5, seed: int = 0) -> Split:
     Parameters
     ----------
     task : Task
-        N labelled places.
+        N labeled places.
     test : float
         Fraction held out, above 0 and below 1.
     seed : int
@@ -122,7 +122,7 @@ def region_split(task: Task, region: Any, *, shots: float | int = 0.01, seed: in
     Parameters
     ----------
     task : Task
-        N labelled places.
+        N labeled places.
     region : str, sequence, mapping or Region
         See `satclip_explore.region`.
     shots : float or int

@@ -60,7 +60,7 @@ def task_from_table(
     lat: Any = None,
     **options: Any,
 ) -> Task:
-    """Make a task from labelled places of one's own.
+    """Make a task from labeled places of one's own.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _clean(
         classes=classes,
         unit=unit,
         source=reading.source,
-        licence="your own",
+        license="your own",
         dropped=MappingProxyType(dropped),
         groups=None if groups is None else groups[known],
     )

@@ -1,4 +1,4 @@
-"""Labelled places: what a probe is asked to predict."""
+"""Labeled places: what a probe is asked to predict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from satclip_explore.html_view import facts_table
 KINDS = ("classification", "regression")
 
 MIN_PLACES = 10
-"""Fewer labelled places than this cannot be split into training, validation and test."""
+"""Fewer labeled places than this cannot be split into training, validation and test."""
 
 
 LARGEST_VALUE, LEAST_SPREAD, LEAST_RELATIVE_SPREAD = 1e250, 1e-250, 1e-12
@@ -49,7 +49,7 @@ def check_spread(values: NDArray[np.float64], what: str) -> None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
-    """Labelled places.
+    """Labeled places.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Task:
         Name of each class code; empty for regression.
     unit : str
         Of a regression target.
-    source, licence : str
+    source, license : str
         Where the labels come from and who may use them.
     dropped : mapping of str to int
         How many rows of the table were left out, by reason.
@@ -90,7 +90,7 @@ class Task:
     classes: tuple[str, ...] = ()
     unit: str = ""
     source: str = ""
-    licence: str = ""
+    license: str = ""
     dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     image_features: NDArray[np.float32] | None = None
     groups: NDArray[np.int64] | None = None
@@ -109,7 +109,7 @@ class Task:
             )
         if len(target) < MIN_PLACES:
             raise ValueError(
-                f"a task needs at least {MIN_PLACES} labelled places; got {len(target)}"
+                f"a task needs at least {MIN_PLACES} labeled places; got {len(target)}"
                 f"{self._dropped_text()}."
             )
         if not np.isfinite(target).all():
@@ -209,6 +209,6 @@ class Task:
             "target": self._summary(),
             "left out": self._dropped_text().removeprefix(" after leaving out "),
             "source": self.source,
-            "licence": self.licence,
+            "license": self.license,
         }
         return facts_table(self.name, rows)

@@ -220,5 +220,5 @@ def scores(result: Any, names: Sequence[str]) -> str:
     return (
         f"<table><tr><th>encoder</th>{head}</tr>{''.join(rows)}</table>"
         f"<p class='hint' style='margin:6px 0'>{theme.escape(result.split.description)}. "
-        "Nearest: the label of the nearest labelled place, no encoder at all.</p>"
+        "Nearest: the label of the nearest labeled place, no encoder at all.</p>"
     )

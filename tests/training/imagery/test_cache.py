@@ -58,8 +58,8 @@ def test_fills_the_table_once_and_opens_it_again(tmp_path):
 
 
 def test_a_cache_of_an_earlier_version_is_found_under_todays_names(tmp_path):
-    former = {"antarctica": 0.03, "copies": 2, "elsewhere": 0.1}
-    now = {"antarctica_fraction": 0.03, "augmentations": 2, "ocean_fraction": 0.1}
+    former = {"antarctica": 0.03, "copies": 2, "elsewhere": 0.1, "licence": "MIT"}
+    now = {"antarctica_fraction": 0.03, "augmentations": 2, "ocean_fraction": 0.1, "license": "MIT"}
     cached_features(Counting(), former, tmp_path)
     again = Counting()
     assert cached_features(again, now, tmp_path).description.items() >= now.items()

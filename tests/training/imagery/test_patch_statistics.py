@@ -165,8 +165,8 @@ def test_lights_are_a_last_group_with_one_column_for_each_scale(lit_earth, sourc
     np.testing.assert_array_equal(features.compute(3), plain.compute(3))
     np.testing.assert_array_equal(features.columns(3), plain.columns(3))
     assert "BlackMarble_2016_gray.png" in lit.describe()["files"]
-    assert "Black Marble" in lit.describe()["licence"]
-    assert "Black Marble" not in source.describe()["licence"]
+    assert "Black Marble" in lit.describe()["license"]
+    assert "Black Marble" not in source.describe()["license"]
 
 
 def test_lights_that_are_missing_or_damaged_are_named(earth, lit_earth):

@@ -208,6 +208,7 @@ def test_a_run_with_the_former_names_of_settings_goes_on_and_is_exported(run, tm
         "antarctica_fraction": "antarctica",
         "ocean_fraction": "elsewhere",
         "augmentations": "copies",
+        "license": "licence",
     }
     for part in (state["config"]["imagery"], state["config"]["features"], state["description"]):
         for name in former.keys() & part.keys():
@@ -220,7 +221,7 @@ def test_a_run_with_the_former_names_of_settings_goes_on_and_is_exported(run, tm
         run(epochs=1, regression_weight=1.0)
 
 
-def test_a_cancelled_run_goes_on_and_ends_in_the_same_weights(run):
+def test_a_canceled_run_goes_on_and_ends_in_the_same_weights(run):
     whole = run("whole", head="mlp", augmentations=2, jitter_m=1000.0)
     cancel = Event()
 

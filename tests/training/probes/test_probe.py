@@ -100,7 +100,7 @@ def test_a_baseline_is_fitted_once_for_the_same_rows(hemispheres, monkeypatch):
     with pytest.raises(Cancelled):
         run(on_progress=lambda losses: cancel.set(), cancel=cancel)
     first = run()
-    assert widths == [2, 2, 3]  # a fit that was cancelled is not kept
+    assert widths == [2, 2, 3]  # a fit that was canceled is not kept
     again = run()
     assert widths == [2, 2, 3, 3]
     pd.testing.assert_frame_equal(first.metrics, again.metrics)
@@ -249,7 +249,7 @@ def test_cancel_keeps_what_was_learned(hemispheres):
     assert result.predict([(10.0, 10.0)])["prediction"].item() in hemispheres.classes
 
 
-def test_cancelled_before_the_encoder_there_is_nothing_to_show(hemispheres):
+def test_canceled_before_the_encoder_there_is_nothing_to_show(hemispheres):
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled, match="before xyz had a probe"):
@@ -584,7 +584,7 @@ def test_a_registered_probe_is_in_every_menu_on_the_command_line_and_in_files(tm
     assert done.returncode == 0, done.stderr
 
 
-def test_a_file_that_says_kernel_is_read_as_kriging(hemispheres, tmp_path):
+def test_a_file_with_former_names_is_read(hemispheres, tmp_path):
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -592,9 +592,12 @@ def test_a_file_that_says_kernel_is_read_as_kriging(hemispheres, tmp_path):
     path = result.save(tmp_path / "probe.safetensors")
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
-    save_file(result.model.probe.tensors(), path, {**header, "kind": "kernel"})
+    former = {"kind": "kernel", "facts": header["facts"].replace("task_license", "task_licence")}
+    save_file(result.model.probe.tensors(), path, {**header, **former})
     places = equal_area_sample(50, seed=9)
-    assert load_probe(path).predict(places).equals(result.predict(places))
+    probe = load_probe(path)
+    assert probe.predict(places).equals(result.predict(places))
+    assert probe.facts["task_license"] == result.facts["task_license"]
 
 
 def test_a_training_set_of_one_class_is_refused(hemispheres):

@@ -33,7 +33,7 @@ def test_every_listed_task_loads_and_has_two_labels_at_least(name):
     assert task.kind == list_tasks().loc[name, "kind"]
     assert len(np.unique(task.target)) > 1
     assert len(task) > 3000
-    assert task.licence
+    assert task.license
 
 
 def test_an_unknown_task_names_the_closest():
@@ -259,7 +259,7 @@ def test_censored_targets_are_refused_with_two_ways_on():
         (b"[" * 10, "not JSON"),
         (b'a,b\n1,2,3\n1,"2\n', "no coordinate columns"),
         (b"lon,lat,y\n", "no rows"),
-        (csv(rows() * 1e5), "coordinates in metres"),
+        (csv(rows() * 1e5), "coordinates in meters"),
         (csv(rows(y=1.5)), "one value"),
         (csv(rows(y=1)), "one class"),
         (csv(rows(y="a")), "one class"),
