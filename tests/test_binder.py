@@ -1,4 +1,4 @@
-"""Binder's and Colab's steps, taken from the files themselves, in an empty environment."""
+"""Binder's and Colab's steps, taken from the files themselves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -28,6 +29,8 @@ SKIPPED = shutil.ignore_patterns(
     "build",
     "notebooks.out",
 )
+BIN = Path(sys.executable).parent
+SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 MEMORY_MB = 2048
 """What mybinder.org gives a session."""
 
@@ -79,38 +82,29 @@ def run(command, log, **options):
 
 
 @pytest.fixture(scope="module")
-def binder(tmp_path_factory):
-    """A copy of the checkout, the environment's list in an empty environment, and postBuild."""
+def environment(tmp_path_factory):
+    """Variables for this environment, filled from the list that Binder reads; postBuild has run."""
     folder = tmp_path_factory.mktemp("binder")
-    clone, venv = folder / "clone", folder / "venv"
-    shutil.copytree(ROOT, clone, ignore=SKIPPED)
-    run([sys.executable, "-m", "venv", venv], folder / "venv.log")
-    # Where to download from is Binder's business; elsewhere pip is set up for the machine it is on.
-    wanted = [part for line in pip_lines() if line[:2] != "--" for part in line.split()]
-    pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
-    run([*pip, *wanted], folder / "pip.log", cwd=clone)
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{environment['PATH']}"
-    environment["JUPYTER_CONFIG_DIR"] = str(folder / "config")
-    run(["bash", "postBuild"], folder / "post.log", cwd=clone, env=environment)
-    yield clone, venv, environment
-    shutil.rmtree(folder, ignore_errors=True)
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    variables["PATH"] = f"{BIN}{os.pathsep}{variables['PATH']}"
+    variables["JUPYTER_CONFIG_DIR"] = str(folder / "config")
+    run(["bash", "postBuild"], folder / "post.log", cwd=ROOT, env=variables)
+    return variables
 
 
 @pytest.fixture
-def jupyter(binder, tmp_path):
+def jupyter(environment, tmp_path):
     """JupyterLab as Binder starts it; gives its address and process."""
-    clone, venv, environment = binder
     with socket.socket() as sock:
         sock.bind(("localhost", 0))
         port = sock.getsockname()[1]
     log = tmp_path / "jupyter.log"
-    command = [venv / "bin" / "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}",
+    command = [BIN / "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}",
                "--IdentityProvider.token=", "--ServerApp.port_retries=0"]  # fmt: skip
     with log.open("w") as stream:
         server = subprocess.Popen(
             [str(part) for part in command],
-            cwd=clone,
+            cwd=ROOT,
             env=environment,
             stdout=stream,
             stderr=stream,
@@ -172,19 +166,26 @@ print(sx.__file__, sx.load_encoder().embed([(13.4, 52.5)]).shape)
 
 
 @pytest.mark.install
-def test_the_first_cell_for_colab_installs_the_package_and_no_other_torch(binder, tmp_path):
-    clone, venv, environment = binder
+def test_the_first_cell_for_colab_installs_the_package_and_no_other_torch(tmp_path):
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT, clone, ignore=SKIPPED)
+    venv = tmp_path / "venv"
+    run([sys.executable, "-m", "venv", venv], tmp_path / "venv.log")
     python = venv / "bin" / "python"
-    run([python, "-m", "pip", "uninstall", "--yes", "satclip-explore"], tmp_path / "un.log")
+    # Colab's machine comes with torch, numpy and more: here with what this environment holds.
+    site = Path(run([python, "-c", SITE], tmp_path / "site.log").strip())
+    (site / "colab.pth").write_text(sysconfig.get_path("purelib"))
     versions = [python, "-c", "import torch, numpy; print(torch.__version__, numpy.__version__)"]
     before = run(versions, tmp_path / "before.log")
     notebook = json.loads((ROOT / "notebooks" / "01_a_place.ipynb").read_text())
     cell = "".join(notebook["cells"][1]["source"])
     script = tmp_path / "colab.py"
     script.write_text(f"CELL = {cell!r}\n{COLAB}")
-    environment = environment | {"SATCLIP_EXPLORE": clone.as_uri()}
-    out = run([python, script], tmp_path / "colab.log", cwd=tmp_path, env=environment)
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    variables["SATCLIP_EXPLORE"] = clone.as_uri()
+    out = run([python, script], tmp_path / "colab.log", cwd=tmp_path, env=variables)
     assert str(venv) in out
     assert "(1, 256)" in out
     # A new torch or numpy under a running kernel would ask for a restart.
     assert run(versions, tmp_path / "after.log") == before
+    assert not list(site.glob("torch*"))
