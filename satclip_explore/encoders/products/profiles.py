@@ -19,7 +19,7 @@ class Profile:
     name : str
         What one types as product=.
     restore : callable
-        Stored numbers, float64, to the numbers that the authors mean.
+        Stored numbers as floats to the numbers that the authors mean.
     bands : int or None
         Numbers per place; None takes any.
     nodata : float or None
@@ -29,13 +29,32 @@ class Profile:
     """
 
     name: str
-    restore: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    restore: Callable[[NDArray[Any]], NDArray[Any]]
     bands: int | None = None
     nodata: float | None = None
     dtype: str = ""
 
+    def vectors(self, stored: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+        """Restore stored vectors, (N, D); NaN where one has no data.
 
-def signed_square(stored: NDArray[np.float64]) -> NDArray[np.float64]:
+        Parameters
+        ----------
+        stored : numpy.ndarray, shape (N, D)
+            As the file holds them.
+        nodata : float or None
+            What stands for no data in the file.
+        """
+        unknown = np.zeros(len(stored), dtype=bool)
+        if stored.dtype.kind == "f":
+            unknown = ~np.isfinite(stored).all(axis=1)
+        if nodata is not None and np.isfinite(nodata):
+            unknown |= (stored == nodata).any(axis=1)
+        values = self.restore(stored.astype(np.float64))
+        values[unknown] = np.nan
+        return values
+
+
+def signed_square(stored: NDArray[Any]) -> NDArray[Any]:
     """Undo AlphaEarth's int8: (v / 127.5)² with the sign of v.
 
     References
@@ -45,7 +64,7 @@ def signed_square(stored: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sign(stored) * (stored / 127.5) ** 2
 
 
-def _as_stored(stored: NDArray[np.float64]) -> NDArray[np.float64]:
+def _as_stored(stored: NDArray[Any]) -> NDArray[Any]:
     return stored
 
 

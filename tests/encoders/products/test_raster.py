@@ -82,11 +82,37 @@ def test_tiles_of_two_utm_zones_join_at_their_border(tmp_path):
     np.testing.assert_allclose(fine.embed(places), places, rtol=0, atol=1e-7)
 
 
+def test_a_globe_of_0_to_360_degrees_is_joined_where_it_ends(tmp_path):
+    """Column c holds its own longitude, as the sine and cosine that have no seam."""
+    lon = np.radians(np.arange(360) + 0.5)
+    values = np.broadcast_to(np.stack([np.cos(lon), np.sin(lon)], axis=-1), (180, 360, 2))
+    path = write(tmp_path / "v.tif", values.copy(), transform=Affine(1, 0, 0, 0, -1, 90))
+    places = np.array([[-179.5, 0.5], [179.5, 0.5], [-0.2, 10], [0.2, 10], [-180, -90], [77, 90]])
+    near = np.radians(np.floor(places[:, 0]) + 0.5)
+    got = load_encoder(path, dtype="float64").embed(places)
+    np.testing.assert_allclose(got, np.stack([np.cos(near), np.sin(near)], axis=1), atol=1e-12)
+    # Between centers a degree apart, a line is at most 4e-5 from the circle.
+    there = np.radians(places[:, 0])
+    got = load_encoder(path, dtype="float64", method="bilinear").embed(places)
+    np.testing.assert_allclose(got, np.stack([np.cos(there), np.sin(there)], axis=1), atol=4e-5)
+
+
+def test_a_tile_answers_on_its_own_side_of_the_globe_only(tmp_path):
+    """A projection repeats itself far from its zone."""
+    transform = Affine(10, 0, 400_000, 0, -10, 5_000_000)
+    values = np.ones((SIDE, SIDE, 2), np.float32)
+    encoder = load_encoder(write(tmp_path / "v.tif", values, crs="EPSG:32633", transform=transform))
+    back = pyproj.Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
+    lon, lat = back.transform(400_200, 4_999_800)
+    there = [(lon, lat), (lon - 180, -lat), (lon - 180, lat), (lon, -lat), (lon - 180, 90 - lat)]
+    assert encoder.coverage(there).tolist() == [True, False, False, False, False]
+
+
 def test_alphaearths_int8_is_restored_and_its_nodata_is_nan(tmp_path):
     stored = np.random.default_rng(0).integers(-127, 128, (4, 4, 64)).astype(np.int8)
     stored[1, 2] = -128
     encoder = load_encoder(write(tmp_path / "aef.tif", stored), dtype="float64")
-    assert encoder.profile.name == "alphaearth"
+    assert encoder.product == "alphaearth"
     expected = [np.copysign((int(v) / 127.5) ** 2, int(v)) for v in stored[0, 3]]
     np.testing.assert_allclose(encoder.embed((13.5, 59.5))[0], expected, rtol=0, atol=1e-15)
     assert np.isnan(encoder.embed((12.5, 58.5))).all()
@@ -129,7 +155,6 @@ def test_a_window_is_read_and_not_the_file(tmp_path, monkeypatch):
         read.append(window.width * window.height)
         return plain(self, *args, window=window, **more)
 
-    monkeypatch.setattr("satclip_explore.encoders.products.raster.MAX_WINDOW_PIXELS", 100)
     source = rasterio.open(path)
     source.close()
     monkeypatch.setattr(type(source), "read", counted, raising=True)
