@@ -13,6 +13,7 @@ import torch
 
 from satclip_explore.encoders.checkpoint import export_lightning, read_config, save_encoder
 from satclip_explore.encoders.satclip import SatCLIP, build_encoder
+from satclip_explore.files.atomic import write_whole
 from training.imagery.backbones import BACKBONES, read_backbone_weights
 from training.imagery.patch_statistics import column_groups
 from training.pretraining.checkpoint import read_state
@@ -124,7 +125,7 @@ def export_run(run: str | Path, folder: str | Path, *, storage: str = "float16")
     config, model, _ = _open_run(run)
     card = read_config(run)["card"]
     folder = save_encoder(location_encoder(model, config), folder, card=card, storage=storage)
-    (folder / "README.md").write_text(card_text(config, card), encoding="utf-8")
+    write_whole(folder / "README.md", card_text(config, card).encode())
     return folder
 
 

@@ -5,17 +5,14 @@ Both are read strictly: every key is expected, every shape is checked, nothing i
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from satclip_explore.encoders.lightning_files import (
     export_lightning,
@@ -32,6 +29,7 @@ from satclip_explore.encoders.tensor_files import (
     read_weights,
     take_tensors,
 )
+from satclip_explore.files.atomic import replacing
 
 __all__ = [
     "build_encoder",
@@ -120,10 +118,10 @@ def save_encoder(
     """
     if storage is not None and storage not in STORAGE:
         raise ValueError(f"storage must be one of {', '.join(STORAGE)}; got {storage!r}.")
-    described = {"format_version": FORMAT_VERSION, "family": "satclip"}
-    described |= asdict(encoder.config) | {"card": dict(card or {})}
+    config = {"format_version": FORMAT_VERSION, "family": "satclip"}
+    config |= asdict(encoder.config) | {"card": dict(card or {})}
     try:
-        text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"card must hold plain JSON values: {error}.") from error
     state = {key: value.detach().cpu() for key, value in encoder.network.state_dict().items()}
@@ -133,19 +131,9 @@ def save_encoder(
         raise ValueError(f"weights must be finite in {storage or 'their own dtype'} to be stored.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    partials = [folder / f"{name}.partial" for name in (WEIGHTS_FILE, CONFIG_FILE)]
-    try:
-        save_file({key: value.contiguous() for key, value in state.items()}, partials[0])
-        partials[1].write_text(text, encoding="utf-8")
-    except (SafetensorError, OSError) as error:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
-        raise OSError(
-            getattr(error, "errno", None) or errno.EIO,
-            f"cannot write the encoder at {folder} ({error}); free some space and try again",
-        ) from error
-    for partial, name in zip(partials, (WEIGHTS_FILE, CONFIG_FILE), strict=True):
-        os.replace(partial, folder / name)
+    with replacing(folder / WEIGHTS_FILE, folder / CONFIG_FILE) as [weights_part, config_part]:
+        weights_part.write_bytes(save({key: value.contiguous() for key, value in state.items()}))
+        config_part.write_text(text, encoding="utf-8")
     return folder
 
 

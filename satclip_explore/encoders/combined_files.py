@@ -17,7 +17,7 @@ from satclip_explore.encoders.checkpoint import save_encoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.tensor_files import read_safetensors, read_settings
-from satclip_explore.files.atomic import write_whole
+from satclip_explore.files.atomic import replacing
 
 ARRAYS_FILE = "combined.safetensors"
 
@@ -52,9 +52,10 @@ def save_combined(
     parts = [_describe(part, folder / f"part-{i}") for i, part in enumerate(encoder.parts)]
     config = {"family": encoder.family, "name": encoder.name, "parts": parts}
     tensors = {key: torch.from_numpy(np.ascontiguousarray(a)) for key, a in arrays.items()}
-    write_whole(folder / ARRAYS_FILE, save(tensors))
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_whole(folder / "config.json", text.encode())
+    with replacing(folder / ARRAYS_FILE, folder / "config.json") as [arrays_part, config_part]:
+        arrays_part.write_bytes(save(tensors))
+        config_part.write_text(text, encoding="utf-8")
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import SatCLIPConfig
-from satclip_explore.encoders.tensor_files import take_tensors
+from satclip_explore.encoders.tensor_files import take_tensors, write_torch_file
 
 PUBLISHED_NAMES = {
     "legendre_polys": "legendre_polys",
@@ -235,8 +234,8 @@ def export_lightning(
     state |= {f"model.visual.{k}": v.detach().cpu() for k, v in (image_state or {}).items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(
+    return write_torch_file(
+        path,
         {
             "epoch": 0,
             "global_step": 0,
@@ -244,7 +243,4 @@ def export_lightning(
             "hyper_parameters": hyper,
             "state_dict": state,
         },
-        partial,
     )
-    os.replace(partial, path)
-    return path

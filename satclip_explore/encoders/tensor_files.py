@@ -1,7 +1,8 @@
-"""Reading tensors from files of others, without running the code that a pickle may hold."""
+"""Tensors in files: read without running the code that a pickle may hold, written whole."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import zipfile
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from satclip_explore.files.atomic import replacing
 
 MAX_PICKLE_BYTES = 64_000_000
 """Largest description of tensors that is parsed; published files need well under 1 MB."""
@@ -99,6 +102,22 @@ def _check_archive(path: Path) -> None:
             f"{path.name} describes its tensors in {pickles[0].file_size:,} bytes; "
             f"at most {MAX_PICKLE_BYTES:,} are read."
         )
+
+
+def write_torch_file(path: str | Path, content: Mapping[str, Any]) -> Path:
+    """Write with `torch.save`, completely or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, as on a full disk; what was there before is unchanged.
+    """
+    with replacing(path) as [part], part.open("wb") as stream:
+        try:
+            torch.save(dict(content), stream)
+        except RuntimeError as error:  # what torch makes of a write that failed
+            raise OSError(errno.ENOSPC, "it cannot be written whole, as on a full disk") from error
+    return Path(path)
 
 
 def read_safetensors(path: str | Path) -> dict[str, torch.Tensor]:

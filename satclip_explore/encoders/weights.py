@@ -13,6 +13,7 @@ from satclip_explore.encoders.download import (
     path_inside,
 )
 from satclip_explore.errors import MissingFileError, Offer
+from satclip_explore.files.atomic import write_whole
 
 DEFAULT_CACHE = Path("~/.cache/satclip_explore")
 EMBEDDED = Path(__file__).resolve().parents[1] / "data"
@@ -103,7 +104,7 @@ def fetch(card: EncoderCard, path: Path) -> Path:
             f"{card.filename} is not the expected file (SHA-256 {got[:12]}…, expected "
             f"{expected[:12]}…) and was removed."
         )
-    record.write_text(got + "\n", encoding="utf-8")
+    write_whole(record, f"{got}\n".encode())
     return path
 
 

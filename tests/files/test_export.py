@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import builtins
-import errno
 import io
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +12,6 @@ import pytest
 import xarray as xr
 
 from satclip_explore import __version__
-from satclip_explore.files.atomic import write_whole
 from satclip_explore.files.raster import (
     geotiff_bytes,
     grid_of,
@@ -361,20 +357,6 @@ def test_a_missing_package_is_named(monkeypatch, package, encode, what):
         encode(what)
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
-    path = tmp_path / "table.csv"
-    path.write_text("old")
-
-    def full(_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"cannot write .*table\.csv .*: No space left on device\."):
-        write_whole(path, b"new")
-    assert path.read_text() == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
-
-
 def test_a_missing_folder_or_a_folder_as_file_is_one_sentence(tmp_path):
     frame = pd.DataFrame({"a": [1]})
     with pytest.raises(OSError, match=r"cannot write .*: No such file or directory\."):
@@ -383,17 +365,3 @@ def test_a_missing_folder_or_a_folder_as_file_is_one_sentence(tmp_path):
     with pytest.raises(OSError, match="cannot write"):
         to_csv(frame, tmp_path / "folder")
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
-
-
-def test_writing_replaces_and_returns_the_path(tmp_path):
-    path = tmp_path / "table.csv"
-    write_whole(path, b"1")
-    assert write_whole(str(path), b"2") == Path(path)
-    assert path.read_bytes() == b"2"
-    assert path.stat().st_mode & 0o444 == 0o444 & ~os_umask()
-
-
-def os_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

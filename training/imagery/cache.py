@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from satclip_explore.files.atomic import replacing, write_whole
 from satclip_explore.progress import Cancel, Meter, OnProgress, stop_if
 from training.imagery.source import former_names
 
@@ -46,26 +47,13 @@ def open_table(path: Path, shape: tuple[int, ...]) -> Any:
                 return table
         except (ValueError, OSError, EOFError):
             pass
-    partial = path.with_suffix(".partial")
-    try:
-        table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        table.flush()
-        # A sparse file would die with a bus error in mid-write once the disk is full.
-        with partial.open("r+b") as stream:
-            _reserve(stream, partial.stat().st_size)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            size = 2 * int(np.prod(shape)) / 1e6
-            raise OSError(
-                error.errno,
-                f"no room for the feature cache ({size:,.1f} MB) at {path.parent}. "
-                "Free some space or name a cache folder on another disk.",
-            ) from error
-        raise
-    os.replace(partial, path)
+    # A sparse file would die with a bus error in mid-write once the disk is full.
+    with replacing(path, size=2 * math.prod(shape)) as [part]:
+        np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=shape).flush()
+        with part.open("r+b") as stream:
+            _reserve(stream, part.stat().st_size)
     path.with_name("blocks.jsonl").unlink(missing_ok=True)
-    return table
+    return np.lib.format.open_memmap(path, mode="r+")
 
 
 def _reserve(stream: BinaryIO, size: int) -> None:
@@ -198,7 +186,7 @@ def cached_features(
     table = open_table(folder / "features.npy", shape)
     journal = folder / "blocks.jsonl"
     done = _verified(journal, extractor, table)
-    (folder / "description.json").write_text(json.dumps(full, indent=2), encoding="utf-8")
+    write_whole(folder / "description.json", json.dumps(full, indent=2).encode())
 
     report = Meter(
         "features",

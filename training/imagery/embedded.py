@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from satclip_explore.atlas import BASEMAP, land_mask
+from satclip_explore.files.atomic import write_whole
 from satclip_explore.geo import GLOBE, Grid
 from training.imagery.blue_marble import MONTHS, OCEAN
 
@@ -42,7 +44,8 @@ def write_embedded_months(folder: str | Path) -> Path:
         pixels = np.array(picture.convert("RGB"))
     # The source tells sea from land by this color; the embedded picture shows the sea floor.
     pixels[~land_mask(Grid(GLOBE, pixels.shape[:2]))] = OCEAN
-    image = Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     for month in MONTHS:
-        image.save(folder / f"2004{month:02d}.png", compress_level=1)
+        write_whole(folder / f"2004{month:02d}.png", buffer.getvalue())
     return folder

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from satclip_explore import __version__
 from satclip_explore.encoders.checkpoint import read_config
-from satclip_explore.encoders.tensor_files import read_torch_file
+from satclip_explore.encoders.tensor_files import read_torch_file, write_torch_file
 from satclip_explore.errors import Offer, RunConflictError
 from satclip_explore.html_view import facts_table
 from training.imagery.source import current_names
@@ -135,22 +132,11 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
     OSError
         If the disk is full; the former state is untouched.
     """
-    partial = folder / f"{STATE_FILE}.partial"
     try:
-        with partial.open("wb") as stream:
-            torch.save({"format_version": FORMAT_VERSION, **state}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, folder / STATE_FILE)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        number, why = errno.EIO, "it cannot be written whole, as on a full disk"
-        if isinstance(error, OSError):  # torch has a RuntimeError of many words beside it
-            number, why = error.errno or number, error.strerror or why
+        write_torch_file(folder / STATE_FILE, {"format_version": FORMAT_VERSION, **state})
+    except OSError as error:
         raise OSError(
-            number,
-            f"cannot write the checkpoint at {folder} ({why}); the one before it is untouched. "
-            "Free some space and run the same call again: it goes on from there.",
+            error.errno, f"{error.strerror} Run the same call again: it goes on from there."
         ) from error
 
 

@@ -205,8 +205,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path):
     found = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert "no room for the feature cache" in found.stdout
-    assert "name a cache folder on another disk" in found.stdout
+    assert "features.npy (192,000 bytes): File too large" in found.stdout
+    assert "Free some space, or choose another disk." in found.stdout
     assert found.stdout.strip().endswith("\n0")
 
 
