@@ -11,7 +11,7 @@ import param
 from panel_material_ui.template.base import Page
 
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
-from satclip_explore.panes import theme, url_state
+from satclip_explore.panes import theme, url_state, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.compare.degrees import DegreesPane
@@ -121,7 +121,7 @@ class Explorer(pn.viewable.Viewer):
             Link("tab", self, "tab", url_state.one_of(self.param.tab.objects)),
             Link("at", self.selection, "lonlat", url_state.read_place, url_state.write_numbers),
             Link("view", self.selection, "bounds", url_state.read_bounds, url_state.write_numbers),
-            Link("components", pca, "components", *url_state.labeled(pca.param.components.names)),
+            Link("components", pca, "components", *url_state.labeled(world.COMPONENTS)),
             Link("stretch", pca, "stretch", url_state.number_between(0.0, 20.0)),
             Link("land", pca, "land_only", url_state.yes_or_no, lambda value: str(int(value))),
             Link("base", self.map, "base", url_state.one_of(self.map.param.base.objects)),

@@ -23,17 +23,17 @@ from satclip_explore.store import RESULTS
 
 @dataclass(frozen=True)
 class Projection:
-    """Principal components of an encoder's embeddings over land.
+    """Directions in an encoder's embeddings over land, and how they are shown as colors.
 
     Parameters
     ----------
     mean : numpy.ndarray, shape (D,)
         Mean embedding of the sample.
     components : numpy.ndarray, shape (n, D)
-        Orthonormal rows, by falling variance. The entry largest in size is positive, so that
-        colors do not flip between machines.
+        Those of `fit_pca` are orthonormal, by falling variance; the entry largest in size is
+        positive, so that colors do not flip between machines.
     explained : numpy.ndarray, shape (n,)
-        Share of the variance that each component holds.
+        Share of the variance that each component holds, or accounts for.
     low, high : numpy.ndarray, shape (n,)
         Scores shown as 0 and as 255.
     """

@@ -74,6 +74,8 @@ class EmbeddingPane(world.ColoredPane):
         facts = self.facts()
         red, green, blue = (int(value) for value in summary["color"])
         by_component = dict(zip(self.components, summary["scores"], strict=True))
+        if self.components == world.BIOMES:
+            by_component = {}
         scores = " &nbsp; ".join(
             f"<span class='k'>{world.component_name(component)}</span> {score:+.2f}"
             for component, score in by_component.items()

@@ -9,6 +9,7 @@ import numpy as np
 import param
 import xarray as xr
 
+from satclip_explore.biome_colors import BIOMES
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
@@ -131,6 +132,15 @@ class PCAPane(world.ColoredPane):
             explained = world.projection_of(self.encoder, self.components).explained
         except ValueError:
             return ""
+        if self.components == world.BIOMES:
+            key = " &nbsp; ".join(
+                f"<span class='k'><span style='color:{color}'>■</span> {word}</span>"
+                for word, color in BIOMES.values()
+                if word
+            )
+            told = f"The embedding tells {100 * explained.mean():.0f} % of these colors."
+            style = "<style>.k { white-space: nowrap; }</style>"
+            return f"<span class='hint'>{style}{key}<br>{told}</span>"
         dots = "".join(
             f"<span style='color:{color}'>●</span> {world.component_name(component)} "
             f"{100 * share:.0f} % &nbsp;"
@@ -158,9 +168,15 @@ class PCAPane(world.ColoredPane):
 
     def __panel__(self) -> Any:
         controls = (
-            theme.select(self.param.components, "Components", 112),
-            theme.select(self.param.stretch, "Stretch", 84, options=_STRETCH),
-            theme.select(self.param.land_only, "Show", 112, options=_SEA),
+            theme.select(self.param.components, "Colors", 150, options=_COLORS),
+            theme.select(
+                self.param.stretch,
+                "Contrast",
+                118,
+                options=_STRETCH,
+                visible=self.param.components.rx() != world.BIOMES,
+            ),
+            theme.select(self.param.land_only, "Show", 124, options=_SEA),
         )
         plot = plots.plot_pane(self.view())
         # As text: for a method Panel asks every kind of pane it has, and imports matplotlib.
@@ -170,7 +186,11 @@ class PCAPane(world.ColoredPane):
 
 
 _SEA = {"land only": True, "land and sea": False}
-_STRETCH = {f"{value:g} %": value for value in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)}
+_STRETCH = {f"{value:g} % clipped": value for value in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)}
+_COLORS = {
+    label if value in (world.BIOMES, world.DETAIL) else f"PCA {label}": value
+    for label, value in world.COMPONENTS.items()
+}
 
 
 def resample(field: xr.DataArray, grid: Grid) -> np.ndarray:

@@ -12,6 +12,7 @@ import xarray as xr
 from PIL import Image
 
 from satclip_explore.atlas import land_mask
+from satclip_explore.biome_colors import fit_biome_colors
 from satclip_explore.geo import Bounds, Grid
 from satclip_explore.panes.base import Pane
 from satclip_explore.projection import Projection, fit_pca, pca_raster
@@ -28,19 +29,22 @@ DETAIL = (N_COMPONENTS, N_COMPONENTS + 1, N_COMPONENTS + 2)
 
 SMOOTH_DEGREES = 6
 
+BIOMES = (-3, -2, -1)
+"""In place of components: the colors of biomes; see `satclip_explore.biome_colors`."""
 
-COMPONENTS = {"1 · 2 · 3": (0, 1, 2), "4 · 5 · 6": (3, 4, 5), "7 · 8 · 9": (6, 7, 8),
-              "1 only": (0, 0, 0), "2 only": (1, 1, 1), "3 only": (2, 2, 2),
-              "detail": DETAIL}  # fmt: skip
+COMPONENTS = {"biomes": BIOMES, "1 · 2 · 3": (0, 1, 2), "4 · 5 · 6": (3, 4, 5),
+              "7 · 8 · 9": (6, 7, 8), "1 only": (0, 0, 0), "2 only": (1, 1, 1),
+              "3 only": (2, 2, 2), "detail": DETAIL}  # fmt: skip
 
 
 class ColoredPane(Pane):
     """A pane whose colors are principal components; a page sets the same ones on all of them."""
 
     components = param.Selector(
-        default=(0, 1, 2),
+        default=BIOMES,
         objects=COMPONENTS,
-        doc="shown as R, G, B; detail: what varies most below some 4,000 km",
+        doc="shown as R, G, B: the biomes as a linear model reads them from the embedding, or "
+        "principal components; detail: what varies most below some 4,000 km",
     )
     stretch = param.Number(1.0, bounds=(0.0, 20.0), step=0.5, doc="% clipped at each end")
     land_only = param.Boolean(True, doc="leave out the sea, which training hardly sampled")
@@ -59,12 +63,15 @@ COLORS = ["components", "stretch", "land_only"]
 
 
 def projection_of(
-    encoder: Any, components: tuple[int, ...] = (0, 1, 2), stretch: float = 1.0
+    encoder: Any, components: tuple[int, ...] = BIOMES, stretch: float = 1.0
 ) -> Projection:
     """Return chosen principal components, counted from 0, with a stretch in percent.
 
-    Those from `N_COMPONENTS` on are components of the detail; see `fit_pca`.
+    Those from `N_COMPONENTS` on are components of the detail; see `fit_pca`. `BIOMES` are colors
+    that are shown as they are.
     """
+    if components == BIOMES:
+        return fit_biome_colors(encoder)
     detail = min(components) >= N_COMPONENTS
     n_components = min(N_COMPONENTS, encoder.embed_dim)
     fitted = fit_pca(
@@ -82,7 +89,7 @@ def projection_of(
 
 def world_picture(
     encoder: Any,
-    components: tuple[int, ...] = (0, 1, 2),
+    components: tuple[int, ...] = BIOMES,
     stretch: float = 1.0,
     progress: Any = None,
 ) -> xr.DataArray:
@@ -96,7 +103,7 @@ def world_picture(
 
 
 def world_key(
-    encoder: Any, components: tuple[int, ...] = (0, 1, 2), stretch: float = 1.0
+    encoder: Any, components: tuple[int, ...] = BIOMES, stretch: float = 1.0
 ) -> tuple[Any, ...]:
     """Say what the globe of `world_picture` depends on, for the store of shared results."""
     return ("world", encoder, components, stretch, WORLD_RESOLUTION)
