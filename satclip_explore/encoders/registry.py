@@ -18,6 +18,7 @@ from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.card import EncoderCard
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.download import file_sha256
+from satclip_explore.encoders.products import family_of
 from satclip_explore.encoders.tensor_files import read_settings, read_weights
 from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate, size_mb
 
@@ -41,6 +42,7 @@ _LOADERS = {
     "concat": "combine:read_combined",
     "mapped": "combine:read_combined",
     "raster": "products.raster:read_rasters",
+    "arrays": "products.arrays:read_arrays",
 }
 """Module and reader of each family that has files, and how the content of one is told.
 
@@ -229,11 +231,6 @@ def _reader(family: str, path: Path, common: Any) -> tuple[Any, tuple[str, ...]]
     return partial(reader, path, **common), has
 
 
-def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
-    """Tell whether a folder, or one below it, holds a file with one of these endings."""
-    return any(file.suffix.lower() in suffixes for file in folder.rglob("*"))
-
-
 def _plain(call: dict[str, Any]) -> dict[str, Any] | None:
     """Return a call that JSON can hold, or None where an option is an array."""
     given = {k: str(v) if isinstance(v, Path) else v for k, v in call.items() if v is not None}
@@ -273,9 +270,8 @@ def _family(path: Path) -> str:
         )
     if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
         return "mosaiks"
-    rasters = (".tif", ".tiff", ".vrt")
-    if path.suffix.lower() in rasters or (path.is_dir() and _holds(path, rasters)):
-        return "raster"
+    if product := family_of(path):
+        return product
     if path.suffix in (".npz", ".whl"):
         return "range" if path.suffix == ".npz" else "geoclip"
     content = read_weights(path)

@@ -1,4 +1,4 @@
-"""GeoTIFFs, folders of them, and lists of STAC items as one encoder."""
+"""GeoTIFFs, and folders of them, as one encoder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from satclip_explore.encoders.products import RASTERS
 from satclip_explore.encoders.products.profiles import Profile, find_profile
 from satclip_explore.encoders.products.tiles import METHODS, Read, Take, Tile, TiledProduct
-
-SUFFIXES = (".tif", ".tiff", ".vrt")
 
 MAX_BLOCK_PIXELS = 256
 """Side of a square of pixels that is read together where a file is stored in strips."""
@@ -147,7 +146,7 @@ def _find(path: Path, year: int | None) -> list[Path]:
     if path.is_file():
         files, root = [path], path.parent
     else:
-        files, root = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES), path
+        files, root = sorted(f for f in path.rglob("*") if f.suffix.lower() in RASTERS), path
     if year is not None:
         mark = re.compile(rf"(?<!\d){int(year)}(?!\d)")
         files = [f for f in files if mark.search(str(f.relative_to(root)))]

@@ -1,0 +1,99 @@
+"""What undoes the quantization of an array: as its store says, or as its product is known to do."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from satclip_explore.encoders.products.layout import Vectors
+from satclip_explore.encoders.products.profiles import PROFILES, find_profile
+from satclip_explore.encoders.products.stores import Variable
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What turns stored numbers into those that are meant: profile, × scale + offset, by pixel.
+
+    Parameters
+    ----------
+    product : str
+        For people.
+    scale, offset : numpy.ndarray, shape () or (D,)
+        Of every pixel.
+    pixel_scale, mask : Variable, optional
+        One number a pixel: a factor, not finite without data; and 0 without data.
+    nodata : float or None
+        Stored number of a pixel without data.
+    """
+
+    product: str
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    pixel_scale: Variable | None = None
+    mask: Variable | None = None
+    nodata: float | None = None
+
+
+def find_rule(vectors: Vectors, product: str | None) -> Rule:
+    """Find how stored numbers are scaled: as the store says, or as its product is known to do.
+
+    Raises
+    ------
+    ValueError
+        If the product is unknown or its arrays are missing, or integers are scaled in a way that
+        nothing tells.
+    """
+    values, dim = vectors.values, vectors.values.shape[vectors.values.dims.index(vectors.numbers)]
+    one, zero = np.array(1.0), np.array(0.0)
+    missing = values.attrs.get("_FillValue", values.attrs.get("missing_value"))
+    nodata = _number(missing)
+    known = (*PROFILES, "tessera", "mind", "geoemb")
+    if product is not None and product not in known:
+        raise ValueError(f"product must be one of {', '.join(known)}; got {product!r:.60}.")
+    said = vectors.said("geoemb:quantization")
+    scale = said.get("scale") if isinstance(said, dict) else None
+    if product in (None, "geoemb") and isinstance(scale, dict) and values.dtype.kind in "iu":
+        if scale.get("type") == "array":
+            factors = _needed(vectors, str(scale.get("array_name")), "its quantization")
+            return Rule("geoemb", one, zero, pixel_scale=factors, nodata=nodata)
+        factor, offset = scale.get("scale", 1.0), scale.get("offset", 0.0)
+        return Rule("geoemb", np.array(float(factor)), np.array(float(offset)), nodata=nodata)
+    if product == "tessera" or (product is None and vectors.beside("scales") is not None):
+        return Rule("tessera", one, zero, _needed(vectors, "scales", "TESSERA"), nodata=nodata)
+    if product == "mind" or (product is None and vectors.beside("emb_scale") is not None):
+        parts = [_needed(vectors, f"emb_{what}", "MIND").all() for what in ("scale", "offset")]
+        if any(part.shape != (dim,) for part in parts):
+            raise ValueError(
+                f"emb_scale and emb_offset must hold {dim} numbers, as the vectors do."
+            )
+        factors_of, shift = (part.astype(np.float64) for part in parts)
+        return Rule("mind", factors_of, shift, mask=vectors.beside("mask"), nodata=nodata)
+    factor, offset = (values.attrs.get(key) for key in ("scale_factor", "add_offset"))
+    if product is None and (factor is not None or offset is not None):
+        times, plus = _number(factor), _number(offset)
+        times, plus = 1.0 if times is None else times, 0.0 if plus is None else plus
+        return Rule("plain", np.array(times), np.array(plus), nodata=nodata)
+    profile = find_profile(product, dim, values.dtype)
+    return Rule(profile.name, one, zero, nodata=profile.nodata if nodata is None else nodata)
+
+
+def _number(said: Any) -> float | None:
+    """Read a number of an attribute; xarray writes those of floats as base64 of a double."""
+    if isinstance(said, str):
+        try:
+            return float(said)
+        except ValueError:
+            packed = base64.b64decode(said + "==")
+            return float(np.frombuffer(packed, "<f8")[0]) if len(packed) == 8 else None
+    return None if said is None else float(np.ravel(said)[0])
+
+
+def _needed(vectors: Vectors, name: str, who: str) -> Variable:
+    found = vectors.beside(name)
+    if found is None:
+        raise ValueError(f"{who} needs an array {name!r:.60}; the store has none.")
+    return found
