@@ -1,27 +1,29 @@
-"""Downloads that can be cut and continued, checked against a hash, and never leave their folder."""
+"""Downloads that are checked against a hash, can be stopped, and never leave their folder."""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import ipaddress
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from satclip_explore.files.atomic import replacing
+from satclip_explore.progress import Cancel, Meter, OnProgress, Progress, stop_if
+
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
-ATTEMPTS = 3
 MAX_BYTES = 20_000_000_000
 """Largest file that is fetched unless the caller says otherwise."""
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 """Hosts that may be asked without encryption."""
-
-Progress = Callable[[int, int | None], None]
 
 
 class DownloadError(OSError, ValueError):
@@ -32,14 +34,12 @@ def download_file(
     url: str,
     path: str | Path,
     sha256: str | None = None,
-    progress: Progress | bool | None = None,
     *,
+    on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> Path:
-    """Fetch a file, continuing what an earlier attempt left.
-
-    The file appears at `path` only when it is complete; until then it grows beside it, with
-    `.partial` at the end of its name.
+    """Fetch a file; it appears at `path` only when it is complete and checked.
 
     Parameters
     ----------
@@ -49,9 +49,10 @@ def download_file(
         Where to put the file; an existing one is replaced.
     sha256 : str, optional
         Expected hash in hex. A file with another hash is removed.
-    progress : callable or bool, optional
-        Called with (bytes so far, bytes in all or None). By default a bar, where tqdm is
-        installed; False shows nothing.
+    on_progress : callable, optional
+        Called with a `Progress` in bytes; by default a bar is drawn, where tqdm is installed.
+    cancel : Cancel, optional
+        Set it to stop.
     max_bytes : int
         Larger files are refused.
 
@@ -62,37 +63,34 @@ def download_file(
 
     Raises
     ------
+    Cancelled
+        If it was stopped.
     DownloadError
-        If the address is not allowed, the server fails, the connection is lost (what arrived is
-        kept), the file is too large, or its hash is another.
+        If the address, or one that it redirects to, is not allowed, the server fails, the
+        connection is lost, the disk is full, the file is too large, or its hash is another.
     """
     _check_url(url)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with _Reporter(progress, path.name) as report:
-        for attempt in range(ATTEMPTS):
-            try:
-                _fetch(url, partial, sha256 is not None, report, max_bytes)
-                break
-            except (urllib.error.HTTPError, urllib.error.URLError) as error:
+    digest = hashlib.sha256()
+    try:
+        with (
+            replacing(path) as [part],
+            part.open("wb") as file,
+            _bar(path.name, on_progress) as report,
+        ):
+            for block in _receive(url, report, max_bytes):
+                stop_if(cancel, f"the download of {path.name} was stopped.")
+                digest.update(block)
+                file.write(block)
+            if sha256 is not None and digest.hexdigest() != sha256.lower():
                 raise DownloadError(
-                    f"{url} could not be fetched ({_reason(error)}); check the connection and call "
-                    "again, what arrived is kept."
-                ) from error
-            except (HTTPException, TimeoutError, ConnectionError) as error:
-                if attempt == ATTEMPTS - 1:
-                    raise DownloadError(
-                        f"the connection to {urllib.parse.urlsplit(url).hostname} was lost; "
-                        "call again to continue where it stopped."
-                    ) from error
-    if sha256 is not None and file_sha256(partial) != sha256.lower():
-        _forget(partial)
-        raise DownloadError(
-            f"{path.name} from {url} does not have the expected SHA-256 and was removed."
-        )
-    os.replace(partial, path)
-    _validator(partial).unlink(missing_ok=True)
+                    f"{path.name} from {url} does not have the expected SHA-256 and was removed."
+                )
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(error.strerror) from error
     return path
 
 
@@ -117,49 +115,29 @@ def path_inside(root: str | Path, *parts: str) -> Path:
     return joined
 
 
-def _fetch(url: str, partial: Path, hash_known: bool, report: _Reporter, max_bytes: int) -> None:
-    """Write the rest of a file to `partial`, or all of it where it cannot be continued."""
-    have = partial.stat().st_size if partial.is_file() else 0
-    validator = _validator(partial)
-    known = validator.read_text(encoding="utf-8") if validator.is_file() else ""
-    if have and not known and not hash_known:
-        have = 0  # Nothing would tell whether the file changed in between.
+def _receive(url: str, on_progress: OnProgress | None, max_bytes: int) -> Iterator[bytes]:
     request = urllib.request.Request(url, headers={"User-Agent": "satclip-explore"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-        if known:
-            request.add_header("If-Range", known)
     try:
-        response = _OPENER.open(request, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:
-            error.close()
-            # Nothing follows what is here: it is the whole file, or one that has changed.
-            if error.headers.get("Content-Range") == f"bytes */{have}":
-                return
-            _forget(partial)
-            return _fetch(url, partial, hash_known, report, max_bytes)
-        raise
-    with response:
-        continued = response.status == 206 and response.headers.get("Content-Range", "").startswith(
-            f"bytes {have}-"
-        )
-        have = have if continued else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length is not None and length.isdecimal() else None
-        _check_size(total or 0, max_bytes, partial)
-        tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        # A weak tag does not promise the same bytes and may not be used to continue.
-        validator.write_text("" if tag.startswith("W/") else tag, encoding="utf-8")
-        with open(partial, "ab" if have else "wb") as file:
+        with _OPENER.open(request, timeout=TIMEOUT_S) as response:
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else 0
+            report = Meter("download", on_progress, total=total)
+            _check_size(total, max_bytes)
+            done = 0
             while block := response.read(CHUNK_BYTES):
-                have += len(block)
-                _check_size(have, max_bytes, partial)
-                file.write(block)
-                report(have, total)
-        if total is not None and have < total:
-            raise ConnectionError(f"{have} of {total} bytes")
-    return None
+                done += len(block)
+                _check_size(done, max_bytes)
+                yield block
+                report(done)
+            if done < total:
+                raise ConnectionError(f"{done:,} of {total:,} bytes arrived")
+    except DownloadError:
+        raise
+    except (OSError, HTTPException) as error:
+        reason = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else error
+        raise DownloadError(
+            f"{url} could not be fetched ({reason}); check the connection and call again."
+        ) from error
 
 
 def _check_url(url: str) -> None:
@@ -169,24 +147,9 @@ def _check_url(url: str) -> None:
         raise DownloadError(f"files are fetched over https only; got {url!r:.120}.")
 
 
-def _check_size(size: int, max_bytes: int, partial: Path) -> None:
+def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        _forget(partial)
         raise DownloadError(f"the file is larger than the {max_bytes:,} bytes that are allowed.")
-
-
-def _validator(partial: Path) -> Path:
-    return partial.with_name(partial.name + ".etag")
-
-
-def _forget(partial: Path) -> None:
-    partial.unlink(missing_ok=True)
-    _validator(partial).unlink(missing_ok=True)
-
-
-def _reason(error: urllib.error.URLError) -> str:
-    code = getattr(error, "code", None)
-    return f"HTTP {code}" if code else str(error.reason)
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -197,35 +160,40 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         """Check where it leads before following."""
         _check_url(newurl)
+        host = urllib.parse.urlsplit(newurl).hostname or ""
+        if req.type == "https" and (not newurl.startswith("https:") or _is_private(host)):
+            raise DownloadError(
+                f"{req.full_url} redirects to {newurl!r:.120}, which is not on the public network."
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_private(host: str) -> bool:
+    """Tell whether a name leads to this machine or its own network."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False  # It cannot be reached either, unless a proxy knows it.
+    return not all(ipaddress.ip_address(address.partition("%")[0]).is_global for address in found)
 
 
 _OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
-class _Reporter:
-    """Passes progress on, or draws it."""
+@contextmanager
+def _bar(name: str, on_progress: OnProgress | None) -> Iterator[OnProgress | None]:
+    """Give what is called with progress: the caller's own, or a bar."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        tqdm = None
+    if on_progress is not None or tqdm is None:
+        yield on_progress
+        return
+    with tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024) as bar:
 
-    def __init__(self, progress: Progress | bool | None, name: str) -> None:
-        self._call = progress if callable(progress) else None
-        self._bar: Any = None
-        if progress is None or progress is True:
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                return
-            self._bar = tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024)
+        def show(progress: Progress) -> None:
+            bar.total = progress.total or None
+            bar.update(progress.done - bar.n)
 
-    def __call__(self, done: int, total: int | None) -> None:
-        if self._call is not None:
-            self._call(done, total)
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> _Reporter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        yield show

@@ -50,13 +50,15 @@ def replacing(*paths: str | Path, size: int | None = None) -> Iterator[list[Path
         for part, path in zip(parts, targets, strict=True):
             part.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
+        if error.errno is None:
+            raise  # in the words of the block
+        reason = error.strerror
         needed = "" if size is None else f" ({size:,} bytes)"
         advice = ""
         if error.errno in FULL_DISK:
             advice = " Free some space, or choose another disk."
         raise OSError(
-            error.errno or errno.EIO,
+            error.errno,
             f"cannot write {targets[0]}{needed}: {reason}. Nothing was changed.{advice}",
         ) from error
     finally:

@@ -1,11 +1,17 @@
-"""Downloads against a server on this machine that cuts, lies, redirects and forgets."""
+"""Downloads against a server on this machine that cuts, lies and redirects."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import os
 import threading
+import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.response import addinfourl
 
 import numpy as np
 import pytest
@@ -17,52 +23,31 @@ from satclip_explore.encoders.download import (
     file_sha256,
     path_inside,
 )
+from satclip_explore.progress import Cancelled
 
 BODY = np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
 class Server:
-    """What the server does, and what it was asked."""
+    """What the server does."""
 
     def __init__(self) -> None:
         self.cut_after: int | None = None
-        self.ranges = True
-        self.etag: str | None = '"v1"'
         self.status = 200
         self.redirect: str | None = None
         self.declare = True
-        self.body = BODY
-        self.requests: list[str | None] = []
         self.url = ""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        asked = handler.headers.get("Range")
-        self.requests.append(asked)
+        handler.send_response(302 if self.redirect else self.status)
         if self.redirect:
-            handler.send_response(302)
             handler.send_header("Location", self.redirect)
-            handler.end_headers()
-            return
-        start = int(asked[6:-1]) if asked and self.ranges else 0
-        if handler.headers.get("If-Range", self.etag) != self.etag:
-            start = 0
-        if self.status != 200 or (start and start >= len(self.body)):
-            handler.send_response(self.status if self.status != 200 else 416)
-            handler.send_header("Content-Range", f"bytes */{len(self.body)}")
-            handler.send_header("Content-Length", "0")
-            handler.end_headers()
-            return
-        handler.send_response(206 if start else 200)
-        if start:
-            handler.send_header("Content-Range", f"bytes {start}-{len(self.body) - 1}/x")
-        if self.etag:
-            handler.send_header("ETag", self.etag)
-        if self.declare:
-            handler.send_header("Content-Length", str(len(self.body) - start))
+        elif self.declare:
+            handler.send_header("Content-Length", str(len(BODY)))
         handler.end_headers()
-        stop = len(self.body) if self.cut_after is None else start + self.cut_after
-        handler.wfile.write(self.body[start:stop])
+        if self.status == 200 and not self.redirect:
+            handler.wfile.write(BODY[: self.cut_after])
 
 
 @pytest.fixture
@@ -77,17 +62,12 @@ def server() -> Iterator[Server]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         state.url = f"http://127.0.0.1:{http.server_address[1]}/weights.bin"
         yield state
         http.shutdown()
         thread.join()
-
-
-@pytest.fixture(autouse=True)
-def _one_attempt(monkeypatch):
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
 
 
 def names(folder):
@@ -96,87 +76,54 @@ def names(folder):
 
 def test_a_file_arrives_whole_and_alone(tmp_path, server):
     seen = []
-    path = download_file(
-        server.url, tmp_path / "a" / "w.bin", SHA256, lambda done, total: seen.append((done, total))
-    )
+    path = download_file(server.url, tmp_path / "a" / "w.bin", SHA256, on_progress=seen.append)
     assert path.read_bytes() == BODY
     assert names(tmp_path / "a") == ["w.bin"]
-    assert seen[-1] == (len(BODY), len(BODY))
+    assert (seen[-1].stage, seen[-1].done, seen[-1].total) == ("download", len(BODY), len(BODY))
     assert file_sha256(path) == SHA256
 
 
 @pytest.mark.parametrize("sha256", [SHA256, None])
-def test_a_cut_download_continues_where_it_stopped(tmp_path, server, sha256):
+def test_a_cut_download_leaves_nothing(tmp_path, server, sha256):
     server.cut_after = 100_000
-    target = tmp_path / "w.bin"
-    with pytest.raises(DownloadError, match="call again to continue"):
-        download_file(server.url, target, sha256, progress=False)
-    assert not target.exists()
-    server.cut_after = None
-    download_file(server.url, target, sha256, progress=False)
-    assert target.read_bytes() == BODY
-    assert server.requests == [None, "bytes=100000-"]
+    with pytest.raises(DownloadError, match=r"100,000 of 300,000 bytes arrived\); .* call again"):
+        download_file(server.url, tmp_path / "w.bin", sha256)
+    assert names(tmp_path) == []
 
 
-def test_a_lost_connection_is_tried_again_by_itself(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(download, "ATTEMPTS", 3)
-    server.cut_after = 120_000
-    download_file(server.url, tmp_path / "w.bin", SHA256, progress=False)
-    assert (tmp_path / "w.bin").read_bytes() == BODY
-    assert server.requests == [None, "bytes=120000-", "bytes=240000-"]
+def test_a_full_disk_is_one_sentence(tmp_path, server, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DownloadError, match=r"cannot write .*w.bin: No space left .* Free some"):
+        download_file(server.url, tmp_path / "w.bin")
+    assert names(tmp_path) == []
 
 
-def test_a_file_that_changed_meanwhile_starts_afresh(tmp_path, server):
-    server.cut_after = 100_000
-    with pytest.raises(DownloadError):
-        download_file(server.url, tmp_path / "w.bin", progress=False)
-    server.cut_after, server.etag, server.body = None, '"v2"', BODY[::-1]
-    download_file(server.url, tmp_path / "w.bin", progress=False)
-    assert (tmp_path / "w.bin").read_bytes() == BODY[::-1]
+def test_a_download_is_stopped(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(download, "CHUNK_BYTES", 10_000)
+    cancel = threading.Event()
 
+    def on_progress(progress):
+        if progress.done >= 50_000:
+            cancel.set()
 
-@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
-def test_without_hash_or_strong_tag_nothing_is_continued(tmp_path, server, etag):
-    server.cut_after, server.etag = 100_000, etag
-    with pytest.raises(DownloadError):
-        download_file(server.url, tmp_path / "w.bin", progress=False)
-    server.cut_after = None
-    download_file(server.url, tmp_path / "w.bin", progress=False)
-    assert server.requests == [None, None]
-    assert (tmp_path / "w.bin").read_bytes() == BODY
-
-
-def test_a_server_without_ranges_starts_afresh(tmp_path, server):
-    server.cut_after, server.ranges = 100_000, False
-    with pytest.raises(DownloadError):
-        download_file(server.url, tmp_path / "w.bin", SHA256, progress=False)
-    server.cut_after = None
-    download_file(server.url, tmp_path / "w.bin", SHA256, progress=False)
-    assert (tmp_path / "w.bin").read_bytes() == BODY
-
-
-def test_a_partial_file_that_is_already_whole_is_taken(tmp_path, server):
-    (tmp_path / "w.bin.partial").write_bytes(BODY)
-    download_file(server.url, tmp_path / "w.bin", SHA256, progress=False)
-    assert (tmp_path / "w.bin").read_bytes() == BODY
-
-
-def test_a_partial_file_that_is_too_long_is_dropped(tmp_path, server):
-    (tmp_path / "w.bin.partial").write_bytes(BODY + b"more")
-    download_file(server.url, tmp_path / "w.bin", SHA256, progress=False)
-    assert (tmp_path / "w.bin").read_bytes() == BODY
+    with pytest.raises(Cancelled, match=r"download of w.bin was stopped"):
+        download_file(server.url, tmp_path / "w.bin", on_progress=on_progress, cancel=cancel)
+    assert names(tmp_path) == []
 
 
 def test_a_wrong_hash_is_refused_and_removed(tmp_path, server):
     with pytest.raises(DownloadError, match="expected SHA-256 and was removed"):
-        download_file(server.url, tmp_path / "w.bin", "0" * 64, progress=False)
+        download_file(server.url, tmp_path / "w.bin", "0" * 64)
     assert names(tmp_path) == []
 
 
 def test_a_file_that_exists_survives_a_failed_download(tmp_path, server):
     (tmp_path / "w.bin").write_bytes(b"old")
     with pytest.raises(DownloadError):
-        download_file(server.url, tmp_path / "w.bin", "0" * 64, progress=False)
+        download_file(server.url, tmp_path / "w.bin", "0" * 64)
     assert (tmp_path / "w.bin").read_bytes() == b"old"
 
 
@@ -184,7 +131,7 @@ def test_a_file_that_exists_survives_a_failed_download(tmp_path, server):
 def test_a_file_beyond_the_limit_is_refused(tmp_path, server, declare):
     server.declare = declare
     with pytest.raises(DownloadError, match="larger than the 1,000 bytes"):
-        download_file(server.url, tmp_path / "w.bin", progress=False, max_bytes=1000)
+        download_file(server.url, tmp_path / "w.bin", max_bytes=1000)
     assert names(tmp_path) == []
 
 
@@ -192,12 +139,12 @@ def test_a_file_beyond_the_limit_is_refused(tmp_path, server, declare):
 def test_a_server_error_is_one_sentence(tmp_path, server, status, shown):
     server.status = status
     with pytest.raises(DownloadError, match=shown):
-        download_file(server.url, tmp_path / "w.bin", progress=False)
+        download_file(server.url, tmp_path / "w.bin")
 
 
 def test_no_server_is_one_sentence(tmp_path):
     with pytest.raises(DownloadError, match="check the connection"):
-        download_file("http://127.0.0.1:9/x", tmp_path / "w.bin", progress=False)
+        download_file("http://127.0.0.1:9/x", tmp_path / "w.bin")
 
 
 @pytest.mark.parametrize(
@@ -206,14 +153,52 @@ def test_no_server_is_one_sentence(tmp_path):
 )
 def test_only_https_leaves_this_machine(tmp_path, url):
     with pytest.raises(DownloadError, match="https only"):
-        download_file(url, tmp_path / "w.bin", progress=False)
+        download_file(url, tmp_path / "w.bin")
 
 
 @pytest.mark.parametrize("to", ["http://example.org/x", "ftp://example.org/x"])
 def test_a_redirect_may_not_lead_to_an_open_connection(tmp_path, server, to):
     server.redirect = to
     with pytest.raises(DownloadError, match="https only"):
-        download_file(server.url, tmp_path / "w.bin", progress=False)
+        download_file(server.url, tmp_path / "w.bin")
+
+
+class FakeHTTPS(urllib.request.HTTPSHandler):
+    """A server that only redirects."""
+
+    to = ""
+
+    def https_open(self, request):
+        headers = Message()
+        headers["Location"] = self.to
+        answer = addinfourl(io.BytesIO(), headers, request.full_url, 302)
+        answer.msg = "Found"
+        return answer
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "http://localhost/x", "http://127.0.0.1:8000/x", "https://localhost/x", "https://10.0.0.1/x",
+        "https://192.168.1.1/x", "https://169.254.169.254/latest", "https://[::1]/x",
+        "https://[fe80::1]/x",
+    ],
+)  # fmt: skip
+def test_a_redirect_may_not_lead_from_the_public_network_to_ones_own(tmp_path, monkeypatch, to):
+    monkeypatch.setattr(FakeHTTPS, "to", to)
+    opener = urllib.request.build_opener(download._SafeRedirects, FakeHTTPS)
+    monkeypatch.setattr(download, "_OPENER", opener)
+    with pytest.raises(DownloadError, match="which is not on the public network"):
+        download_file("https://example.org/x", tmp_path / "w.bin")
+
+
+def test_a_redirect_within_the_public_network_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeHTTPS, "to", "https://1.1.1.1/x")
+    opener = urllib.request.build_opener(download._SafeRedirects, FakeHTTPS)
+    monkeypatch.setattr(download, "_OPENER", opener)
+    # Until it has been there often enough.
+    with pytest.raises(DownloadError, match="HTTP 302"):
+        download_file("https://example.org/x", tmp_path / "w.bin")
 
 
 def test_the_bar_is_drawn_where_tqdm_is_installed(tmp_path, server, capsys):

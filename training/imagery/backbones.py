@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from satclip_explore.encoders.tensor_files import read_torch_file
+from satclip_explore.encoders.weights import fetch_from_hub
 from satclip_explore.errors import MissingFileError, Offer
 
 CACHE = Path("~/.cache/satclip_explore/backbones")
@@ -44,9 +45,7 @@ def read_backbone_weights(
     """
     path = Path(weights) if weights is not None else CACHE.expanduser() / backbone.filename
     if not path.is_file() and weights is None and download:
-        from satclip_explore.encoders.download import download_file
-
-        download_file(backbone.url, path)
+        fetch_from_hub(backbone.repo_id, backbone.filename, backbone.revision, path)
     if not path.is_file():
         raise MissingFileError(
             f"no weights of the image encoder at {path}, where {backbone.url} belongs.",

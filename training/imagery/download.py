@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from satclip_explore.encoders.download import DownloadError, download_file, file_sha256
+from satclip_explore.encoders.download import download_file, file_sha256
 from satclip_explore.encoders.weights import DEFAULT_CACHE
-from satclip_explore.progress import Cancel, Meter, OnProgress, stop_if
+from satclip_explore.progress import Cancel, Meter, OnProgress, Progress, stop_if
 
 COPY = (
     "https://raw.githubusercontent.com/Lushkies/blue-marble-desktop/"
@@ -68,14 +68,12 @@ def blue_marble_folder() -> Path:
 
 def missing_bytes(folder: str | Path) -> int:
     """Count what is left to fetch of the copy; 0 when all thirteen images are there."""
-    left = 0
-    for (url, _), size in zip(_files("copy"), SIZES, strict=True):
-        path = Path(folder) / _name(url)
-        partial = path.with_name(path.name + ".partial")
-        if not path.is_file() or path.stat().st_size != size:
-            begun = partial.stat().st_size if partial.is_file() else 0
-            left += max(size - begun, 0)
-    return left
+    paths = (Path(folder) / _name(url) for url, _ in _files("copy"))
+    return sum(
+        size
+        for path, size in zip(paths, SIZES, strict=True)
+        if not path.is_file() or path.stat().st_size != size
+    )
 
 
 def download_blue_marble(
@@ -94,9 +92,9 @@ def download_blue_marble(
     origin : {"copy", "nasa"}
         "copy": 8,192 x 4,096 pixels, checked against their SHA-256; "nasa": 5,400 x 2,700 pixels.
     on_progress : callable, optional
-        Called with a `Progress` as bytes arrive and after each image: images there, of 13.
+        Called with a `Progress` in bytes; NASA does not say how many there will be.
     cancel : Cancel, optional
-        Set it to stop; what arrived is kept, and the next call continues there.
+        Set it to stop; finished images are kept.
 
     Returns
     -------
@@ -111,33 +109,26 @@ def download_blue_marble(
         If the origin is unknown.
     DownloadError
         If the connection fails, the disk is full, or a file does not have its checksum; finished
-        files stay.
+        images are kept.
     """
     if origin not in ("copy", "nasa"):
         raise ValueError(f"origin must be 'copy' or 'nasa'; got {origin!r}.")
     folder = Path(folder) if folder is not None else blue_marble_folder()
 
-    files = _files(origin)
-    report = Meter("download", on_progress, total=len(files))
-    for count, (url, expected) in enumerate(files):
-
-        def arrived(*_: int | None, count: int = count) -> None:
-            stop_if(cancel, "the download was stopped; what arrived is kept.")
-            report(count)
-
+    report = Meter("download", on_progress, total=sum(SIZES) if origin == "copy" else 0)
+    before = 0
+    for url, expected in _files(origin):
         path = folder / _name(url)
-        arrived()
+        report(before)
+        stop_if(cancel, "the download was stopped; finished images are kept.")
         if not path.is_file() or (expected is not None and file_sha256(path) != expected):
-            try:
-                download_file(url, path, expected, arrived)
-            except DownloadError:
-                raise
-            except OSError as error:
-                raise DownloadError(
-                    f"{path} cannot be written ({error.strerror}); free some space and call again, "
-                    "what arrived is kept."
-                ) from error
-    report(len(files))
+
+            def arrived(progress: Progress, before: int = before) -> None:
+                report(before + progress.done)
+
+            download_file(url, path, expected, on_progress=arrived, cancel=cancel)
+        before += path.stat().st_size
+    report(before)
     return folder
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from satclip_explore.atlas import load_atlas
 from satclip_explore.checks import known_keywords
+from satclip_explore.encoders.download import download_file
 from satclip_explore.errors import MissingFileError, Offer
 from satclip_explore.geo import as_lonlat
 from training.tasks.task import Task
@@ -163,8 +164,6 @@ def _load_full(name: str, path: Path, download: bool) -> Task:
             f"{', '.join(FULL_TABLES)}."
         )
     if download:
-        from satclip_explore.encoders.download import download_file
-
         download_file(FULL_TABLE_URL, path, sha256=FULL_TABLE_SHA256)
     elif not path.is_file():
         raise MissingFileError(f"no table at {path}.", Offer.DOWNLOAD)

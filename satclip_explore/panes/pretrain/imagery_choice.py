@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +86,20 @@ class ImageryChoice(pn.viewable.Viewer):
         return self._store
 
     def fetch(self, _: Any = None) -> None:
-        """Fetch Blue Marble beside the page, going on where an earlier attempt stopped."""
+        """Fetch what is missing of Blue Marble, beside the page."""
         self._cancel = cancel = threading.Event()
         self.param.update(fetching=True, message="")
 
         def work(job: Job) -> None:
             last = 0.0
 
-            def on_progress(_: Progress) -> None:
+            def on_progress(progress: Progress) -> None:
                 nonlocal last
                 if job.is_set():
                     cancel.set()
                 if time.monotonic() - last >= BATCH_SECONDS:
                     last = time.monotonic()
-                    job.deliver(self._look)
+                    job.deliver(partial(self.param.update, left=progress.total - progress.done))
 
             try:
                 download_blue_marble(self._store, on_progress=on_progress, cancel=cancel)
@@ -110,17 +111,13 @@ class ImageryChoice(pn.viewable.Viewer):
             done()
 
         def done(_: Any = None) -> None:
-            self.fetching = False
-            self._look()
+            self.param.update(fetching=False, left=missing_bytes(self._store))
 
         self._background.start(work, done, failed)
 
     def cancel(self, _: Any = None) -> None:
-        """Stop fetching; what arrived is kept."""
+        """Stop fetching; finished images are kept."""
         self._cancel.set()
-
-    def _look(self) -> None:
-        self.left = missing_bytes(self._store)
 
     @param.depends("kind", "left", "fetching", "message")
     def sentences(self) -> str:

@@ -67,11 +67,11 @@ def test_the_checksum_of_the_full_table_is_that_of_the_published_file(shared):
 def test_a_full_table_is_downloaded_with_its_checksum(tmp_path, monkeypatch):
     asked = []
 
-    def download_file(url, path, sha256=None, progress=None):
+    def download_file(url, path, sha256):
         asked.append((url, sha256))
         path.write_text("Lon,Lat,meanT\n" + "".join(f"{i},{i},{i}\n" for i in range(12)))
 
-    monkeypatch.setattr("satclip_explore.encoders.download.download_file", download_file)
+    monkeypatch.setattr("training.tasks.atlas.download_file", download_file)
     assert len(load_task("air_temperature", path=tmp_path / "t.csv", download=True)) == 12
     assert asked[0][1] == FULL_TABLE_SHA256
 
