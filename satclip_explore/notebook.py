@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from satclip_explore.app import Explorer
+    from satclip_explore.explorer import Explorer
 
 
 def explore(encoder: Any = None) -> Explorer:
@@ -30,6 +30,6 @@ def explore(encoder: Any = None) -> Explorer:
 
     # The browser reads three megabytes of scripts while this side imports and encodes.
     front_end.load()
-    from satclip_explore.app import Explorer, load_once
+    from satclip_explore.explorer import Explorer, load_once
 
     return Explorer(load_once(encoder) if isinstance(encoder, str) else encoder)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import panel as pn
 
-from satclip_explore.app import Explorer
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
+from satclip_explore.explorer import Explorer
 from satclip_explore.panes.pretrain.imagery_choice import PICTURE, ImageryChoice
 from satclip_explore.panes.pretrain.pane import PretrainPane
 from satclip_explore.panes.served.server import set_up_server

@@ -7,7 +7,7 @@ import panel as pn
 import param
 import pytest
 
-from satclip_explore.app import TABS, Explorer, load_once
+from satclip_explore.explorer import TABS, Explorer, load_once
 from satclip_explore.notebook import explore
 from satclip_explore.panes.served.server import threads
 

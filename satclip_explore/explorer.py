@@ -1,0 +1,294 @@
+"""The dashboard: one encoder, one selection, every pane."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+from panel_material_ui.template.base import Page
+
+from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
+from satclip_explore.panes import theme, url_state, world
+from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.base import Selection
+from satclip_explore.panes.compare.degrees import DegreesPane
+from satclip_explore.panes.compare.pane import ComparePane
+from satclip_explore.panes.embedding import EmbeddingPane
+from satclip_explore.panes.jupyter import native
+from satclip_explore.panes.labels import LabelsPane
+from satclip_explore.panes.map import MapPane
+from satclip_explore.panes.neighbors import NeighborsPane
+from satclip_explore.panes.pca import PCAPane
+from satclip_explore.panes.pretrain.pane import PretrainPane
+from satclip_explore.panes.probe.pane import ProbePane
+from satclip_explore.panes.similarity import SimilarityPane
+from satclip_explore.store import RESULTS
+
+TITLE = "SatCLIP Explore"
+TALL = {"max-height": "none"}
+"""Style of what may be higher than the window: Panel ends it there, and what follows overlaps."""
+TABS = {
+    "explore": "Explore",
+    "compare": "Compare",
+    "probe": "Probe",
+    "label": "Label",
+    "train": "Train",
+}
+
+
+class Explorer(pn.viewable.Viewer):
+    """Every pane around one encoder and one selection.
+
+    Parameters
+    ----------
+    encoder : LocationEncoder, optional
+        What to start with; default the embedded encoder.
+    """
+
+    encoder_name = param.Selector(default=None, objects=[], doc="which encoder is shown")
+    tab = param.Selector(default="explore", objects=list(TABS), doc="which page is open")
+    message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
+
+    def __init__(self, encoder: Any = None, **params: Any) -> None:
+        encoder = load_once(DEFAULT_ENCODER) if encoder is None else encoder
+        table = list_encoders()
+        names = table["name"][table["available"]].tolist()
+        self._encoders = {encoder.name: encoder}
+        super().__init__(**params)
+        # Before this line they would be the options of every visitor.
+        self.param.encoder_name.objects = list(dict.fromkeys([encoder.name, *names]))
+        with param.parameterized.discard_events(self):
+            self.encoder_name = encoder.name
+        self._background, self._built = Background(), False
+        self.selection = Selection()
+        shared: dict[str, Any] = {"selection": self.selection}
+        self.pca = PCAPane(encoder, **shared)
+        self.map = MapPane(encoder, **shared)
+        self.embedding = EmbeddingPane(encoder, **shared)
+        self.neighbors = NeighborsPane(encoder, **shared)
+        self.similarity = SimilarityPane(encoder, **shared)
+        for pane in (self.map, self.embedding):
+            pane.follow_colors(self.pca)
+        self.compare = ComparePane(encoder, self._names(), load_once, **shared)
+        self.degrees = DegreesPane(encoder, **shared)
+        self.probe = ProbePane(encoder, **shared)
+        self.label = LabelsPane(encoder, **shared)
+        self.train = PretrainPane(on_encoder=self._add, **shared)
+        self.panes = [
+            self.pca, self.map, self.embedding, self.neighbors, self.similarity, self.probe,
+            self.label, self.compare, self.degrees,
+        ]  # fmt: skip
+        self.links = self._links()
+
+    @param.depends("encoder_name", watch=True)
+    def _switch(self) -> None:
+        name = self.encoder_name
+        if name in self._encoders:
+            self._use(self._encoders[name])
+            return
+
+        def work(_: Job) -> Any:
+            return load_once(name)
+
+        def failed(error: ValueError) -> None:
+            self.encoder_name = self.pca.encoder.name
+            self.message = str(error)
+
+        if self._built:
+            self._background.start(work, self._use, failed)
+            return
+        # A link names an encoder: whatever is drawn first is drawn of that one.
+        try:
+            self._use(load_once(name))
+        except ValueError as error:
+            failed(error)
+
+    def _use(self, encoder: Any) -> None:
+        self._encoders[encoder.name] = encoder
+        self.message = ""
+        for pane in self.panes:
+            pane.encoder = encoder
+
+    def _links(self) -> tuple[url_state.Link, ...]:
+        """Say which parameter each key of the address holds."""
+        pca, near, Link = self.pca, self.neighbors, url_state.Link
+        return (
+            Link("encoder", self, "encoder_name", url_state.one_of(self._names())),
+            Link("tab", self, "tab", url_state.one_of(self.param.tab.objects)),
+            Link("at", self.selection, "lonlat", url_state.read_place, url_state.write_numbers),
+            Link("view", self.selection, "bounds", url_state.read_bounds, url_state.write_numbers),
+            Link("components", pca, "components", *url_state.labeled(world.COMPONENTS)),
+            Link("stretch", pca, "stretch", url_state.number_between(0.0, 20.0)),
+            Link("land", pca, "land_only", url_state.yes_or_no, lambda value: str(int(value))),
+            Link("base", self.map, "base", url_state.one_of(self.map.param.base.objects)),
+            Link("apart", near, "min_distance_km", url_state.number_between(0.0, 10_000.0)),
+            Link("region", near, "region", str),
+            Link("rows", near, "n_neighbors", url_state.whole_number_between(1, 50)),
+            Link("cut", self.similarity, "threshold", url_state.number_between(-0.5, 0.95)),
+            Link("opacity", self.map, "opacity", url_state.number_between(0.0, 1.0)),
+            Link("predict", self.probe, "task", url_state.one_of(self.probe.param.task.objects)),
+            Link(
+                "test", self.probe, "hold_out", url_state.one_of(self.probe.param.hold_out.objects)
+            ),
+            Link("model", self.probe, "model", url_state.one_of(self.probe.param.model.objects)),
+            Link("runs", self.probe, "seeds", url_state.whole_number_between(1, 20)),
+        )
+
+    def _names(self) -> list[str]:
+        return self.param.encoder_name.objects
+
+    def follow_address(self, location: Any) -> None:
+        """Take over what the page's address says, then keep the address up to date.
+
+        Parameters
+        ----------
+        location : panel.io.location.Location
+            Of the session.
+        """
+        self.message = " ".join(url_state.follow(location, self.links))
+
+    @param.depends("message")
+    def sentence(self) -> str:
+        """Write what went wrong as markup."""
+        line = f"<div class='sentence' role='alert'>{html.escape(self.message)}</div>"
+        return line if self.message else ""
+
+    def status(self) -> Any:
+        """Show what went wrong; takes no room where nothing did."""
+        return theme.text(self.sentence, visible=self.param.message.rx.bool())
+
+    def header(self) -> list[Any]:
+        """Return what belongs beside the title: the pages and the encoder."""
+        pages = pmui.RadioButtonGroup.from_param(
+            self.param.tab, options={label: name for name, label in TABS.items()}, label="",
+            color="primary", size="small", margin=(0, 0, 0, 10), description="",
+            theme_config=theme.MATERIAL,
+        )  # fmt: skip
+        choose = theme.select(self.param.encoder_name, "Encoder", 180)
+        return [
+            pn.FlexBox(pages, choose, align_items="center", justify_content="space-between",
+                       sizing_mode="stretch_width", margin=0, gap="4px")
+        ]  # fmt: skip
+
+    def explore_page(self) -> Any:
+        """Arrange the panes that look at one place."""
+        return pn.Column(
+            _line((self.pca, 1.45, 520), (self.map, 1.0, 340), later=(self.map,)),
+            _line((self.embedding, 1.0, 340), (self.similarity, 1.0, 340),
+                  (self.neighbors, 1.15, 340),
+                  later=(self.embedding, self.similarity, self.neighbors)),
+            margin=0, sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def compare_page(self) -> Any:
+        """Arrange what sets encoders side by side."""
+        return pn.Column(self.compare, self.degrees, margin=0, sizing_mode="stretch_width",
+                         styles=TALL | {"gap": "8px"})  # fmt: skip
+
+    def _add(self, folder: Any) -> None:
+        """Offer the encoder of a finished run."""
+        encoder = load_encoder(folder)
+        self._encoders[encoder.name] = encoder
+        if encoder.name not in self._names():
+            self.param.encoder_name.objects = [*self._names(), encoder.name]
+        self.compare.offer(encoder)
+
+    def pages(self) -> Any:
+        """Return the pages, of which one is visible; each is built when it is first opened."""
+        self._built = True
+        build = {
+            "explore": self.explore_page,
+            "compare": self.compare_page,
+            "probe": lambda: self.probe,
+            "label": lambda: self.label,
+            "train": lambda: self.train,
+        }
+        pages = {
+            name: pn.Column(visible=False, margin=0, sizing_mode="stretch_width", styles=TALL)
+            for name in TABS
+        }
+
+        def turn(*_: Any) -> None:
+            if not len(pages[self.tab]):
+                pages[self.tab].append(build[self.tab]())
+            for name, page in pages.items():
+                page.visible = name == self.tab
+
+        turn()
+        self.param.watch(turn, "tab")
+        return pn.Column(*pages.values(), margin=0, sizing_mode="stretch_width", styles=TALL)
+
+    def body(self) -> Any:
+        """Return the pages with the credits under them."""
+        return pn.Column(theme.header_room(), self.status(), self.pages(), credits_line(),
+                         margin=8, sizing_mode="stretch_width", styles=TALL)  # fmt: skip
+
+    def page(self) -> Page:
+        """Return the page that is served."""
+        return Page(
+            title=TITLE,
+            header=self.header(),
+            main=[self.body()],
+            dark_theme=True,
+            theme_toggle=False,
+            theme_config=theme.MATERIAL,
+            busy_indicator="linear",
+            raw_css=[theme.PAGE],
+            stylesheets=[theme.NARROW],
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return native.bundle(self.__panel__, include=include, exclude=exclude)
+
+    def __panel__(self) -> Any:
+        ground = {"background": theme.GROUND, "padding": "8px", "box-sizing": "border-box"}
+        return pn.Column(*self.header(), self.body(), sizing_mode="stretch_width", styles=ground)
+
+
+def _line(*shares: tuple[Any, float, int], later: tuple[Any, ...] = ()) -> pn.FlexBox:
+    """Put panes side by side: each with its share of the width, and the least it can do with.
+
+    In a notebook the panes named in `later` follow when the first have been sent.
+    """
+    cells = []
+    for pane, grow, basis in shares:
+        cell = native.later(pane.__panel__) if pane in later else pane.__panel__()
+        cell.styles = cell.styles | {
+            "flex": f"{grow} 1 {basis}px",
+            "min-width": f"min(100%, {basis}px)",
+            "align-self": "stretch",
+            "height": "auto",
+            "width": "auto",
+        }
+        cells.append(cell)
+    return pn.FlexBox(*cells, gap="8px", align_items="stretch", margin=(0, 0, 8, 0),
+                      sizing_mode="stretch_width")  # fmt: skip
+
+
+def credits_line() -> Any:
+    """Say whose data and ideas these are."""
+    return theme.text(
+        "<p class='hint'>Location encoders after SatCLIP (Klemmer et al. 2023). Imagery: NASA Blue "
+        "Marble. Outlines: Natural Earth. Places: RESOLVE Ecoregions 2017, Köppen–Geiger (Beck et "
+        "al. 2023), GPW v4, NOAA. Similar embeddings are not causes.</p>",
+        sizing_mode="stretch_width",
+    )
+
+
+def load_once(name: str) -> Any:
+    """Load an encoder by its name; the same weights are one object in the whole process."""
+
+    def load() -> Any:
+        encoder = load_encoder(name)
+        # Without a hash nothing says that two are the same.
+        return one_of(encoder) if encoder.weights_hash else encoder
+
+    return RESULTS.get(("encoder", name), load)
+
+
+def one_of(encoder: Any) -> Any:
+    """Return the object that this process has for the weights of an encoder."""
+    return RESULTS.get(("weights", encoder), lambda: encoder)
