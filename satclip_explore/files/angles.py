@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 _MARKS = {"º": "°", "˚": "°", "′": "'", "’": "'", "‘": "'", "´": "'", "″": '"', "”": '"', "“": '"'}
@@ -17,16 +17,16 @@ _NUMBER = (
     r"(?:\s*(?P<minutes>\d{1,2}(?:[.,]\d{1,15})?)\s*(?:'(?!')|minutes?|min|m|:|\s|(?=[NSEW]?\s*$)))?"
     r"(?:\s*(?P<seconds>\d{1,2}(?:[.,]\d{1,15})?)\s*(?:\"|''|seconds?|sec|s(?!\s*$)|(?=[NSEW]?\s*$)))?\s*"
 )
-_FIRST = re.compile(rf"^\s*(?P<letter>[NSEW]){_NUMBER}$", re.IGNORECASE)
-_LAST = re.compile(rf"^{_NUMBER}(?P<letter>[NSEW])?\s*$", re.IGNORECASE)
+_FIRST = re.compile(rf"\s*(?P<letter>[NSEW]){_NUMBER}", re.IGNORECASE)
+_LAST = re.compile(rf"{_NUMBER}(?P<letter>[NSEW])?\s*", re.IGNORECASE)
 
 
-def read_angles(texts: pd.Series, axis: str) -> NDArray[np.float64]:
+def read_angles(texts: Iterable[str], axis: str) -> NDArray[np.float64]:
     r"""Read a column of angles as decimal degrees.
 
     Parameters
     ----------
-    texts : pandas.Series of str, length N
+    texts : iterable of str, length N
         "15°28'42.6\"E", "N 45 42.5", "-8.3611", "15:28:42.6", "8,36 W", …
     axis : {"lon", "lat"}
         Which letters are allowed: E and W, or N and S.
@@ -37,23 +37,22 @@ def read_angles(texts: pd.Series, axis: str) -> NDArray[np.float64]:
         Degrees; NaN for what does not read as an angle: minutes of 60 or more, a sign and a
         letter, a letter of the other axis.
     """
-    plain = texts.astype(object).map(lambda text: str(text).translate(_TABLE), na_action="ignore")
-    plain = plain.astype("str")
-    parts = plain.str.extract(_LAST)
-    other = plain.str.extract(_FIRST)
-    parts = parts.where(parts["degrees"].notna(), other)
-    degrees, minutes, seconds = (
-        pd.to_numeric(parts[name].str.replace(",", ".", regex=False)).to_numpy(np.float64)
-        for name in ("degrees", "minutes", "seconds")
-    )
-    fraction = (np.nan_to_num(degrees) % 1 != 0) & np.isfinite(minutes)
-    fraction |= (np.nan_to_num(minutes) % 1 != 0) & np.isfinite(seconds)
-    minutes, seconds = np.nan_to_num(minutes), np.nan_to_num(seconds)
-    letter = parts["letter"].str.upper().fillna("").to_numpy(dtype=object)
-    sign = parts["sign"].fillna("").to_numpy(dtype=object)
-    allowed = ("", "E", "W") if axis == "lon" else ("", "N", "S")
-    bad = (minutes >= 60) | (seconds >= 60) | fraction | ~np.isin(letter, allowed)
-    bad |= (letter != "") & (sign == "-")
+    positive, negative = "EW" if axis == "lon" else "NS"
+    return np.array([_degrees(text, positive, negative) for text in texts], dtype=np.float64)
+
+
+def _degrees(text: str, positive: str, negative: str) -> float:
+    plain = text.translate(_TABLE)
+    match = _LAST.fullmatch(plain) or _FIRST.fullmatch(plain)
+    if match is None:
+        return np.nan
+    letter, minus = (match["letter"] or "").upper(), match["sign"] == "-"
+    if letter not in ("", positive, negative) or (letter and minus):
+        return np.nan
+    parts = [match[name] for name in ("degrees", "minutes", "seconds")]
+    degrees, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts)
+    fraction = (parts[1] and degrees % 1) or (parts[2] and minutes % 1)
+    if fraction or minutes >= 60 or seconds >= 60:
+        return np.nan
     value = degrees + minutes / 60 + seconds / 3600
-    value = np.where((sign == "-") | np.isin(letter, ("W", "S")), -value, value)
-    return np.where(bad, np.nan, value)
+    return -value if minus or letter == negative else value

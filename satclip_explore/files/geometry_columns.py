@@ -133,9 +133,8 @@ def _from_both(label: Any, column: pd.Series, crs: Any, order: str | None) -> Lo
     """Read "45.7, 15.4": which comes first is told by letters, range or name, else asked."""
     if crs is not None and not read_crs(crs).is_geographic:
         raise ValueError(f"column {shown(label)!r} holds both coordinates; split it to use crs=.")
-    text = plain_text(column.astype(object).map(str, na_action="ignore"))
-    halves = text.str.extract(rf"^{BOTH.pattern}$")
-    first, second = halves[0].fillna(""), halves[1].fillna("")
+    found = [BOTH.fullmatch(one) for one in plain_text(column)]
+    first, second = ([one[half] if one else "" for one in found] for half in (1, 2))
     lat_letters = (_lettered(first, "NS"), _lettered(second, "NS"))
     lon_letters = (_lettered(first, "EW"), _lettered(second, "EW"))
     why = ""
@@ -156,11 +155,11 @@ def _from_both(label: Any, column: pd.Series, crs: Any, order: str | None) -> Lo
                    crs_name(system) if system else "EPSG:4326", (note,))  # fmt: skip
 
 
-def _lettered(half: pd.Series, letters: str) -> bool:
-    return bool(half.str.contains(f"[{letters}]", case=False, regex=True).any())
+def _lettered(half: list[str], letters: str) -> bool:
+    return any(letter in one.upper() for one in half for letter in letters)
 
 
-def _order(label: Any, first: pd.Series, second: pd.Series) -> tuple[str, str]:
+def _order(label: Any, first: list[str], second: list[str]) -> tuple[str, str]:
     """Tell which of two numbers is the latitude, from their range or the name of the column."""
     ends = [np.nanmax(np.abs(read_angles(half, "lon")), initial=0.0) for half in (first, second)]
     if ends[0] <= 90.0 < ends[1]:
@@ -177,8 +176,8 @@ def _order(label: Any, first: pd.Series, second: pd.Series) -> tuple[str, str]:
     if set(words) & LAT_FIRST:
         return ORDERS[0], "as such columns usually are; order='lon,lat' says otherwise"
     raise ValueError(
-        f"column {shown(label)!r} holds two numbers, e.g. {shown(first.iloc[0])} and "
-        f"{shown(second.iloc[0])}, and either may be the latitude; say order='lat,lon' or "
+        f"column {shown(label)!r} holds two numbers, e.g. {shown(first[0])} and "
+        f"{shown(second[0])}, and either may be the latitude; say order='lat,lon' or "
         "order='lon,lat'."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,9 @@ from satclip_explore.files.geometry_columns import (
     from_one_column,
     share_in_range,
 )
-from satclip_explore.files.values import as_plain_numbers, plain_text, read_column
+from satclip_explore.files.values import any_matches, as_plain_numbers, plain_text, read_column
+
+_DECIMAL_COMMA, _DECIMAL_POINT = re.compile(r"[-+]?\d{1,3},\d+"), re.compile(r"[-+]?\d{1,3}\.\d+")
 
 
 def locate(
@@ -158,23 +161,22 @@ def _coordinates(
         return series.to_numpy(np.float64, na_value=np.nan), ""
     if pd.api.types.is_datetime64_any_dtype(series):
         raise ValueError(f"column {shown(label)!r} holds dates, not coordinates.")
-    text = plain_text(series.astype(object).map(str, na_action="ignore"))
+    text = plain_text(series)
     numbers, odd = as_plain_numbers(text)
     if not odd.any() and decimal != ",":
-        return numbers, "." if text.str.contains(".", regex=False).any() else ""
+        return numbers, "." if any("." in one for one in text) else ""
     if degrees:
         angles = read_angles(text, axis)
         # A decimal comma is an angle with a comma: as "15,478", which cannot be thousands here.
-        commas = text.str.fullmatch(r"[-+]?\d{1,3},\d+").to_numpy()
-        points = text.str.fullmatch(r"[-+]?\d{1,3}\.\d+").to_numpy()
-        if (decimal == "," and points.any()) or (decimal == "." and commas.any()):
+        commas, points = any_matches(text, _DECIMAL_COMMA), any_matches(text, _DECIMAL_POINT)
+        if (decimal == "," and points) or (decimal == "." and commas):
             other = "points" if decimal == "," else "commas"
             raise ValueError(f"column {shown(label)!r} has decimal {other}; leave out decimal=.")
         plain = np.where(odd, angles, numbers)
-        sign = "," if commas.any() and not points.any() else "." if points.any() else ""
-        known = (text != "").to_numpy()
+        sign = "," if commas and not points else "." if points else ""
+        known = text != ""
         if known.any() and np.isfinite(plain[known]).mean() < 0.5:
-            example = text[known & ~np.isfinite(plain)].iloc[0]
+            example = text[known & ~np.isfinite(plain)][0]
             raise ValueError(
                 f"column {shown(label)!r} does not read as "
                 f"{'longitude' if axis == 'lon' else 'latitude'}: {shown(example)!r}; name another "

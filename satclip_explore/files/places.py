@@ -168,7 +168,7 @@ class _Columns:
         self._frame = pd.DataFrame(raw.frame.drop(columns=list(found.used)))
         # Results are called lon and lat; columns that were not chosen keep their values.
         taken = {one: f"{one} (file)" for one in ("lon", "lat", "geometry") if one in self._frame}
-        self._frame = self._frame.rename(columns=taken)
+        self._frame = self._frame.rename(columns=taken) if taken else self._frame
 
     def read(
         self,
@@ -201,22 +201,24 @@ class _Columns:
 
     def _evidence(self, texts: list[int]) -> str:
         """Gather the decimal signs that the file shows; only looked for where commas occur."""
-        samples = [plain_text(self._frame.iloc[:, i].map(str, na_action="ignore")) for i in texts]
-        commas = [one for one in samples if one.str.contains(r"\d,\d", regex=True).any()]
+        columns = [self._frame.iloc[:, i] for i in texts]
+        commas = any(one.str.contains(",", regex=False).any() for one in columns)
         if not commas and self.decimal != ",":
             return "."
-        signs = {self.decimal} | {sign for one in samples for sign in decimal_evidence(one)}
+        signs = {self.decimal} | {
+            sign for one in columns for sign in decimal_evidence(plain_text(one))
+        }
         return "".join(sorted(signs & {",", "."}))
 
     def _read_text(
         self, label: Any, column: pd.Series, evidence: str, numeric: Collection[Any],
         categorical: Collection[Any], censored: str | None,
     ) -> pd.Series:  # fmt: skip
-        column = column.map(str, na_action="ignore").astype("str")
+        column = column.astype("str")
         if label in categorical:
-            text = plain_text(column)
-            gone = (text == "") | text.isin([str(one).strip() for one in self._missing])
-            return text.where(~gone, None)
+            gone = {"", *(str(one).strip() for one in self._missing)}
+            text = [None if one in gone else one for one in plain_text(column)]
+            return pd.Series(text, index=column.index, dtype="str")
         if censored:
             column = without_censoring(column, censored)
         missing = [str(one) for one in self._missing]

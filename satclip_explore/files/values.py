@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,12 @@ SENTINELS = np.array(
 )  # fmt: skip
 """Numbers that files use for "no value"."""
 
+Text = NDArray[np.object_]
+"""A column of text, shape (N,), without the space around it; what is missing is empty.
+
+Plain Python strings: on the few rows of most files, pandas' string methods take ten times as long.
+"""
+
 _SIGN = r"[-+]?"
 _EXP = r"(?:[eE][-+]?\d+)?"
 COMMA = re.compile(rf"{_SIGN}(?:\d*,(?:\d{{1,2}}|\d{{4,}})|0\d*,\d{{3}}|\d{{4,}},\d{{3}}){_EXP}"
@@ -44,11 +51,17 @@ GROUPED = {
     ",": re.compile(rf"{_SIGN}(?:\d{{1,3}}(?:\.\d{{3}})+|\d{{1,3}}(?:[ '’]\d{{3}})+|\d+)?"
                     rf"(?:,\d*)?{_EXP}"),
 }  # fmt: skip
+FRACTION = re.compile(r"[.eE]")
+CODE = re.compile(r"[-+]?0\d+")
 CENSORED = re.compile(r"[<>≤≥]=?\s*[-+]?\d+(?:[.,]\d+)?")
 UNITS = re.compile(
     r"(?P<before>[$€£¥])?\s*(?P<number>[-+]?[\d][\d.,'’ ]*(?:[eE][-+]?\d+)?)\s*"
     r"(?P<after>%|‰|°C|°F|°|mm|cm|km|m|kg|mg|g|t|ha|t/ha|Mg/ha|kg/ha|ppm|ppb|hPa|€)?"
 )
+_BARE = {
+    ".": str.maketrans("", "", " '’,"),
+    ",": str.maketrans(",", ".", " '’."),
+}  # what makes a number of one sign and the other as grouping plain
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "−": "-"})
 
 
@@ -77,22 +90,44 @@ class Column:
     decimal: str = ""
 
 
-def plain_text(column: pd.Series) -> pd.Series:
-    """Return a column of text without the space around it; missing values are empty."""
-    text = column.fillna("").astype("str").str.strip()
-    if text.str.contains("[\u00a0\u202f\u2009−]", regex=True).any():
-        text = text.map(lambda one: one.translate(_SPACES).strip())
-    return text
+def plain_text(column: pd.Series) -> Text:
+    """Return a column as text; what is no text is written out."""
+    values = np.asarray(column, dtype=object)
+    return _as_text_array(
+        "" if gone else _stripped(str(one))
+        for one, gone in zip(values, pd.isna(values), strict=True)
+    )
 
 
-def as_plain_numbers(text: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _stripped(text: str) -> str:
+    return text.strip() if text.isascii() else text.translate(_SPACES).strip()
+
+
+def _as_text_array(texts: Iterable[str]) -> Text:
+    listed = list(texts)
+    result = np.empty(len(listed), dtype=object)
+    result[:] = listed
+    return result
+
+
+def matching(text: Text, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
+    """Tell which texts match as a whole, shape (N,)."""
+    return np.array([pattern.fullmatch(one) is not None for one in text], dtype=bool)
+
+
+def any_matches(text: Iterable[str], pattern: re.Pattern[str]) -> bool:
+    """Tell whether one text matches as a whole."""
+    return any(pattern.fullmatch(one) for one in text)
+
+
+def as_plain_numbers(text: Text) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read what a computer wrote; returns values and which entries did not read."""
-    numbers = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
+    numbers = np.asarray(pd.to_numeric(text, errors="coerce"), dtype=np.float64)
     # "nan" and "inf" read as numbers, and are words here.
-    return numbers, ~np.isfinite(numbers) & (text != "").to_numpy()
+    return numbers, ~np.isfinite(numbers) & (text != "")
 
 
-def decimal_evidence(text: pd.Series) -> str:
+def decimal_evidence(text: Text) -> str:
     """Say which decimal signs a column shows: "," and "." beyond doubt, "?" where it may be either.
 
     Returns
@@ -100,14 +135,13 @@ def decimal_evidence(text: pd.Series) -> str:
     str
         Any of the three signs, in that order; empty for whole numbers and text.
     """
-    rest = text[as_plain_numbers(text)[1]]
-    amounts = rest.str.extract(UNITS.pattern, expand=True)["number"]
-    rest = rest.where(amounts.isna(), amounts).str.strip()
-    found = "," if rest.str.fullmatch(COMMA).any() else ""
-    dotted = text[text.str.contains(".", regex=False)]
-    clear = dotted.str.fullmatch(POINT).any() or rest.str.fullmatch(POINT).any()
-    found += "." if clear else ""
-    either = rest.str.fullmatch(EITHER_COMMA).any() or dotted.str.fullmatch(EITHER_POINT).any()
+    odd = text[as_plain_numbers(text)[1]]
+    amounts = [(one, UNITS.search(one)) for one in odd]
+    rest = [match["number"].strip() if match else one for one, match in amounts]
+    found = "," if any_matches(rest, COMMA) else ""
+    dotted = [one for one in text if "." in one]
+    found += "." if any_matches(dotted, POINT) or any_matches(rest, POINT) else ""
+    either = any_matches(rest, EITHER_COMMA) or any_matches(dotted, EITHER_POINT)
     return found + ("?" if either else "")
 
 
@@ -136,29 +170,28 @@ def read_column(
     """
     text = plain_text(column)
     if missing:
-        text = text.where(~text.isin([str(one).strip() for one in missing]), "")
-    blank = (text == "").to_numpy()
+        said = {str(one).strip() for one in missing}
+        text = _as_text_array("" if one in said else one for one in text)
+    blank = text == ""
     numbers, odd = as_plain_numbers(text)
     if blank.all():
         return Column(pd.Series(np.full(len(text), np.nan), index=column.index))
-    sample = text[~blank].head(50)
-    if sample.str.fullmatch(r"[-+]?0\d+").any() or (
-        not odd.any() and text.str.fullmatch(r"[-+]?0\d+").any()
-    ):
+    sample = text[~blank][:50]
+    if any_matches(sample, CODE) or (not odd.any() and any_matches(text, CODE)):
         return Column(
             column.where(~blank, None), ("leading zeros kept: read as codes, not numbers",)
         )
-    words = text.str.casefold().isin(MISSING_WORDS).to_numpy() & odd
+    words = odd.copy()
+    words[odd] = [one.casefold() in MISSING_WORDS for one in text[odd]]
     odd &= ~words
-    if (odd.sum() > 0 and not sample.str.contains(r"\d", regex=True).any()) or (
-        blank | words
-    ).all():
+    digits = any(char.isdecimal() for one in sample for char in one)
+    if (odd.any() and not digits) or (blank | words).all():
         return _as_text(name, column, text, blank, words)
     notes: list[str] = []
     unit = ""
     sign = decimal or ""
     if odd.any() or decimal == "," or "," in file_decimal:
-        rest, unit = _without_unit(text.where(~words, ""))
+        rest, unit = _without_unit(np.where(words, "", text))
         if not sign:
             sign, note = _choose_sign(rest, file_decimal)
             notes += [note] if note else []
@@ -173,24 +206,22 @@ def read_column(
         notes.append(f"the unit {unit!r} beside each number was taken off")
     values = pd.Series(np.where(blank | words, np.nan, numbers), index=column.index)
     whole = not (blank | words).any() and (np.abs(numbers) < 2**53).all()
-    if whole and (numbers == np.round(numbers)).all() and not text.str.contains(r"[.eE]").any():
+    if whole and (numbers == np.round(numbers)).all() and not any(map(FRACTION.search, text)):
         values = values.astype(np.int64)
     return Column(values, tuple(notes), unit=unit, decimal=sign)
 
 
-def _without_unit(text: pd.Series) -> tuple[pd.Series, str]:
+def _without_unit(text: Text) -> tuple[Text, str]:
     """Take off a unit that stands beside every number, the same one everywhere."""
-    parts = text.str.extract(rf"^{UNITS.pattern}$", expand=True)
-    known = text != ""
-    if not parts["number"][known].notna().all():
+    found = [UNITS.fullmatch(one) for one in text if one]
+    units = {f"{one['before'] or ''}{one['after'] or ''}" if one else "" for one in found}
+    if len(units) != 1 or "" in units:
         return text, ""
-    units = (parts["before"].fillna("") + parts["after"].fillna(""))[known].unique()
-    if len(units) != 1 or not units[0]:
-        return text, ""
-    return parts["number"].fillna("").str.strip(), str(units[0])
+    numbers = iter(one["number"].strip() for one in found if one)
+    return _as_text_array(next(numbers) if one else "" for one in text), units.pop()
 
 
-def _choose_sign(text: pd.Series, file_decimal: str) -> tuple[str, str]:
+def _choose_sign(text: Text, file_decimal: str) -> tuple[str, str]:
     """Choose the decimal sign of one column; an empty one says that it cannot be told."""
     evidence = decimal_evidence(text)
     if "," in evidence and "." in evidence:
@@ -201,7 +232,7 @@ def _choose_sign(text: pd.Series, file_decimal: str) -> tuple[str, str]:
         return ".", ""
     if "?" not in evidence:
         return ".", ""
-    commas = text.str.fullmatch(EITHER_COMMA).any()
+    commas = any_matches(text, EITHER_COMMA)
     theirs = file_decimal.replace("?", "")
     if not commas and "." in theirs:
         return ".", ""
@@ -213,31 +244,28 @@ def _choose_sign(text: pd.Series, file_decimal: str) -> tuple[str, str]:
     return theirs, f"{mark} between thousands, as other columns use {theirs!r} for decimals"
 
 
-def _with_sign(text: pd.Series, sign: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _with_sign(text: Text, sign: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read numbers with one decimal sign (or each by its own, "both") and the other as grouping."""
     if sign == "both":
         commas, points = _with_sign(text, ","), _with_sign(text, ".")
-        is_comma = text.str.fullmatch(COMMA).to_numpy()
+        is_comma = matching(text, COMMA)
         return np.where(is_comma, commas[0], points[0]), np.where(is_comma, commas[1], points[1])
-    fits = text.str.fullmatch(GROUPED[sign])
-    bare = text.where(fits, "x").str.replace(
-        r"[ '’.]" if sign == "," else r"[ '’,]", "", regex=True
+    pattern, table = GROUPED[sign], _BARE[sign]
+    return as_plain_numbers(
+        _as_text_array(one.translate(table) if pattern.fullmatch(one) else "x" for one in text)
     )
-    if sign == ",":
-        bare = bare.str.replace(",", ".", regex=False)
-    return as_plain_numbers(bare.where(text != "", ""))
 
 
 def _as_text(
     name: object,
     column: pd.Series,
-    text: pd.Series,
+    text: Text,
     blank: NDArray[np.bool_],
     words: NDArray[np.bool_],
 ) -> Column:
     notes = []
     if words.any():
-        word = text[words].iloc[0]
+        word = text[words][0]
         count = int((text == word).sum())
         notes.append(f"{word!r} is a value of {shown(name)} ({count:,} rows); missing=[{word!r}] "
                      "leaves them out")  # fmt: skip
@@ -247,7 +275,7 @@ def _as_text(
 def _with_odd(
     name: object,
     column: pd.Series,
-    text: pd.Series,
+    text: Text,
     blank: NDArray[np.bool_],
     words: NDArray[np.bool_],
     odd: NDArray[np.bool_],
@@ -255,11 +283,11 @@ def _with_odd(
 ) -> Column:
     """Keep a column of text; where most of it is numbers, remember what is not."""
     if (~(odd | blank | words)).sum() < odd.sum():
-        either = text[odd].str.fullmatch(EITHER_COMMA).mean() > 0.5
-        if not either:
+        either = matching(text[odd], EITHER_COMMA)
+        if either.mean() <= 0.5:
             return _as_text(name, column, text, blank, words)
-    counts = text[odd].value_counts()
-    return Column(column.where(~blank, None), tuple(notes), counts.to_dict())
+    counts = Counter(text[odd].tolist())
+    return Column(column.where(~blank, None), tuple(notes), dict(counts.most_common()))
 
 
 def odd_values(name: object, column: Column) -> str:
@@ -286,9 +314,10 @@ def odd_values(name: object, column: Column) -> str:
 def without_censoring(column: pd.Series, how: str) -> pd.Series:
     """Replace "<0.5" by nothing (how="missing") or by 0.5 (how="limit")."""
     text = plain_text(column)
-    censored = text.str.fullmatch(CENSORED)
-    bare = text.str.replace(r"^[<>≤≥]=?\s*", "", regex=True)
-    return text.where(~censored, "" if how == "missing" else bare)
+    limits = ("" if how == "missing" else one.lstrip("<>≤≥= ") for one in text)
+    plain = [limit if CENSORED.fullmatch(one) else one
+             for one, limit in zip(text, limits, strict=True)]  # fmt: skip
+    return pd.Series(plain, index=column.index, dtype="str")
 
 
 def find_sentinels(
