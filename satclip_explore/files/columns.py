@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 
@@ -79,7 +80,7 @@ def find_roles(columns: Iterable[Any]) -> Roles | None:
     labels = list(columns)
     found: dict[str, list[tuple[int, tuple[str, ...], Any]]] = {}
     for label in labels:
-        for role, rank, rest in _roles_of(label):
+        for role, rank, rest in _roles_of(str(label)):
             found.setdefault(role, []).append((rank, rest, label))
     if "lon" in found or "lat" in found:
         # "E" and "N" of a projection may stand beside degrees, and x and y of a plot.
@@ -136,11 +137,12 @@ def words_of(label: Any) -> list[str]:
     return re.findall(r"[^\W_]+", plain)
 
 
-def _roles_of(label: Any) -> list[tuple[str, int, tuple[str, ...]]]:
+@lru_cache(maxsize=1024)
+def _roles_of(label: str) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
     """Say which roles a name may play: (role, rank, other words); rank 0 is the best."""
-    words = words_of(str(label).rsplit(".", 1)[-1] or label)
+    words = words_of(label.rsplit(".", 1)[-1] or label)
     if not words or len(words) > 8:
-        return []
+        return ()
     whole = "".join(words)
     table = {"lon": LON_WORDS, "lat": LAT_WORDS, "x": X_WORDS, "y": Y_WORDS}
     table |= {"e": EASTINGS, "n": NORTHINGS}
@@ -148,16 +150,16 @@ def _roles_of(label: Any) -> list[tuple[str, int, tuple[str, ...]]]:
     degrees = [one for one in named if one[0] in ("lon", "lat")]
     if not named:
         named = [(role, whole) for role, names in table.items() if whole in names]
-        return [(role, 1, ()) for role, _ in named[:1]]
+        return tuple((role, 1, ()) for role, _ in named[:1])
     kinds = {role for role, _ in degrees or named}
     if len(kinds) > 1:
-        return []  # "lat_lon" is one column for both
+        return ()  # "lat_lon" is one column for both
     role, word = (degrees or named)[0]
     rest = tuple(one for one in words if one != word)
     strange = [one for one in rest if one not in NEUTRAL and not one.isdigit()]
     if role in ("x", "y", "e", "n") and strange:
-        return []
-    return [(role, len(strange) * 2 + bool(rest), tuple(sorted(rest)))]
+        return ()
+    return ((role, len(strange) * 2 + bool(rest), tuple(sorted(rest))),)
 
 
 def _pair(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,14 @@ def is_wgs84(crs: Any) -> bool:
     return crs.to_authority(min_confidence=100) in {("EPSG", "4326"), ("OGC", "CRS84")}
 
 
+@lru_cache(maxsize=32)
+def _to_wgs84(crs: Any) -> Any:
+    """Make a transformer, which takes as long as reading a small file, once."""
+    import pyproj
+
+    return pyproj.Transformer.from_crs(crs, WGS84, always_xy=True)
+
+
 def to_lonlat(
     x: NDArray[np.float64], y: NDArray[np.float64], crs: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -131,9 +140,6 @@ def to_lonlat(
     """
     if is_wgs84(crs):
         return x, y
-    import pyproj
-
-    transformer = pyproj.Transformer.from_crs(crs, WGS84, always_xy=True)
-    lon, lat = transformer.transform(x, y)
+    lon, lat = _to_wgs84(crs).transform(x, y)
     outside = ~(np.isfinite(lon) & np.isfinite(lat))
     return np.where(outside, np.nan, lon), np.where(outside, np.nan, lat)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from satclip_explore.files.angles import read_angles
-from satclip_explore.files.columns import listed, shown, word_set, words_of
+from satclip_explore.files.columns import Roles, listed, shown, word_set, words_of
 from satclip_explore.files.crs import crs_name, is_wgs84, read_crs, to_lonlat
 from satclip_explore.files.values import plain_text
 
@@ -72,8 +72,14 @@ def share_in_range(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     return float(inside.mean()) if known.any() else 1.0
 
 
-def from_one_column(frame: Any, columns: Iterable[Any], crs: Any, order: Any) -> Located | None:
-    """Look for one column that holds a geometry, or both coordinates."""
+def from_one_column(
+    frame: Any, columns: Iterable[Any], crs: Any, order: Any, roles: Roles | None = None
+) -> Located | None:
+    """Look for one column that holds a geometry, or both coordinates.
+
+    Beside x and y (`roles`) only one that is called so can hold both; "12,5" is a number anywhere
+    else.
+    """
     found: list[tuple[str, Any, pd.Series]] = []
     for label in columns:
         column = frame[label]
@@ -90,7 +96,10 @@ def from_one_column(frame: Any, columns: Iterable[Any], crs: Any, order: Any) ->
                 break
     geometries = [one for one in found if one[0] != "both"]
     named = [one for one in found if PAIR_WORDS & set(words_of(one[1]))]
-    chosen = geometries or named or found
+    if roles is not None:
+        named = [one for one in named if one[1] not in (roles.lon, roles.lat)]
+    unnamed = [] if roles is not None else [one for one in found if not _decimal_commas(one[2])]
+    chosen = geometries or named or unnamed
     if not chosen:
         return None
     if len(chosen) > 1:
@@ -102,6 +111,10 @@ def from_one_column(frame: Any, columns: Iterable[Any], crs: Any, order: Any) ->
     if kind == "both":
         return _from_both(label, column, crs, order)
     return from_geometry(*_parse_geometry(kind, column, label, crs), label)
+
+
+def _decimal_commas(column: pd.Series) -> bool:
+    return all(re.fullmatch(r"\s*[-+−]?\d+,\d+\s*|", str(one)) for one in column.dropna())
 
 
 def _parse_geometry(kind: str, column: pd.Series, label: Any, crs: Any) -> tuple[Any, Any]:

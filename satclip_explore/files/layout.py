@@ -14,7 +14,9 @@ from satclip_explore.files.columns import find_roles, split_unit
 from satclip_explore.files.raw_table import MAX_COLUMNS, ReadOptions
 
 DELIMITERS = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", " ": "spaces"}
-MARKS = ("#", "%", "//")
+COMMENT = re.compile(r"#(?!N/A|VALUE!|REF!|DIV/0!|NUM!|NULL!|NAME\?)|%|//")
+"""How a line that is a comment begins; what a spreadsheet writes for an error is a value."""
+
 HEAD = 300
 """Records that are looked at to find the header."""
 
@@ -55,13 +57,13 @@ def records(text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list
             fields = [
                 one[1:-1] if len(one) > 1 and one[0] == one[-1] == '"' else one for one in fields
             ]
-            yield number, fields, bare.lstrip().startswith(MARKS), False
+            yield number, fields, bool(COMMENT.match(bare.lstrip())), False
         return
     marked: set[int] = set()
 
     def watched() -> Iterator[str]:
         for number, line in enumerate(_lines(text, delimiter), start=1):
-            if line.startswith(MARKS):
+            if COMMENT.match(line):
                 marked.add(number)
                 # A lone quote in a comment must not swallow what follows.
                 line = line.replace('"', "'")
@@ -113,6 +115,7 @@ def _find_header(
     comments: list[str] = []
     rows: list[tuple[int, list[str]]] = []
     marked: list[tuple[int, list[str]]] = []
+    lengths: dict[int, int] = {}
     in_block = False
     for number, fields, mark, _ in head:
         line = delimiter.join(fields).strip()
@@ -128,6 +131,7 @@ def _find_header(
             marked.append((number, fields))
         elif any(one.strip() for one in fields):
             rows.append((number, _trimmed(fields)))
+            lengths[number] = len(fields)
     if not rows:
         return None
     wanted = {str(one) for one in (options.lon, options.lat, *options.columns) if one is not None}
@@ -142,9 +146,11 @@ def _find_header(
     common = widths.most_common(1)[0][0]
     for position, (number, fields) in enumerate(candidates):
         names = [one.strip() for one in fields]
-        following = [one for line, one in rows if line > number]
-        share = sum(len(one) <= len(names) for one in following) / max(1, len(following))
-        full = sum(len(one) == len(names) for one in following) / max(1, len(following))
+        following = [(len(one), lengths[line]) for line, one in rows if line > number]
+        share = sum(filled <= len(names) for filled, _ in following) / max(1, len(following))
+        # Empty fields at the end of a row are fields, too.
+        as_wide = sum(filled <= len(names) <= width for filled, width in following)
+        full = as_wide / max(1, len(following))
         named = bool(wanted) and wanted <= {*names, *(split_unit(one)[0] for one in names)}
         numeric = sum(bool(NUMBER.fullmatch(one)) for one in names) / len(names)
         if not named and numeric < 0.5 and not wanted:

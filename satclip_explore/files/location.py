@@ -30,6 +30,7 @@ from satclip_explore.files.geometry_columns import (
 )
 from satclip_explore.files.values import any_matches, as_plain_numbers, plain_text, read_column
 
+_BETWEEN_DIGITS = re.compile(r"\d[.,]\d")
 _DECIMAL_COMMA, _DECIMAL_POINT = re.compile(r"[-+]?\d{1,3},\d+"), re.compile(r"[-+]?\d{1,3}\.\d+")
 
 
@@ -84,7 +85,7 @@ def locate(
         except ValueError as error:
             roles, refusal = None, error
         if roles is None or roles.kind == "xy":
-            inside = from_one_column(frame, columns, crs, order)
+            inside = from_one_column(frame, columns, crs, order, roles)
             if inside is not None:
                 return inside
         if refusal is not None:
@@ -173,7 +174,8 @@ def _coordinates(
             other = "points" if decimal == "," else "commas"
             raise ValueError(f"column {shown(label)!r} has decimal {other}; leave out decimal=.")
         plain = np.where(odd, angles, numbers)
-        sign = "," if commas and not points else "." if points else ""
+        seen = {one[1] for angle in text for one in _BETWEEN_DIGITS.findall(angle)}
+        sign = "".join(seen) if len(seen) == 1 else ""
         known = text != ""
         if known.any() and np.isfinite(plain[known]).mean() < 0.5:
             example = text[known & ~np.isfinite(plain)][0]

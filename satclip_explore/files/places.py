@@ -18,9 +18,9 @@ from satclip_explore.files.grids import read_grid
 from satclip_explore.files.location import locate
 from satclip_explore.files.raw_table import MAX_COLUMNS, MAX_ROWS, RawTable, ReadOptions, numbered
 from satclip_explore.files.reading import Reading
+from satclip_explore.files.sentinels import find_sentinels
 from satclip_explore.files.values import (
     decimal_evidence,
-    find_sentinels,
     odd_values,
     plain_text,
     read_column,
@@ -208,7 +208,7 @@ class _Columns:
         signs = {self.decimal} | {
             sign for one in columns for sign in decimal_evidence(plain_text(one))
         }
-        return "".join(sorted(signs & {",", "."}))
+        return "".join(sorted(signs & {*",.cp"}))
 
     def _read_text(
         self, label: Any, column: pd.Series, evidence: str, numeric: Collection[Any],

@@ -21,14 +21,6 @@ MISSING_WORDS = word_set(
 )
 """What stands for a missing value in a column of numbers; in a column of text they are text."""
 
-SENTINELS = np.array(
-    [-9999, -9999.9, -9999.99, -999, -999.9, -999.99, -99, -99.9, -99999, -999999, -32768, -32767,
-     -2147483648, -1e20, -1e30, -1e34, -3.4028234663852886e38, -1.7976931348623157e308, 999, 9999,
-     99999, 999999, 9999.9, 999.9, 32767, 65535, 2147483647, 1e20, 1e30, 9.969209968386869e36,
-     3.4028234663852886e38]
-)  # fmt: skip
-"""Numbers that files use for "no value"."""
-
 Text = NDArray[np.object_]
 """A column of text, shape (N,), without the space around it; what is missing is empty.
 
@@ -45,6 +37,7 @@ POINT = re.compile(rf"{_SIGN}(?:\d*\.(?:\d{{1,2}}|\d{{4,}})|0\d*\.\d{{3}}|\d{{4,
                    rf"|{_SIGN}\d{{1,3}}(?:,\d{{2,3}})+,\d{{3}}")  # fmt: skip
 EITHER_COMMA = re.compile(rf"{_SIGN}[1-9]\d{{0,2}},\d{{3}}")
 EITHER_POINT = re.compile(rf"{_SIGN}[1-9]\d{{0,2}}\.\d{{3}}")
+EITHER = re.compile(rf"{EITHER_COMMA.pattern}|{EITHER_POINT.pattern}")
 GROUPED = {
     ".": re.compile(rf"{_SIGN}(?:\d{{1,3}}(?:,\d{{2,3}})*,\d{{3}}|\d{{1,3}}(?:[ '’]\d{{3}})+|\d+)?"
                     rf"(?:\.\d*)?{_EXP}"),
@@ -128,12 +121,13 @@ def as_plain_numbers(text: Text) -> tuple[NDArray[np.float64], NDArray[np.bool_]
 
 
 def decimal_evidence(text: Text) -> str:
-    """Say which decimal signs a column shows: "," and "." beyond doubt, "?" where it may be either.
+    """Say which decimal signs a column shows.
 
     Returns
     -------
     str
-        Any of the three signs, in that order; empty for whole numbers and text.
+        "," and "." beyond doubt; "c" and "p" where commas or points may be decimal signs or stand
+        between thousands. Empty for whole numbers and text.
     """
     odd = text[as_plain_numbers(text)[1]]
     amounts = [(one, UNITS.search(one)) for one in odd]
@@ -141,8 +135,8 @@ def decimal_evidence(text: Text) -> str:
     found = "," if any_matches(rest, COMMA) else ""
     dotted = [one for one in text if "." in one]
     found += "." if any_matches(dotted, POINT) or any_matches(rest, POINT) else ""
-    either = any_matches(rest, EITHER_COMMA) or any_matches(dotted, EITHER_POINT)
-    return found + ("?" if either else "")
+    found += "c" if any_matches(rest, EITHER_COMMA) else ""
+    return found + ("p" if any_matches(dotted, EITHER_POINT) else "")
 
 
 def read_column(
@@ -190,13 +184,15 @@ def read_column(
     notes: list[str] = []
     unit = ""
     sign = decimal or ""
-    if odd.any() or decimal == "," or "," in file_decimal:
+    if odd.any() or decimal == "," or {*",c"} & {*file_decimal}:
         rest, unit = _without_unit(np.where(words, "", text))
         if not sign:
             sign, note = _choose_sign(rest, file_decimal)
             notes += [note] if note else []
         if sign:
             numbers, odd = _with_sign(rest, sign)
+        elif not odd.any():
+            odd = matching(text, EITHER)
     if odd.any():
         return _with_odd(name, column, text, blank, words, odd, notes)
     if words.any():
@@ -224,20 +220,18 @@ def _without_unit(text: Text) -> tuple[Text, str]:
 def _choose_sign(text: Text, file_decimal: str) -> tuple[str, str]:
     """Choose the decimal sign of one column; an empty one says that it cannot be told."""
     evidence = decimal_evidence(text)
+    commas, either = "c" in evidence, {*"cp"} & {*evidence}
     if "," in evidence and "." in evidence:
-        return ("", "") if "?" in evidence else ("both", "decimal points and commas both occur")
+        return ("", "") if either else ("both", "decimal points and commas both occur")
     if "," in evidence:
         return ",", "decimal commas"
-    if "." in evidence:
+    if "." in evidence or not either:
         return ".", ""
-    if "?" not in evidence:
-        return ".", ""
-    commas = any_matches(text, EITHER_COMMA)
-    theirs = file_decimal.replace("?", "")
-    if not commas and "." in theirs:
+    theirs = file_decimal.replace("c", "").replace("p", "")
+    if not commas and ("." in theirs or ("c" not in file_decimal and not theirs)):
         return ".", ""
     if len(theirs) != 1:
-        return ("", "") if commas else (".", "")
+        return "", ""
     if commas == (theirs == ","):
         return theirs, "decimal commas, as in other columns" if commas else ""
     mark = "commas" if commas else "points"
@@ -283,7 +277,7 @@ def _with_odd(
 ) -> Column:
     """Keep a column of text; where most of it is numbers, remember what is not."""
     if (~(odd | blank | words)).sum() < odd.sum():
-        either = matching(text[odd], EITHER_COMMA)
+        either = matching(text[odd], EITHER)
         if either.mean() <= 0.5:
             return _as_text(name, column, text, blank, words)
     counts = Counter(text[odd].tolist())
@@ -294,10 +288,11 @@ def odd_values(name: object, column: Column) -> str:
     """Say what keeps a column from being numbers, and the ways on."""
     first, total = next(iter(column.odd)), sum(column.odd.values())
     label = shown(name)
-    if EITHER_COMMA.fullmatch(first):
+    if EITHER.fullmatch(first):
+        plain = first.replace(",", ".")
         return (
-            f"{first!r} in column {label!r} may be {first.replace(',', '')} or "
-            f"{first.replace(',', '.')}: say decimal='.' or decimal=','."
+            f"{first!r} in column {label!r} may be {plain.replace('.', '')} or {plain}: say "
+            "decimal='.' or decimal=','."
         )
     if CENSORED.fullmatch(first):
         return (
@@ -318,41 +313,3 @@ def without_censoring(column: pd.Series, how: str) -> pd.Series:
     plain = [limit if CENSORED.fullmatch(one) else one
              for one, limit in zip(text, limits, strict=True)]  # fmt: skip
     return pd.Series(plain, index=column.index, dtype="str")
-
-
-def find_sentinels(
-    values: NDArray[np.float64],
-) -> tuple[NDArray[np.bool_], list[float], list[float]]:
-    """Find numbers that stand for a missing value: far from all others, and known as such.
-
-    Returns
-    -------
-    mask : numpy.ndarray, shape (N,), bool
-        Where they are.
-    taken, kept : list of float
-        Which were taken for missing, and which occur but may be values.
-    """
-    mask = np.zeros(len(values), dtype=bool)
-    taken: list[float] = []
-    while True:
-        rest = values[np.isfinite(values) & ~mask]
-        ends = {float(rest.min()), float(rest.max())} if len(rest) else set()
-        candidates = [end for end in ends if np.isclose(end, SENTINELS, rtol=1e-6, atol=0).any()]
-        found = [end for end in candidates if _stands_apart(end, rest)]
-        if not found:
-            return mask, taken, candidates if len(rest) and (rest != rest[0]).any() else []
-        for end in found:
-            mask |= values == end
-            taken.append(end)
-
-
-def _stands_apart(end: float, rest: NDArray[np.float64]) -> bool:
-    others = rest[rest != end]
-    if not len(others):
-        return False
-    low, high = float(others.min()), float(others.max())
-    gap = low - end if end < low else end - high
-    if end < 0 <= low:
-        return True
-    alone = (rest == end).sum() < 2
-    return gap > (high - low) and not (end > 0 and alone)

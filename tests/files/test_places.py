@@ -470,3 +470,34 @@ def test_a_datum_that_moves_places_is_refused_or_transformed(datum):
     assert (shift > 5e-4).all()
     assert (shift < 3e-3).all()
     assert "geodeticDatum" not in moved.frame
+
+
+def test_decimal_commas_are_no_pairs_of_coordinates():
+    content = b"x;y;temp\n500000,5;4649776,2;12,95\n500100,5;4649876,2;13,05\n"
+    reading = read_places(content, crs="EPSG:32633")
+    assert reading.frame["temp"].tolist() == [12.95, 13.05]
+    np.testing.assert_allclose(reading.lonlat[0], (15.000006, 42.000003), atol=1e-5)
+    with pytest.raises(ValueError, match="no coordinate columns"):
+        read_places(b"temp;name\n45,7;a\n12,95;b\n")
+
+
+def test_an_error_of_a_spreadsheet_is_no_comment():
+    reading = read_places(b"temp,lat,lon\n15.2,62.5,-13.1\n#N/A,44.1,94.9\n# 1.0,2.0,3.0\n")
+    assert (len(reading), reading.frame["temp"].isna().sum()) == (2, 1)
+    assert reading.left_out == {"comment": (1, 4)}
+
+
+def test_empty_fields_at_the_end_of_rows_are_fields():
+    rows = '"lat (deg)","lon (deg)","name","t"\n' + '"26,4 S","62,8 W","two\nlines",""\n' * 4
+    assert read_places(rows.encode()).lonlat[0].tolist() == [-62.8, -26.4]
+
+
+def test_points_may_stand_between_thousands_where_commas_may():
+    content = b"lon;lat;temp;income\n1;2;26,290;930.000\n3;4;10,610;290.000\n"
+    reading = read_places(content)
+    assert set(reading.odd) == {"temp", "income"}
+    assert "930000 or 930.000" in reading.odd["income"]
+    assert read_places(content, decimal=",").frame["income"].tolist() == [930_000, 290_000]
+    # The letter of a hemisphere does not hide which sign the coordinates have.
+    content = content.replace(b"1;2", b"1,5 E;2,5 N")
+    assert read_places(content).frame["income"].tolist() == [930_000, 290_000]
