@@ -43,6 +43,7 @@ _LOADERS = {
     "mapped": "combine:read_combined",
     "raster": "products.raster:read_rasters",
     "arrays": "products.arrays:read_arrays",
+    "points": "products.points:read_points",
 }
 """Module and reader of each family that has files, and how the content of one is told.
 
@@ -268,10 +269,10 @@ def _family(path: Path) -> str:
             f"{path} holds zones of GPS2Vec; say which: load_encoder('gps2vec-tag', path=…) or "
             "'gps2vec-visual'."
         )
-    if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
-        return "mosaiks"
     if product := family_of(path):
         return product
+    if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
+        return "mosaiks"
     if path.suffix in (".npz", ".whl"):
         return "range" if path.suffix == ".npz" else "geoclip"
     content = read_weights(path)

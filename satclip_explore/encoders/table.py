@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.encoders.place_index import PlaceIndex, refuse_duplicates
 from satclip_explore.encoders.tensor_files import weights_hash
 from satclip_explore.files.location import locate
 from satclip_explore.files.places import read_places
-from satclip_explore.geo import EARTH_RADIUS_KM, as_lonlat, unit_vectors
+from satclip_explore.geo import as_lonlat
 
 
 class GridTable(LocationEncoder):
@@ -108,10 +109,6 @@ def _axis(centers: NDArray[np.float64], name: str) -> tuple[float, float]:
     return float(centers[0]), float((centers[-1] - centers[0]) / len(steps))
 
 
-SAME_PLACE_DEG = 1e-6
-"""Places closer than this, about 10 cm, count as one."""
-
-
 class NearestTable(LocationEncoder):
     """The vector of the nearest place of a table, within a distance; NaN beyond it.
 
@@ -148,53 +145,31 @@ class NearestTable(LocationEncoder):
         dtype: str = "float32",
         device: str = "auto",
     ) -> None:
-        try:
-            from scipy.spatial import cKDTree
-        except ImportError as error:
-            raise ModuleNotFoundError(
-                "tables need SciPy to find the nearest place; install it with: pip install scipy"
-            ) from error
-        if max_distance_km is not None and not max_distance_km > 0:
-            raise ValueError(f"max_distance_km must be above 0; got {max_distance_km}.")
         lonlat, values = check_table(places, vectors)
-        _refuse_duplicates(_one_pole(lonlat))
+        self.places = PlaceIndex(lonlat, max_distance_km)
         self.name, self.family = name, family
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
         self.embed_dim = values.shape[1]
         self._vectors = torch.from_numpy(values)
-        self._tree = cKDTree(unit_vectors(lonlat))
-        self.max_distance_km = self._reach_km() if max_distance_km is None else max_distance_km
         self.weights_hash = weights_hash(
             {"places": torch.from_numpy(lonlat), "vectors": self._vectors}
         )
 
+    @property
+    def max_distance_km(self) -> float:
+        """Great-circle distance up to which a place is answered."""
+        return self.places.max_distance_km
+
     def coverage(self, lonlat: Any) -> NDArray[np.bool_]:
         """Tell which places have a vector within the distance; see `LocationEncoder.coverage`."""
-        return self._nearest(as_lonlat(lonlat))[1]
+        return self.places.nearest(as_lonlat(lonlat))[1]
 
     def encode(self, lonlat: torch.Tensor) -> torch.Tensor:
         """Encode one chunk of checked places; see `LocationEncoder.encode`."""
-        rows, near = self._nearest(lonlat.cpu().numpy())
+        rows, near = self.places.nearest(lonlat.cpu().numpy())
         out = self._vectors[torch.from_numpy(rows)].to(self.device, self.dtype)
         out[torch.from_numpy(~near).to(self.device)] = torch.nan
         return out
-
-    def _nearest(self, lonlat: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the nearest row of each place, and whether it is near enough."""
-        chord, rows = self._tree.query(unit_vectors(lonlat))
-        return np.asarray(rows, dtype=np.int64), _arc_km(chord) <= self.max_distance_km
-
-    def _reach_km(self) -> float:
-        """Return the default distance, from how far apart the rows lie; any for a single row."""
-        if self._tree.n < 2:
-            return np.inf
-        gaps = _arc_km(self._tree.query(self._tree.data, k=2)[0][:, 1])
-        return max(1.0, 2.0 * float(np.quantile(gaps, 0.99)))
-
-
-def _arc_km(chord: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn straight distances between unit vectors into great-circle distances."""
-    return 2.0 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
 
 
 @known_keywords
@@ -284,28 +259,11 @@ def check_table(places: Any, vectors: ArrayLike) -> tuple[NDArray[np.float64], N
     return lonlat, np.require(values, requirements=["C", "W"])
 
 
-def _one_pole(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give both poles longitude 0: every longitude is the same place there."""
-    at_pole = np.abs(lonlat[:, 1]) == 90.0
-    return np.where(at_pole[:, None], lonlat * [0.0, 1.0], lonlat)
-
-
-def _refuse_duplicates(lonlat: NDArray[np.float64]) -> None:
-    cells = np.round(lonlat / SAME_PLACE_DEG).astype(np.int64)
-    _, first, counts = np.unique(cells, axis=0, return_index=True, return_counts=True)
-    if (counts > 1).any():
-        lon, lat = lonlat[first[np.argmax(counts > 1)]]
-        raise ValueError(
-            f"every place may occur once; {int((counts - 1).sum())} rows repeat one, e.g. "
-            f"lon {lon:g}, lat {lat:g}."
-        )
-
-
 def _regular_grid(
     lonlat: NDArray[np.float64], values: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Any]]:
     """Arrange a complete table as (lon, lat, vectors)."""
-    _refuse_duplicates(lonlat)
+    refuse_duplicates(lonlat)
     (lon, column), (lat, row) = (np.unique(c, return_inverse=True) for c in lonlat.T)
     if lon.size * lat.size != len(lonlat):
         raise ValueError(

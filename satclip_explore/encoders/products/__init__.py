@@ -6,6 +6,7 @@ from pathlib import Path
 
 RASTERS = (".tif", ".tiff", ".vrt")
 NETCDF = (".nc", ".nc4", ".cdf")
+PARQUET = (".parquet", ".geoparquet", ".gpq")
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
@@ -14,6 +15,16 @@ def family_of(path: Path) -> str:
     if path.is_dir():
         if any((path / mark).is_file() for mark in ZARR_MARKS):
             return "arrays"
-        return "raster" if any(f.suffix.lower() in RASTERS for f in path.rglob("*")) else ""
-    suffix = path.suffix.lower()
-    return "raster" if suffix in RASTERS else "arrays" if suffix in NETCDF else ""
+        suffixes = {f.suffix.lower() for f in path.rglob("*")}
+    else:
+        suffixes = {path.suffix.lower()}
+    for family, endings in (("raster", RASTERS), ("arrays", NETCDF), ("points", PARQUET)):
+        if suffixes.intersection(endings) and (family != "arrays" or path.is_file()):
+            return family if family != "points" or _holds_points(path) else ""
+    return ""
+
+
+def _holds_points(path: Path) -> bool:
+    from satclip_explore.encoders.products.points import holds_points
+
+    return holds_points(path)

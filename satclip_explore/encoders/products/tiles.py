@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.files.crs import is_wgs84
 from satclip_explore.geo import as_lonlat
 
 METHODS = ("nearest", "bilinear")
@@ -62,13 +63,20 @@ class Tile(ABC):
         """Open the tile for a number of reads."""
 
     @cached_property
-    def degrees(self) -> bool:
-        """Whether its coordinates are longitude and latitude."""
+    def plain(self) -> bool:
+        """Whether its coordinates are longitude and latitude of WGS 84 as they are."""
         if self.crs == WGS84:
             return True
         from pyproj import CRS
 
-        return bool(CRS.from_user_input(self.crs).is_geographic)
+        return is_wgs84(CRS.from_user_input(self.crs))
+
+    @cached_property
+    def degrees(self) -> bool:
+        """Whether its coordinates are longitude and latitude, of any datum."""
+        from pyproj import CRS
+
+        return self.plain or bool(CRS.from_user_input(self.crs).is_geographic)
 
     @cached_property
     def around(self) -> bool:
@@ -194,7 +202,7 @@ class TiledProduct(LocationEncoder):
             missing = missing[tile.near(lonlat[missing])]
             if not len(missing):
                 continue
-            if tile.degrees:
+            if tile.plain:
                 xy = lonlat[missing]
             else:
                 if tile.crs not in projected:
