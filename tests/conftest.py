@@ -58,18 +58,13 @@ def pytest_configure():
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Keep a file on one worker, and all pages of the app on one, with one server and browser.
+    """Let browsers come last.
 
-    The browser comes last: Playwright keeps an event loop running on this thread, and work that a
-    pane does beside the page would wait for it.
+    Playwright keeps an event loop running on this thread, and work that a pane does beside the page
+    would wait for it.
     """
     items.sort(key=lambda item: item.get_closest_marker("ui") is not None)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            group = "browser" if item.get_closest_marker("ui") else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_terminal_summary(terminalreporter):

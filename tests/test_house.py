@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,20 @@ UI = {
 MATH = {"torch", "scipy", "sklearn"}
 
 
+@cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
 def imports(path):
     """Every module that a file imports, at any depth of the code."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         yield from imports_of(node)
 
 
 def imports_when_loaded(path):
     """Every module that a file imports when it is imported itself."""
-    nodes = list(ast.parse(path.read_text()).body)
+    nodes = list(tree(path).body)
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):

@@ -30,7 +30,7 @@ CURVES = "svg[aria-label='losses while training']"
 POINTS = f"""() => [...document.querySelectorAll("{CURVES} polyline")]
     .map(line => line.getAttribute('points').length).reduce((a, b) => a + b, 0)"""
 
-pytestmark = [pytest.mark.ui, pytest.mark.slow, pytest.mark.xdist_group("jupyter")]
+pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
 
 @dataclass
