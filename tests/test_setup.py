@@ -102,6 +102,7 @@ def test_pip_chooses_torch_where_it_is_asked_to(set_up):
 
 
 def test_every_check_is_part_of_make_check_and_ci_runs_it():
-    check = re.search(r"^check: (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert check.group(1).split() == ["lint", "docs", "notebooks", "binder", "test"]
+    recipe = (ROOT / "Makefile").read_text().split("\ncheck:")[1].split("\n\n")[0]
+    made = " ".join(re.findall(r"\$\(MAKE\)(?: --\S+)*(.+)", recipe)).split()
+    assert made == ["lint", "docs", "notebooks", "binder", "test"]
     assert (ROOT / ".ci" / "run").read_text().endswith("\nmake check\n")
