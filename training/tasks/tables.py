@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os.path import isfile
 from pathlib import Path
 from types import MappingProxyType
@@ -56,6 +57,7 @@ def task_from_table(
     name: str | None = None,
     unit: str = "",
     group: Any = None,
+    covariates: Sequence[Any] = (),
     lon: Any = None,
     lat: Any = None,
     **options: Any,
@@ -78,6 +80,8 @@ def task_from_table(
     group : object, optional
         Column whose rows stay together in training or in test; default the place, where places
         repeat.
+    covariates : sequence
+        Columns of numbers that stand beside the embedding of each place; a gap takes the median.
     lon, lat : object, optional
         Columns of coordinates; default by name.
     **options
@@ -109,6 +113,8 @@ def task_from_table(
     else:
         asked = {"categorical": [target]} if kind == "classification" and target else {}
         reading = read_places(table, lon=lon, lat=lat, **{**asked, **options})
+    if target is None and covariates:
+        raise ValueError("say which column to predict with target=, where there are covariates.")
     column = _target_column(reading, target)
     if str(column) in reading.odd and kind != "classification":
         raise ValueError(reading.odd[str(column)])
@@ -118,7 +124,9 @@ def task_from_table(
     if group is not None and group not in reading.columns:
         raise ValueError(f"no column {shown(group)!r} to group by; got {listed(reading.columns)}.")
     unit = unit if kind == "regression" else ""
-    return _clean(reading, values, kind, name or shown(column), unit, _groups(reading, group))
+    beside = _covariates(reading, covariates, column)
+    groups = _groups(reading, group)
+    return _clean(reading, values, kind, name or shown(column), unit, groups, beside)
 
 
 def _target_column(reading: Reading, target: str | None) -> Any:
@@ -141,8 +149,32 @@ def _groups(reading: Reading, group: Any) -> NDArray[np.int64] | None:
     return pd.factorize(reading.frame[group], use_na_sentinel=False)[0].astype(np.int64)
 
 
+def _covariates(
+    reading: Reading, columns: Sequence[Any], target: Any
+) -> NDArray[np.float32] | None:
+    """Read the columns that stand beside an embedding, shape (N, F); medians fill their gaps."""
+    if not columns:
+        return None
+    beside = []
+    for column in columns:
+        if column == target or column not in reading.columns:
+            what = "is the target" if column == target else "is not there"
+            raise ValueError(f"covariate {shown(column)!r} {what}; got {listed(reading.columns)}.")
+        values = pd.to_numeric(reading.frame[column], errors="coerce").astype(np.float64)
+        if not np.isfinite(values).any():
+            raise ValueError(f"covariate {shown(column)!r} holds no numbers; leave it out.")
+        beside.append(values.where(np.isfinite(values), values.median()))
+    return np.stack(beside, axis=1).astype(np.float32)
+
+
 def _clean(
-    reading: Reading, values: pd.Series, kind: str, name: str, unit: str, groups: Any
+    reading: Reading,
+    values: pd.Series,
+    kind: str,
+    name: str,
+    unit: str,
+    groups: Any,
+    beside: NDArray[np.float32] | None,
 ) -> Task:
     """Leave out the rows without a label, and count them."""
     if kind == "regression":
@@ -174,6 +206,7 @@ def _clean(
         license="your own",
         dropped=MappingProxyType(dropped),
         groups=None if groups is None else groups[known],
+        image_features=None if beside is None else beside[known],
     )
 
 
