@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from satclip_explore.projection import pca_raster as pca_raster
     from satclip_explore.regions import list_regions as list_regions
     from satclip_explore.regions import region as region
+    from training.evaluate import evaluate as evaluate
     from training.pretrain import pretrain as pretrain
     from training.probe import train_probe as train_probe
     from training.probes.saved import load_probe as load_probe
@@ -46,6 +47,7 @@ _HOME = {
     "compare_encoders": "satclip_explore.comparison",
     "concat": "satclip_explore.encoders.combine",
     "embed_grid": "satclip_explore.fields",
+    "evaluate": "training.evaluate",
     "explore": "satclip_explore.notebook",
     "from_callable": "satclip_explore.encoders.custom",
     "from_module": "satclip_explore.encoders.custom",

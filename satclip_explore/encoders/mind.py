@@ -31,6 +31,8 @@ LIMITS = {"blocks": 64, "width": 16_384, "outputs": 65_536, "year_frequencies": 
 class MIND(LocationEncoder):
     """A residual Siren (Corley et al. 2026).
 
+    Its first `prefixes` numbers were trained to stand for all.
+
     Parameters
     ----------
     state : mapping of str to torch.Tensor
@@ -59,6 +61,7 @@ class MIND(LocationEncoder):
 
     family = "mind"
     periodic = False
+    prefixes = (64, 128, 256, 512, 1024, 2048)
     chunk_size = 2048
 
     def __init__(

@@ -1,0 +1,256 @@
+"""`evaluate` from a table to a verdict: leaks are found, noise is at chance, intervals hold."""
+
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import satclip_explore as sx
+from satclip_explore.encoders.custom import from_callable
+from satclip_explore.progress import Cancelled
+from satclip_explore.store import RESULTS
+from training.evaluate import main
+from training.evaluation import cells
+from training.evaluation.verdict import holm, paired, words_km
+
+RUNGS = ("random", 2.0, 20.0)
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    RESULTS.clear()
+
+
+def frame(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"lon": rng.uniform(-180, 180, n), "lat": rng.uniform(-60, 60, n)})
+    table["warm"] = np.cos(np.radians(table["lat"])) * 30 + rng.normal(size=n)
+    table["noise"] = rng.normal(size=n)
+    table["belt"] = np.where(table["lat"].abs() < 25, "tropics", "beyond")
+    return table
+
+
+def knows(column, table, name="knows"):
+    """An encoder that has seen the labels: a leak, planted."""
+    places = dict(zip(zip(table["lon"], table["lat"], strict=True), table[column], strict=True))
+
+    def embed(lonlat):
+        return np.array([[places.get((lon, lat), 0.0)] for lon, lat in np.asarray(lonlat)])
+
+    return from_callable(embed, name=name)
+
+
+def test_a_ladder_says_what_it_found_and_shows_itself():
+    steps = []
+    ladder = sx.evaluate(
+        frame(90), "warm", rungs=("random", 20.0), folds=3, seeds=1, encoders="xyz",
+        on_progress=steps.append, places=[[0.0, 70.0], [10.0, -70.0]],
+    )  # fmt: skip
+    assert ladder.complete
+    assert list(ladder.contenders) == [
+        "constant", "idw", "nearest", "lonlat", "harmonics-l10", "xyz", "xyz + place",
+    ]  # fmt: skip
+    assert len(ladder.scores) == 2 * 7 * 3
+    assert {"rung", "contender", "fold", "seed", "r2", "mae"} <= set(ladder.scores)
+    assert ladder.summary.loc["random", ("harmonics-l10", "mean")] > 0.3
+    assert ladder.distances.loc["20°", "median"] > ladder.distances.loc["random", "median"]
+    assert ladder.verdict[0].startswith("The places to predict lie ")
+    assert "Holm" in ladder.verdict[-1]
+    assert ladder.best() in ladder.contenders
+    assert [step.done for step in steps] == list(range(15))
+    assert steps[-1].seconds_left == 0.0
+    html = ladder._repr_html_()
+    assert "idw" in html
+    assert "± " in html
+    assert ladder.facts["task"] == "warm"
+
+
+def test_names_from_a_table_are_escaped():
+    table = frame(60).rename(columns={"warm": "<script>alert(1)</script>"})
+    ladder = sx.evaluate(
+        table, "<script>alert(1)</script>", rungs=["random"], seeds=1, models=["ridge"],
+        encoders="xyz",
+    )  # fmt: skip
+    assert "<script>" not in ladder._repr_html_()
+
+
+def test_a_planted_leak_is_seen_on_every_rung_and_noise_is_at_chance():
+    table = frame()
+    ladder = sx.evaluate(
+        table, "noise", rungs=RUNGS, seeds=2, encoders=[knows("noise", table), "xyz"],
+        models=["ridge"],
+    )  # fmt: skip
+    means = ladder.scores.groupby(["rung", "contender"])["r2"].mean().unstack()
+    assert (means["knows"] > 0.99).all()
+    for honest in ("xyz", "lonlat", "idw", "harmonics-l10"):
+        assert (means[honest] < 0.05).all(), honest
+    told = ladder.comparisons.set_index("contender").loc["knows"]
+    assert (told["p_holm"] < 0.05).all()
+
+
+def test_noise_has_a_verdict_that_nothing_helps():
+    ladder = sx.evaluate(frame(100), "noise", rungs=("random", 20.0), seeds=2, encoders="xyz",
+                         models=["ridge"])  # fmt: skip
+    assert any("nothing helps" in line for line in ladder.verdict)
+    assert not any(" adds " in line for line in ladder.verdict[:-1])
+
+
+def test_classes_are_scored_and_predicted_as_sets():
+    ladder = sx.evaluate(
+        frame(),
+        "belt",
+        rungs=["random"],
+        seeds=1,
+        encoders="mini-l10",
+        models=["ridge", "logistic"],
+    )
+    assert ladder.metric == "accuracy"
+    assert ladder.summary.loc["random", ("mini-l10 (logistic)", "mean")] > 0.9
+    found = ladder.predict_interval([[0.0, 0.0], [0.0, 55.0]])
+    assert found["prediction"].tolist() == ["tropics", "beyond"]
+    assert all(name in said for name, said in zip(found["prediction"], found["set"], strict=True))
+
+
+def test_intervals_hold_on_every_rung_and_widen_with_distance():
+    ladder = sx.evaluate(frame(600), "warm", rungs=RUNGS, seeds=2, encoders="xyz", models=["ridge"])
+    for name in ("idw", "xyz"):
+        held = ladder.coverage(0.9, name)["coverage"]
+        assert ((held > 0.88) & (held < 0.92)).all(), held
+    widths = ladder.coverage(0.9, "idw")["half_width"]
+    assert widths["20°"] > widths["random"]
+    beside = ladder.task.lonlat[0] + 0.1
+    found = ladder.predict_interval([beside, [0.0, 85.0]], contender="idw")
+    half = (found["high"] - found["low"]) / 2
+    assert half[1] > half[0]
+    with pytest.raises(ValueError, match="level must lie"):
+        ladder.coverage(90)
+
+
+def test_a_group_is_a_rung_of_its_own():
+    table = frame(80).assign(farm=lambda rows: [f"farm {k % 8}" for k in range(len(rows))])
+    ladder = sx.evaluate(
+        table, "warm", group="farm", rungs=["random"], seeds=1, encoders="xyz", models=["ridge"]
+    )
+    assert [rung.name for rung in ladder.rungs] == ["random", "farm"]
+    assert (
+        ladder.rung("farm").split(0, 0).description
+        == "whole groups of 'farm' held out, fold 1 of 5"
+    )
+
+
+def test_covariates_stand_beside_every_embedding():
+    table = frame()
+    ladder = sx.evaluate(
+        table.assign(known=table["noise"]), "noise", covariates="known", rungs=["random"],
+        seeds=1, encoders="xyz", models=["ridge"],
+    )  # fmt: skip
+    means = ladder.scores.groupby("contender")["r2"].mean()
+    assert means["xyz"] > 0.99 > means["idw"]
+    with pytest.raises(ValueError, match="covariates, which are not known"):
+        ladder.predict_interval([[0.0, 0.0]], contender="xyz")
+
+
+def test_a_run_that_is_stopped_keeps_what_is_finished_and_goes_on(tmp_path, monkeypatch):
+    stop, settings = threading.Event(), {"rungs": RUNGS, "seeds": 1, "encoders": "xyz",
+                                         "models": ["ridge"], "folder": tmp_path}  # fmt: skip
+
+    def after_four(step):
+        if step.done == 4:
+            stop.set()
+
+    part = sx.evaluate(frame(), "warm", cancel=stop, on_progress=after_four, **settings)
+    assert not part.complete
+    assert len(part.cells) == 4
+    assert "stopped early" in part.verdict[-1]
+    RESULTS.clear()
+    done = []
+    monkeypatch.setattr(
+        cells, "_predict", lambda *given, of=cells._predict: done.append(given) or of(*given)
+    )
+    whole = sx.evaluate(frame(), "warm", **settings)
+    assert whole.complete
+    assert len(done) == len(whole.cells) - 4
+    for key, kept in part.cells.items():
+        np.testing.assert_array_equal(kept.best, whole.cells[key].best)
+
+
+def test_a_damaged_cell_is_done_again(tmp_path):
+    settings = {"rungs": ["random"], "seeds": 1, "encoders": "xyz", "models": ["ridge"],
+                "folder": tmp_path}  # fmt: skip
+    first = sx.evaluate(frame(60), "warm", **settings)
+    for path in (tmp_path / "cells").iterdir():
+        path.write_bytes(b"not a cell")
+    RESULTS.clear()
+    again = sx.evaluate(frame(60), "warm", **settings)
+    pd.testing.assert_frame_equal(first.scores, again.scores)
+
+
+def test_stopping_before_the_first_cell_is_said():
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled, match="nothing to show"):
+        sx.evaluate(frame(60), "warm", cancel=stop, seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"models": ["forest"]}, "models are ridge, kriging, logistic, boosting; got forest"),
+        ({"models": []}, "got none"),
+        ({"models": ["logistic"]}, "logistic regression predicts classes"),
+        ({"encoders": []}, "name one encoder at least"),
+        ({"folds": 1}, "folds must be at least 2"),
+        ({"buffer_km": -1.0}, "buffer_km must lie between"),
+        ({"group": "farm"}, "no column 'farm' to group by"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        sx.evaluate(frame(60), "warm", **settings)
+
+
+def test_the_command_line_says_table_and_verdict(tmp_path, capsys):
+    frame(60).to_csv(tmp_path / "plots.csv", index=False)
+    settings = ["--target", "warm", "--encoders", "xyz", "--models", "ridge", "--seeds", "1",
+                "--rungs", "random", "20", "--out", str(tmp_path)]  # fmt: skip
+    assert main([str(tmp_path / "plots.csv"), *settings]) == 0
+    said = capsys.readouterr().out
+    assert "20°" in said
+    assert "Holm" in said
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 2 * 6 * 5
+    assert main([str(tmp_path / "none.csv"), *settings]) == 2
+    assert "none.csv" in capsys.readouterr().err
+
+
+def test_intervals_over_folds_know_that_folds_share_their_training_places():
+    rng = np.random.default_rng(0)
+    difference = rng.normal(0.1, 0.05, 25)
+    mean, low, high, p = paired(difference, 0.25)
+    plain = difference.std(ddof=1) / 5.0
+    assert low < mean < high
+    ratio = (high - low) / (2 * 2.0639 * plain)  # t of 24 degrees of freedom
+    assert ratio == pytest.approx(np.sqrt(1 + 25 * 0.25), rel=1e-3)
+    assert 0 < p < 1
+    assert paired(np.zeros(5), 0.25)[3] == 1.0
+
+
+def test_holm_is_the_textbooks():
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+
+
+@pytest.mark.parametrize(
+    ("km", "words"),
+    [(0.0, "0 km"), (0.42, "420 m"), (8.04, "8.0 km"), (84.2, "84 km"), (1234.0, "1,200 km")],
+)
+def test_distances_have_two_digits(km, words):
+    assert words_km(km) == words
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,339 @@
+"""Whether an embedding helps your data, and how far from the labels that carries.
+
+Run it from the repository::
+
+    python -m training.evaluate plots.csv --target biomass
+    python -m training.evaluate plots.csv --target crop --group farm --encoders mini-l40 mind
+
+Every finished cell is kept under `--out`; a run that is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from satclip_explore.checks import known_keywords
+from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.errors import sentence
+from satclip_explore.files.atomic import write_whole
+from satclip_explore.progress import Cancel, Cancelled, interruptible
+from satclip_explore.provenance import provenance
+from training.evaluation.cells import Cell, cell, labels_digest
+from training.evaluation.contenders import (
+    KRIGING_ROWS,
+    MODELS,
+    ON_EMBEDDINGS,
+    Contender,
+    Ridge,
+)
+from training.evaluation.ladder import Ladder, Step, as_places, labels_of
+from training.evaluation.verdict import COORDINATES
+from training.probes.baselines import as_encoder, covered_places, line_up
+from training.tasks.folds import RUNGS, Rung, make_rungs
+from training.tasks.tables import as_task, task_from_table
+from training.tasks.task import Task
+
+DEFAULT_MODELS = ("ridge", "kriging")
+
+
+@known_keywords
+@interruptible
+def evaluate(
+    data: Any,
+    target: str | None = None,
+    *,
+    kind: str = "auto",
+    encoders: str | LocationEncoder | Sequence[str | LocationEncoder] | None = None,
+    models: Sequence[str] = DEFAULT_MODELS,
+    covariates: Sequence[str] = (),
+    group: Any = None,
+    rungs: Sequence[Any] = RUNGS,
+    folds: int = 5,
+    seeds: int = 5,
+    buffer_km: float = 0.0,
+    places: Any = None,
+    folder: str | Path | None = None,
+    on_progress: Callable[[Step], object] | None = None,
+    cancel: Cancel | None = None,
+    device: str = "auto",
+) -> Ladder:
+    """Ask whether embeddings help to predict labels, beside them and far from them.
+
+    Each way to hold out is a rung: at random, the nearest label is close; by cells of growing
+    width, it is ever farther. On every rung contenders predict every place from labels of other
+    folds: interpolation, coordinates, embeddings, and embedding and place together.
+
+    Parameters
+    ----------
+    data : str, path, frame or Task
+        Labelled places of one's own, or a name in `list_tasks`.
+    target, kind : str, optional
+        Column of a table, and what it holds; see `task_from_table`.
+    encoders : str, LocationEncoder or sequence of them, optional
+        Default: the embedded encoder.
+    models : sequence of {"ridge", "kriging", "logistic", "boosting"}
+        What is fitted on each encoder; kriging joins embedding and place.
+    covariates : sequence of str
+        Numeric columns of the table that stand beside every embedding.
+    group : object, optional
+        A column, as a state or a site, whose groups are held out whole on a rung of their own.
+    rungs : sequence
+        "random"; numbers, for cells of so many degrees; "clusters"; "region", for one continent
+        after the other.
+    folds, seeds : int
+        How many folds, and how often they are drawn.
+    buffer_km : float
+        Labels closer than this to a tested place do not train.
+    places : array_like, frame or path, optional
+        Places that are to be predicted: which rung is most like them is said.
+    folder : path, optional
+        Where finished cells are kept; a run that is stopped goes on where it was.
+    on_progress : callable, optional
+        Called with `Step` after every cell.
+    cancel : object with is_set(), optional
+        Stops; what is finished by then is returned. An interrupt does the same.
+    device : str
+        Of the encoders. "auto" takes CUDA where there is one.
+
+    Returns
+    -------
+    Ladder
+        `.scores`, `.summary`, `.verdict`, `.distances`, `.predict_interval(places)`; shows itself.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be read, a name is unknown, or the places allow no way to hold out.
+    Cancelled
+        If it was stopped before anything was finished.
+
+    Notes
+    -----
+    No choice sees a tested label: penalties are chosen among the other folds, kernels among
+    labels that are hidden as far as the test is.
+
+    References
+    ----------
+    Corley et al. (2026), CoordBench, arXiv:2609.25454, for the cells.
+    """
+    task, columns = _read(data, target, kind, group, covariates)
+    chosen = _models(models, task)
+    asked = [as_encoder(one, device) for one in _listed(encoders)]
+    known = line_up(asked[0], asked[1:], COORDINATES, device)
+    task, uncovered, columns = _covered(task, known.values(), columns)
+    ladder_rungs, notes = make_rungs(
+        task, [*rungs, *columns], folds=folds, seeds=seeds, buffer_km=buffer_km, columns=columns
+    )
+    if uncovered:
+        notes.insert(0, f"{uncovered:,} places left out, where an encoder has no coverage.")
+    contenders = _contenders(known, [one.name for one in asked], chosen)
+    notes += _bounds(task, contenders, ladder_rungs)
+    to_predict = None if places is None else as_places(places)
+    cells = _run(
+        task, ladder_rungs, contenders, tuple(notes),
+        None if folder is None else Path(folder) / "cells", on_progress, cancel,
+    )  # fmt: skip
+    facts = provenance(
+        asked[0],
+        task=task.name,
+        task_kind=task.kind,
+        task_source=task.source,
+        task_licence=task.licence,
+        places=len(task),
+        encoders=[one.name for one in asked],
+        models=list(models),
+        rungs=[rung.name for rung in ladder_rungs],
+        folds=folds,
+        seeds=seeds,
+        buffer_km=buffer_km,
+    )
+    return Ladder(
+        task, tuple(ladder_rungs), contenders, MappingProxyType(cells), to_predict, tuple(notes),
+        facts,
+    )  # fmt: skip
+
+
+def _read(
+    data: Any, target: str | None, kind: str, group: Any, covariates: Sequence[str]
+) -> tuple[Task, dict[str, Any]]:
+    """Read the task, and the codes of its groups by the name of their column."""
+    if isinstance(covariates, str):
+        covariates = (covariates,)
+    if group is None and not covariates:
+        task = as_task(data, target, kind=kind)
+    else:
+        task = task_from_table(data, target, kind=kind, group=group, covariates=covariates)
+    if task.groups is None:
+        return task, {}
+    name = "group" if group is None else str(group)
+    # The column is a rung of its own; on the others only the rows of a place stay together.
+    return replace(task, groups=None), {name: task.groups}
+
+
+def _covered(
+    task: Task, encoders: Any, columns: dict[str, Any]
+) -> tuple[Task, int, dict[str, Any]]:
+    """Leave out what an encoder does not cover, of the groups as well."""
+    (name, codes) = next(iter(columns.items()), ("", None))
+    task, uncovered = covered_places(replace(task, groups=codes), encoders)
+    columns = {} if task.groups is None else {name: task.groups}
+    return replace(task, groups=None), uncovered, columns
+
+
+def _listed(
+    encoders: str | LocationEncoder | Sequence[str | LocationEncoder] | None,
+) -> list[str | LocationEncoder | None]:
+    if encoders is None or isinstance(encoders, str | LocationEncoder):
+        return [encoders]
+    if not encoders:
+        raise ValueError("name one encoder at least; leave encoders out for the embedded one.")
+    return list(encoders)
+
+
+def _models(models: Sequence[str], task: Task) -> list[str]:
+    chosen = [models] if isinstance(models, str) else list(dict.fromkeys(models))
+    unknown = [one for one in chosen if one not in ON_EMBEDDINGS]
+    if unknown or not chosen:
+        raise ValueError(
+            f"models are {', '.join(ON_EMBEDDINGS)}; got {', '.join(map(str, unknown)) or 'none'}."
+        )
+    if "logistic" in chosen and not task.is_classification:
+        raise ValueError("logistic regression predicts classes; for values use models=('ridge',).")
+    return chosen
+
+
+def _contenders(
+    known: Mapping[str, LocationEncoder | None], asked: Sequence[str], models: Sequence[str]
+) -> dict[str, Contender]:
+    """List what is compared: cheap ones first, so that something is seen at once."""
+    listed = [Contender(name, MODELS[name]()) for name in ("constant", "idw", "nearest")]
+    listed += [Contender(name, Ridge(), known[name]) for name in COORDINATES]
+    for kind in models:
+        listed += [
+            Contender(f"{name}{MODELS[kind].suffix}", MODELS[kind](), known[name])
+            for name in dict.fromkeys(asked)
+            if not (kind == "ridge" and name in COORDINATES)
+        ]
+    return {one.name: one for one in listed}
+
+
+def _bounds(task: Task, contenders: Mapping[str, Contender], rungs: Sequence[Rung]) -> list[str]:
+    """Say before it starts what is done for fewer draws, or with fewer labels."""
+    said = []
+    for name, one in contenders.items():
+        limit, most = one.model.seeds, max(rung.n_seeds for rung in rungs)
+        if limit is not None and limit < most:
+            said.append(f"{name}: {limit} of {most} draws of the folds, since it is slow.")
+        if one.model.kind == "kriging" and 0.8 * len(task) > KRIGING_ROWS:
+            said.append(f"{name}: {KRIGING_ROWS:,} labels of each fold, drawn at random.")
+    return said
+
+
+def _run(
+    task: Task,
+    rungs: Sequence[Rung],
+    contenders: Mapping[str, Contender],
+    notes: tuple[str, ...],
+    folder: Path | None,
+    on_progress: Callable[[Step], object] | None,
+    cancel: Cancel | None,
+) -> dict[tuple[str, str], Cell]:
+    """Score every contender on every rung; stops early with what is finished."""
+    cells: dict[tuple[str, str], Cell] = {}
+    total, seconds = len(rungs) * len(contenders), defaultdict[str, list[float]](list)
+    digests: dict[str, str] = {}
+    if on_progress is not None:
+        on_progress(Step("evaluation", 0, total, notes=notes))
+    for rung in rungs:
+        for name, contender in contenders.items():
+            labels = labels_of(task, contender)
+            digests.setdefault(name, labels_digest(labels))
+            start = time.perf_counter()
+            try:
+                found = cell(contender.model, labels, digests[name], rung, folder, cancel)
+            except Cancelled:
+                break
+            cells[rung.name, name] = found
+            seconds[name].append(time.perf_counter() - start)
+            if on_progress is not None:
+                left = _seconds_left(seconds, contenders, len(rungs))
+                so_far = Ladder(task, tuple(rungs), contenders, {(rung.name, name): found})
+                mean = float(so_far.scores[so_far.metric].mean())
+                on_progress(
+                    Step("evaluation", len(cells), total, 0.0, left, rung.name, name, mean, notes)
+                )
+            if cancel is not None and cancel.is_set():
+                break
+        else:
+            continue
+        break
+    if not cells:
+        raise Cancelled("stopped before any contender was scored; nothing to show yet.")
+    return cells
+
+
+def _seconds_left(
+    seconds: Mapping[str, Sequence[float]], contenders: Mapping[str, Contender], n_rungs: int
+) -> float:
+    """Estimate from what each contender took so far; NaN before all have been seen."""
+    if any(not seconds.get(name) for name in contenders):
+        return float("nan")
+    return sum((n_rungs - len(taken)) * sum(taken) / len(taken) for taken in seconds.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 for bad arguments."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser.add_argument("data", help="a file of labelled places, or a name from list_tasks()")
+    parser.add_argument("--target", default=None, help="column to predict")
+    parser.add_argument("--kind", default="auto", choices=("auto", "classification", "regression"))
+    parser.add_argument("--encoders", nargs="+", default=None, help="names or files")
+    parser.add_argument("--models", nargs="+", default=DEFAULT_MODELS, choices=ON_EMBEDDINGS)
+    parser.add_argument("--covariates", nargs="+", default=(), help="columns beside the embedding")
+    parser.add_argument("--group", default=None, help="column whose groups are held out whole")
+    parser.add_argument(
+        "--rungs", nargs="+", default=RUNGS, type=_as_rung,
+        help="random, clusters, region, or widths of cells in degrees",
+    )  # fmt: skip
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--buffer-km", type=float, default=0.0)
+    parser.add_argument("--places", default=None, help="a file of places that are to be predicted")
+    parser.add_argument("--out", type=Path, default=None, help="folder; default runs/evaluate")
+    chosen = vars(parser.parse_args(arguments))
+    out = chosen.pop("out") or Path("runs") / "evaluate"
+    try:
+        ladder = evaluate(**chosen, folder=out, on_progress=_say)
+    except (FileNotFoundError, ImportError, ValueError, Cancelled) as error:
+        print(sentence(error), file=sys.stderr)
+        return 2
+    write_whole(out / "scores.csv", ladder.scores.to_csv(index=False).encode())
+    print("\n".join(["", ladder.table().to_string(), "", *ladder.verdict]))
+    return 0
+
+
+def _as_rung(text: str) -> float | str:
+    try:
+        return float(text.rstrip("°"))
+    except ValueError:
+        return text
+
+
+def _say(step: Step) -> None:
+    if not step.done:
+        print("\n".join(step.notes))
+        return
+    left = "" if step.seconds_left != step.seconds_left else f"{step.seconds_left:6.0f} s left"
+    print(f"{step.rung:8} {step.contender:28.28} {step.score:7.3f} {left}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

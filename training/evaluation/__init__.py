@@ -1,0 +1,1 @@
+"""Evaluation: whether an embedding helps, and how far from the labels that carries."""

@@ -1,0 +1,99 @@
+"""Honest intervals: as wide as the errors of places that were as far from their labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.evaluation.cells import Cell
+from training.tasks.folds import Rung
+from training.tasks.task import Task
+
+
+def nonconformity(task: Task, cell: Cell) -> NDArray[np.float64]:
+    """Return how badly each out-of-fold prediction fits its label, shape (S, N).
+
+    The absolute error, or the negative score of the true class.
+    """
+    if task.is_classification:
+        return -cell.truth
+    return np.asarray(np.abs(cell.best - task.target), dtype=np.float64)
+
+
+def threshold(scores: NDArray[Any], level: float, n_units: int | None = None) -> float:
+    """Return what a new score stays below with a chance of at least `level`.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        n of them.
+    level : float
+        Above 0 and below 1.
+    n_units : int, optional
+        How many of them are independent witnesses, k: places of one cell are held out together,
+        and err together. Default n.
+
+    Returns
+    -------
+    float
+        The quantile (1 + 1/k) level of the scores; the largest where that is above 1, so that the
+        chance is only about k / (k + 1).
+
+    References
+    ----------
+    Vovk, Gammerman & Shafer (2005), "Algorithmic Learning in a Random World"; Lei et al. (2018),
+    "Distribution-free predictive inference for regression", JASA 113.
+    """
+    ordered = np.sort(np.ravel(scores))
+    rank = int(np.ceil(len(ordered) * level * (1.0 + 1.0 / (n_units or len(ordered)))))
+    return float(ordered[min(rank, len(ordered)) - 1])
+
+
+def coverage(task: Task, rung: Rung, cell: Cell, level: float) -> dict[str, float]:
+    """Check intervals on every fold, each calibrated by the errors of the other folds.
+
+    Returns
+    -------
+    dict
+        coverage: the share of places whose label lies in its interval, or set; half_width: of the
+        interval, mean over folds, in the unit of the target (for classes the lowest score).
+    """
+    scores = nonconformity(task, cell)
+    units = max(1, rung.n_units * (rung.n_folds - 1) // rung.n_folds)
+    inside, widths = [], []
+    for seed in range(len(scores)):
+        for fold in range(rung.n_folds):
+            test = rung.fold[seed] == fold
+            width = threshold(scores[seed, ~test], level, units)
+            inside.append(scores[seed, test] <= width)
+            widths.append(width)
+    return {"coverage": float(np.concatenate(inside).mean()), "half_width": float(np.mean(widths))}
+
+
+def interval_frame(
+    task: Task,
+    predicted: NDArray[np.float64],
+    widths: NDArray[np.float64],
+) -> pd.DataFrame:
+    """Turn scores (Q, C) and thresholds (Q,) into intervals, or sets of classes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        prediction, low and high; for classes prediction, and set: names joined by "|", likeliest
+        first.
+    """
+    if not task.is_classification:
+        value = predicted[:, 0]
+        return pd.DataFrame({"prediction": value, "low": value - widths, "high": value + widths})
+    names = np.array(task.classes)
+    sets = []
+    for scores, width in zip(predicted, widths, strict=True):
+        order = np.argsort(-scores)
+        held = -scores[order] <= width
+        held[0] = True
+        sets.append("|".join(names[order[held]]))
+    return pd.DataFrame({"prediction": names[predicted.argmax(1)], "set": sets})

@@ -1,0 +1,334 @@
+"""`Ladder`: what `evaluate` found, from places beside the labels to places far from them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from satclip_explore.checks import real_number
+from satclip_explore.files.places import read_places
+from satclip_explore.geo import as_lonlat
+from satclip_explore.progress import Progress
+from training.evaluation.cells import Cell
+from training.evaluation.conformal import coverage, interval_frame, nonconformity, threshold
+from training.evaluation.contenders import Contender, Labels
+from training.evaluation.verdict import compare, verdict, words_km
+from training.probes.baselines import task_features
+from training.probes.metrics import classification_metrics, regression_metrics
+from training.tasks.distances import nearest_km
+from training.tasks.folds import Rung, closest_rung
+from training.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Step(Progress):
+    """Where an evaluation is, as `on_progress` receives it; `done` counts finished cells.
+
+    Parameters
+    ----------
+    rung, contender : str
+        What was finished; "" before the first.
+    score : float
+        Its mean R², or accuracy.
+    notes : tuple of str
+        What is bounded or left out, said before it starts.
+    """
+
+    rung: str = ""
+    contender: str = ""
+    score: float = float("nan")
+    notes: tuple[str, ...] = ()
+
+
+def labels_of(task: Task, contender: Contender) -> Labels:
+    """Join what a contender may learn from."""
+    encoder = contender.encoder
+    features = (
+        np.zeros((len(task), 0), dtype=np.float32)
+        if encoder is None
+        else task_features(encoder, task).cpu().numpy()
+    )
+    return Labels(
+        task.lonlat, task.target, len(task.classes), features, task.group_codes,
+        tuple(getattr(encoder, "prefixes", ())),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ladder:
+    """Scores of contenders by distance, a verdict, intervals and a report; made by `evaluate`.
+
+    Parameters
+    ----------
+    task : Task
+        The labelled places, those without coverage left out.
+    rungs : sequence of Rung
+        Ways to hold out.
+    contenders : mapping of str to Contender
+        By name.
+    cells : mapping of (str, str) to Cell
+        Out-of-fold predictions by (rung, contender); fewer where it was stopped.
+    places : numpy.ndarray, shape (M, 2), optional
+        Those that are to be predicted, degrees.
+    notes : sequence of str
+        What was assumed, bounded or left out.
+    facts : mapping of str to str
+        Provenance.
+    """
+
+    task: Task
+    rungs: tuple[Rung, ...]
+    contenders: Mapping[str, Contender]
+    cells: Mapping[tuple[str, str], Cell]
+    places: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def metric(self) -> str:
+        """What contenders are compared by: "r2", or "accuracy" for classes."""
+        return "accuracy" if self.task.is_classification else "r2"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every contender was scored on every rung."""
+        return len(self.cells) == len(self.rungs) * len(self.contenders)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Scores fold by fold: rung, contender, seed, fold, test_places, train_places, metrics.
+
+        For values r2 (against the mean of the tested fold) and mae (in their unit), for classes
+        accuracy, balanced_accuracy and macro_f1.
+        """
+        rows = []
+        for (name, contender), found in self.cells.items():
+            rung = self.rung(name)
+            for seed, fold, split in rung.splits(len(found.best)):
+                predicted, target = found.best[seed, split.test], self.task.target[split.test]
+                if self.task.is_classification:
+                    metrics = classification_metrics(predicted[:, None], target)
+                    del metrics["top5"]
+                else:
+                    metrics = regression_metrics(predicted, target, 1.0)
+                    metrics = {"r2": metrics.get("r2", float("nan")), "mae": metrics["mae"]}
+                rows.append(
+                    {
+                        "rung": name, "contender": contender, "seed": seed, "fold": fold,
+                        "test_places": len(split.test), "train_places": len(split.train),
+                        **metrics,
+                    }
+                )  # fmt: skip
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Mean and standard deviation over folds: rungs as rows, (contender, mean or sd)."""
+        table = self.scores.groupby(["rung", "contender"], sort=False)[self.metric]
+        wide = table.agg(["mean", "std"]).rename(columns={"std": "sd"}).unstack("contender")
+        wide = wide.swaplevel(axis=1)
+        names = [one for one in self.contenders if one in wide.columns.get_level_values(0)]
+        rungs = [rung.name for rung in self.rungs if rung.name in wide.index]
+        return wide.loc[rungs, [(name, part) for name in names for part in ("mean", "sd")]]
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """Every contender against interpolation; see `training.evaluation.verdict.compare`."""
+        return compare(self.scores, self.metric)
+
+    @cached_property
+    def distances(self) -> pd.DataFrame:
+        """Kilometers from test to nearest training place: p10, median, p90, by rung.
+
+        Where places to predict were given, a row "yours" has theirs to the nearest label, and
+        `apart` says how unlike the distances of each rung are; see `closest_rung`.
+        """
+        quantiles = {
+            rung.name: np.quantile(self._distances[rung.name], (0.1, 0.5, 0.9))
+            for rung in self.rungs
+        }
+        if self.places is not None:
+            quantiles["yours"] = np.quantile(
+                nearest_km(self.places, self.task.lonlat), (0.1, 0.5, 0.9)
+            )
+        frame = pd.DataFrame.from_dict(quantiles, "index", columns=["p10", "median", "p90"])
+        if self.places is not None:
+            frame["apart"] = closest_rung(self.rungs, self.task.lonlat, self.places)[1]
+        frame.index.name = "rung"
+        return frame
+
+    @cached_property
+    def _distances(self) -> dict[str, NDArray[np.float64]]:
+        return {rung.name: rung.distances_km(self.task.lonlat).ravel() for rung in self.rungs}
+
+    @cached_property
+    def verdict(self) -> tuple[str, ...]:
+        """What the figures say, in sentences, and how sure that is."""
+        medians = self.distances["median"].drop("yours", errors="ignore")
+        said = verdict(self.scores, self.comparisons, medians, self.metric)
+        if self.places is not None:
+            near = closest_rung(self.rungs, self.task.lonlat, self.places)[0]
+            said.insert(
+                0,
+                "The places to predict lie "
+                f"{words_km(float(self.distances.loc['yours', 'median']))} from the nearest label "
+                f"(median): the rung that is most like them is {near.name}.",
+            )
+        if not self.complete:
+            said.append("It was stopped early: rungs or contenders are missing.")
+        return tuple(said)
+
+    def rung(self, name: str) -> Rung:
+        """Look up a rung by name.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        for rung in self.rungs:
+            if rung.name == name:
+                return rung
+        raise ValueError(
+            f"no rung {name!r}; there are {', '.join(repr(one.name) for one in self.rungs)}."
+        )
+
+    def best(self, rung: str | None = None) -> str:
+        """Name the contender with the best mean score on a rung, or over all of them.
+
+        Interpolation and a constant count as well.
+        """
+        means = self.scores.groupby(["rung", "contender"])[self.metric].mean().unstack()
+        return str(means.mean().idxmax() if rung is None else means.loc[rung].idxmax())
+
+    def coverage(self, level: float = 0.9, contender: str | None = None) -> pd.DataFrame:
+        """Check conformal intervals rung by rung; see `training.evaluation.conformal.coverage`.
+
+        Parameters
+        ----------
+        level : float
+            Chance that an interval promises.
+        contender : str, optional
+            Default: the best over all rungs.
+        """
+        name = contender or self.best()
+        rows = {
+            rung.name: coverage(self.task, rung, self.cells[rung.name, name], _level(level))
+            for rung in self.rungs
+            if (rung.name, name) in self.cells
+        }
+        frame = pd.DataFrame.from_dict(rows, "index")
+        frame.index.name = "rung"
+        return frame
+
+    def predict_interval(
+        self, places: Any, level: float = 0.9, contender: str | None = None
+    ) -> pd.DataFrame:
+        """Predict places, with intervals that widen with the distance from the labels.
+
+        Parameters
+        ----------
+        places : array_like, frame or path
+            Q places, degrees.
+        level : float
+            Chance with which a label lies in its interval, or set of classes.
+        contender : str, optional
+            Default: the best on the rung that is most like these places.
+
+        Returns
+        -------
+        pandas.DataFrame
+            lon, lat, km (to the nearest label), rung (whose errors the interval is made of),
+            prediction, low and high; for classes prediction and set.
+        """
+        lonlat = as_places(places)
+        level = _level(level)
+        near = closest_rung(self.rungs, self.task.lonlat, lonlat)[0]
+        name = contender or self.best(near.name)
+        scores = self._predict(name, near, lonlat)
+        km = nearest_km(lonlat, self.task.lonlat)
+        rungs = [rung for rung in self.rungs if (rung.name, name) in self.cells]
+        medians = np.log1p([np.median(self._distances[rung.name]) for rung in rungs])
+        of = np.abs(np.log1p(km)[:, None] - medians).argmin(1)
+        widths = np.array(
+            [
+                threshold(
+                    nonconformity(self.task, self.cells[rung.name, name]), level, rung.n_units
+                )
+                for rung in rungs
+            ]
+        )
+        frame = pd.DataFrame(
+            {
+                "lon": lonlat[:, 0],
+                "lat": lonlat[:, 1],
+                "km": km,
+                "rung": np.array([rung.name for rung in rungs])[of],
+            }
+        )
+        frame = pd.concat([frame, interval_frame(self.task, scores, widths[of])], axis=1)
+        frame.attrs.update({**self.facts, "contender": name, "level": f"{level:g}"})
+        return frame
+
+    def _predict(self, name: str, near: Rung, lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+        if name not in self.contenders:
+            raise ValueError(f"no contender {name!r}; there are {', '.join(self.contenders)}.")
+        contender = self.contenders[name]
+        encoder = contender.encoder
+        if encoder is not None and self.task.image_features is not None:
+            raise ValueError(
+                f"{name} was given covariates, which are not known at other places; evaluate "
+                "without covariates=, or name interpolation with contender='idw'."
+            )
+        gap = float(np.median(nearest_km(lonlat, self.task.lonlat)))
+        predict = contender.model.fit_all(labels_of(self.task, contender), near, gap)
+        features = np.zeros((len(lonlat), 0)) if encoder is None else encoder.embed(lonlat)
+        with torch.no_grad():
+            return predict(features, lonlat)
+
+    def table(self) -> pd.DataFrame:
+        """Return the ladder as text, "mean ± sd", for people; distances beside it."""
+        means = self.summary
+        names = list(dict.fromkeys(means.columns.get_level_values(0)))
+        km = self.distances["median"]
+        frame = pd.DataFrame({"km": [words_km(km[rung]) for rung in means.index]}, means.index)
+        for name in names:
+            mean, sd = means[name, "mean"], means[name, "sd"]
+            frame[name] = [f"{a:.3f} ± {b:.3f}" for a, b in zip(mean, sd, strict=True)]
+        return frame
+
+    def __repr__(self) -> str:
+        return (
+            f"Ladder({self.task.name!r}, {len(self.rungs)} rungs, "
+            f"{len(self.contenders)} contenders, best: {self.best()})"
+        )
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.verdict)
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        table = self.table().to_html(escape=True)
+        notes = f"<details><summary>Notes</summary><ul>{notes}</ul></details>" if notes else ""
+        return f"<h4>{html.escape(self.task.name)}</h4><ul>{lines}</ul>{table}{notes}"
+
+
+def as_places(places: Any) -> NDArray[np.float64]:
+    """Take places from an array, a frame or a file."""
+    if isinstance(places, str | Path):
+        return read_places(places).lonlat
+    return as_lonlat(places)
+
+
+def _level(level: float) -> float:
+    if not 0.0 < real_number(level, "level") < 1.0:
+        raise ValueError(f"level must lie above 0 and below 1; got {level:g}.")
+    return float(level)
