@@ -167,12 +167,12 @@ def bench_points(
         lonlat = equal_area_sample(n)
         first = seconds(partial(build("float32").embed, lonlat))
         # The float64 reference costs the same for every place: some of them are enough.
-        some = lonlat[:: max(1, n // 500)]
-        works: dict[str, Callable[[], object]] = {name: partial(peers[name], some)}
+        sample = lonlat[:: max(1, n // 500)]
+        works: dict[str, Callable[[], object]] = {name: partial(peers[name], sample)}
         for key, embed in {**embedders, **dense}.items():
             works.setdefault(key, partial(embed, lonlat))
         times = alternate(works, repeats)
-        times[name] *= n / len(some)
+        times[name] *= n / len(sample)
         print(f"\n{n:,} places")
         for key, value in {**times, "float32, first call of an encoder": first}.items():
             print(f"  {key:38s} {value:8.3f} s   ratio {times[name] / value:6.1f}")

@@ -192,7 +192,7 @@ def step_against_autograd(n_classes: int, rounds: int, steps: int = 10) -> None:
     by_autograd()
     times = [(seconds(by_autograd)[:2], seconds(by_hand)[:2]) for _ in range(rounds)]
     slow, fast = ([pair[k] for pair in times] for k in (0, 1))
-    wall, cpu = (statistics.median(one[k] for one in fast) / steps * 1e3 for k in (0, 1))
+    wall, cpu = (statistics.median(pair[k] for pair in fast) / steps * 1e3 for k in (0, 1))
     print(
         f"step of 10 seeds, {n_classes} classes: {wall:.1f} ms (cpu {cpu:.1f}); autograd with "
         f"fused AdamW takes {_ratio(slow, fast, 0):.2f} times as long, cpu "
@@ -221,17 +221,17 @@ def calls(name: str, repeats: int) -> None:
 
 def _difference(data: TrainingData, together: MLPProbe, alone: Sequence[MLPProbe]) -> str:
     features, vectors = data.features[:2000], data.vectors[:2000]
-    one = together.scores(features, vectors)
-    other = torch.cat([probe.scores(features, vectors) for probe in alone])
-    relative = float((one - other).abs().max() / one.abs().mean())
+    batched = together.scores(features, vectors)
+    single = torch.cat([probe.scores(features, vectors) for probe in alone])
+    relative = float((batched - single).abs().max() / batched.abs().mean())
     if not data.n_classes:
         return f"largest difference {relative:.1e} of the mean score"
-    same = float((one.argmax(2) == other.argmax(2)).float().mean())
+    same = float((batched.argmax(2) == single.argmax(2)).float().mean())
     return f"largest difference {relative:.1e} of the mean score, {same:.2%} same class"
 
 
 def _median(rounds: list[tuple[float, float]]) -> str:
-    wall, cpu = (statistics.median(one[k] for one in rounds) for k in (0, 1))
+    wall, cpu = (statistics.median(times[k] for times in rounds) for k in (0, 1))
     return f"{wall:6.2f} s (cpu {cpu:6.2f})"
 
 
@@ -274,7 +274,7 @@ def clicks() -> None:
     rounds = [
         seconds(lambda n=n: predict_labels(globe, lonlat[:n], codes[:n]))[:2] for n in range(3, 50)
     ]
-    wall = [one[0] for one in rounds[2:]]
+    wall = [times[0] for times in rounds[2:]]
     print(f"click on a 1 degree map: median {statistics.median(wall) * 1e3:.0f} ms, "
           f"slowest {max(wall) * 1e3:.0f} ms")  # fmt: skip
 

@@ -57,7 +57,7 @@ def compute(
     """Score every probe of every encoder on every split; one row each, finished ones are read."""
     path = out / "results.jsonl"
     out.mkdir(parents=True, exist_ok=True)
-    weights = {name: one.weights_hash for name, one in encoders.items()} | {NEAREST: ""}
+    weights = {name: encoder.weights_hash for name, encoder in encoders.items()} | {NEAREST: ""}
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     rows = [row for row in rows if weights.get(row["encoder"]) == row["weights"]]
     done = {tuple(row[key] for key in CELL) for row in rows}
@@ -65,7 +65,9 @@ def compute(
         task = load_task(task_name)
         for seed in range(SETTINGS[setting]):
             cell = {"setting": setting, "task": task_name, "model": model, "seed": seed}
-            missing = [one for name, one in encoders.items() if (*cell.values(), name) not in done]
+            missing = [
+                encoder for name, encoder in encoders.items() if (*cell.values(), name) not in done
+            ]
             if not missing:
                 continue
             start = time.monotonic()
@@ -113,8 +115,8 @@ def card_section(results: pd.DataFrame, name: str) -> str:
     ]
     below = []
     for (setting, task), part in results.groupby(["setting", "task"], sort=False, observed=True):
-        others = [one for one in part["encoder"].unique() if one not in (*OWN, NEAREST)]
-        found = {one: best_probe(part, one) for one in others}
+        peers = [peer for peer in part["encoder"].unique() if peer not in (*OWN, NEAREST)]
+        found = {peer: best_probe(part, peer) for peer in peers}
         first = _first(found, part["metric"].iloc[0])
         own = best_probe(part, name)
         if _first({name: own, first: found[first]}, part["metric"].iloc[0]) == first:

@@ -159,7 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
         index=chosen.encoders,
     )
-    speeds = {name: places_per_second(one, chosen.repeats) for name, one in encoders.items()}
+    speeds = {
+        name: places_per_second(encoder, chosen.repeats) for name, encoder in encoders.items()
+    }
     facts["speed"] = pd.Series(speeds, dtype=float)
     facts.loc[NEAREST] = [0, "", np.nan]
     columns, spread = {}, 0.0

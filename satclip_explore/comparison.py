@@ -107,9 +107,9 @@ def linear_cka(first: ArrayLike, second: ArrayLike, *, debiased: bool = True) ->
         raise ValueError(f"both embeddings need the same places; got {len(x)} and {len(y)}.")
     # The scale cancels; without it squares of large embeddings could overflow.
     x, y = x / np.abs(x).max(), y / np.abs(y).max()
-    both = _alignment(x, y, debiased)
+    shared = _alignment(x, y, debiased)
     norm = _alignment(x, x, debiased) * _alignment(y, y, debiased)
-    return float(both / np.sqrt(norm))
+    return float(shared / np.sqrt(norm))
 
 
 def _alignment(x: NDArray[np.float64], y: NDArray[np.float64], debiased: bool) -> float:

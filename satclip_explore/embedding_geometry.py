@@ -175,8 +175,8 @@ def semivariogram(
         for row, weights in enumerate((None, distance[inside], unlike[inside])):
             sums[row] += np.bincount(into, weights, minlength=bins)
     scale = 2.0 * half.mean() if measure == "variance" else 1.0
-    some = sums[0] > 0
-    pairs, distances, totals = sums[:, some]
+    filled = sums[0] > 0
+    pairs, distances, totals = sums[:, filled]
     return pd.DataFrame(
         {
             "distance_km": distances / pairs,

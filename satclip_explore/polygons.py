@@ -21,12 +21,12 @@ MAX_VERTICES = 200_000
 _MAX_DEPTH = 6  # of collections within collections
 
 
-def read_polygons(what: Any) -> tuple[Polygon, ...]:
+def read_polygons(area: Any) -> tuple[Polygon, ...]:
     """Read polygons from whatever describes them.
 
     Parameters
     ----------
-    what : sequence, mapping or geometry
+    area : sequence, mapping or geometry
         Vertices [(lon, lat), …], a GeoJSON dict, or an object with `__geo_interface__`, in degrees.
 
     Returns
@@ -40,19 +40,19 @@ def read_polygons(what: Any) -> tuple[Polygon, ...]:
         If there is no polygon, a vertex is not finite or out of range, a ring has fewer than
         three vertices or no area, or there are more than 200,000 vertices.
     """
-    crs = getattr(what, "crs", None)
+    crs = getattr(area, "crs", None)
     if crs is not None and not getattr(crs, "is_geographic", True):
-        what = what.to_crs("EPSG:4326")
-    if hasattr(what, "__geo_interface__"):
-        what = what.__geo_interface__
+        area = area.to_crs("EPSG:4326")
+    if hasattr(area, "__geo_interface__"):
+        area = area.__geo_interface__
     budget = [MAX_VERTICES]
-    if isinstance(what, Mapping):
+    if isinstance(area, Mapping):
         found = [
             tuple(_read_ring(ring, budget) for ring in _listed(rings, "a polygon"))
-            for rings in _walk(what, 0)
+            for rings in _walk(area, 0)
         ]
     else:
-        found = [(_read_ring(what, budget),)]
+        found = [(_read_ring(area, budget),)]
     polygons = tuple(polygon for polygon in found if polygon and _has_area(polygon[0]))
     if not polygons:
         raise ValueError("a region needs at least one polygon that has an area; this has none.")
@@ -82,9 +82,9 @@ def _walk(node: Any, depth: int) -> Iterator[Any]:
         )
 
 
-def _listed(value: Any, what: str) -> Iterable[Any]:
+def _listed(value: Any, kind: str) -> Iterable[Any]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{what} in GeoJSON must hold a list; got {type(value).__name__}.")
+        raise ValueError(f"{kind} in GeoJSON must hold a list; got {type(value).__name__}.")
     return value
 
 

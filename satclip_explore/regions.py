@@ -116,12 +116,12 @@ class Region:
         return facts_table(self.name, rows)
 
 
-def region(what: Any) -> Region:
+def region(area: Any) -> Region:
     """Make a region from a name, a box or a polygon.
 
     Parameters
     ----------
-    what : str, sequence, mapping, geometry or Region
+    area : str, sequence, mapping, geometry or Region
         One of:
 
         - the name of a continent or country, or its ISO 3166 alpha-3 code, in any case;
@@ -158,15 +158,15 @@ def region(what: Any) -> Region:
     >>> region((170, -30, -170, 0)).contains([(178.4, -18.1), (0.0, -18.1)]).tolist()
     [True, False]
     """
-    if isinstance(what, Region):
-        return what
-    if isinstance(what, str):
-        return _named(what)
-    if not isinstance(what, Mapping) and not hasattr(what, "__geo_interface__"):
-        box = _as_box(what)
+    if isinstance(area, Region):
+        return area
+    if isinstance(area, str):
+        return _named(area)
+    if not isinstance(area, Mapping) and not hasattr(area, "__geo_interface__"):
+        box = _as_box(area)
         if box is not None:
             return box
-    polygons = read_polygons(what)
+    polygons = read_polygons(area)
     n_vertices = sum(len(ring) - 1 for rings in polygons for ring in rings)
     lows = np.array([rings[0].min(axis=0) for rings in polygons])
     highs = np.array([rings[0].max(axis=0) for rings in polygons])
@@ -212,7 +212,7 @@ def _named(text: str) -> Region:
 
 @cache
 def _names() -> dict[str, tuple[str, str]]:
-    """Map what people may type, folded, to a column of the country table and a name in it."""
+    """Map area people may type, folded, to a column of the country table and a name in it."""
     names: dict[str, tuple[str, str]] = {}
     # Later entries win: full names over short ones, continents over countries.
     for row in country_table().itertuples():
@@ -270,10 +270,10 @@ def _shortest_arc(spans: NDArray[np.float64]) -> tuple[float, float]:
     return float(west), round(float(west + 360.0 - gaps[widest]), 9)
 
 
-def _as_box(what: Any) -> Region | None:
+def _as_box(area: Any) -> Region | None:
     """Read four plain numbers as a box; None where something else arrived."""
     try:
-        values = np.asarray(what, dtype=np.float64)
+        values = np.asarray(area, dtype=np.float64)
     except (TypeError, ValueError, ArithmeticError):
         return None
     if values.shape != (4,):

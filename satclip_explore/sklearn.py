@@ -106,11 +106,11 @@ class LocationEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Unnormalized embeddings; NaN where the encoder has no coverage.
         """
         check_is_fitted(self, "encoder_")
-        places, others = self._places(X, reset=False)
+        places, covariates = self._places(X, reset=False)
         embeddings = self.encoder_.embed(places)
         if not self.passthrough:
             return embeddings
-        return np.concatenate([embeddings, others.astype(embeddings.dtype)], axis=1)
+        return np.concatenate([embeddings, covariates.astype(embeddings.dtype)], axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Name the columns that `transform` gives: encoder name and number.
@@ -124,27 +124,27 @@ class LocationEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "encoder_")
         name = self.encoder_.name.replace("-", "_")
         names = [f"{name}_{i}" for i in range(self.encoder_.embed_dim)]
-        return np.array(names + (list(self._others) if self.passthrough else []), dtype=object)
+        return np.array(names + (list(self._covariates) if self.passthrough else []), dtype=object)
 
     def _places(self, X: Any, *, reset: bool) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Separate coordinates from the other numeric columns."""
-        if hasattr(X, "columns") and all(isinstance(one, str) for one in X.columns):
+        if hasattr(X, "columns") and all(isinstance(column, str) for column in X.columns):
             places = as_lonlat(X)
-            others = X.drop(columns=list(locate(X).used)).select_dtypes("number")
+            covariates = X.drop(columns=list(locate(X).used)).select_dtypes("number")
             if reset:
                 self.n_features_in_ = X.shape[1]
                 self.feature_names_in_ = np.array(X.columns, dtype=object)
-                self._others = tuple(map(str, others.columns))
-            elif tuple(map(str, others.columns)) != self._others and self.passthrough:
+                self._covariates = tuple(map(str, covariates.columns))
+            elif tuple(map(str, covariates.columns)) != self._covariates and self.passthrough:
                 raise ValueError(
-                    f"fit saw the columns {', '.join(self._others) or 'none'} beside the "
-                    f"coordinates; got {', '.join(map(str, others.columns)) or 'none'}."
+                    f"fit saw the columns {', '.join(self._covariates) or 'none'} beside the "
+                    f"coordinates; got {', '.join(map(str, covariates.columns)) or 'none'}."
                 )
-            return places, others.to_numpy()
+            return places, covariates.to_numpy()
         least = 2 if reset else 1  # afterward the count is compared with what fit saw
         array = validate_data(self, X, dtype=np.float64, reset=reset, ensure_min_features=least)
         if reset:
-            self._others = tuple(f"x{i}" for i in range(2, array.shape[1]))
+            self._covariates = tuple(f"x{i}" for i in range(2, array.shape[1]))
         return as_lonlat(array[:, :2]), array[:, 2:]
 
     def __sklearn_tags__(self) -> Any:

@@ -153,9 +153,9 @@ RESULTS = Store()
 class _SameObject:
     """Stands for one object by identity, without keeping it; never equal to a later one."""
 
-    def __init__(self, thing: Any, gone: Callable[[_SameObject], None]) -> None:
-        self._hash = id(thing)
-        self._thing = weakref.ref(thing, lambda _: gone(self))
+    def __init__(self, owner: Any, gone: Callable[[_SameObject], None]) -> None:
+        self._hash = id(owner)
+        self._owner = weakref.ref(owner, lambda _: gone(self))
 
     def __hash__(self) -> int:
         return self._hash
@@ -163,8 +163,8 @@ class _SameObject:
     def __eq__(self, other: object) -> bool:
         if self is other or not isinstance(other, _SameObject):
             return self is other
-        thing = self._thing()
-        return thing is not None and thing is other._thing()
+        owner = self._owner()
+        return owner is not None and owner is other._owner()
 
 
 def _holds(key: Any, token: _SameObject) -> bool:
@@ -187,11 +187,11 @@ def _identity(part: Any, gone: Callable[[_SameObject], None]) -> Hashable:
             _settings(part), _settings(getattr(part, "network", None)))  # fmt: skip
 
 
-def _settings(thing: Any) -> Hashable:
+def _settings(owner: Any) -> Hashable:
     plain = (str, int, float, bool, type(None))
     return tuple(
         (name, value)
-        for name, value in sorted(getattr(thing, "__dict__", {}).items())
+        for name, value in sorted(getattr(owner, "__dict__", {}).items())
         if isinstance(value, plain)
         or (isinstance(value, tuple) and all(isinstance(item, plain) for item in value))
     )

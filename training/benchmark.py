@@ -152,10 +152,10 @@ def run(
                 missing[cell.encoder] = without_folders(f"{cell.encoder}: {error}")
                 say(f"cannot run {missing[cell.encoder]}")
                 continue
-        one = loaded.get(cell.encoder)
-        name = cell.encoder.rpartition("=")[0] or (one.name if one else cell.encoder)
+        encoder = loaded.get(cell.encoder)
+        name = cell.encoder.rpartition("=")[0] or (encoder.name if encoder else cell.encoder)
         shots = cell.shots if cell.region else None
-        weights = one.weights_hash if one else ""
+        weights = encoder.weights_hash if encoder else ""
         if cell.task not in known:
             known[cell.task] = load_task(cell.task)
         task = known[cell.task]
@@ -167,7 +167,7 @@ def run(
         )
         if key not in results.rows:
             start = time.monotonic()
-            row = _score(cell, task, one, name)
+            row = _score(cell, task, encoder, name)
             results.add(key, row | {"seconds": round(time.monotonic() - start, 1)})
         row = results.rows[key]
         part = "" if shots is None else f"{shots:.0%}"

@@ -99,24 +99,24 @@ def pretrain(
     cache = Path(cache) if cache is not None else folder.parent / "features"
     begun = not fresh
     with (
-        processes(chosen.training.device, chosen.training.batch_size) as those,
+        processes(chosen.training.device, chosen.training.batch_size) as workers,
         ExitStack() as held,
     ):
-        those.after_first(lambda: held.enter_context(only_one(folder)))
+        workers.after_first(lambda: held.enter_context(only_one(folder)))
         state = None if fresh else read_state(folder)
-        chosen = _with_precision(chosen, state, folder, those.device)
+        chosen = _with_precision(chosen, state, folder, workers.device)
         try:
             features = _features(
-                chosen, data, folder, state, cache, those, on_progress, cancel, download
+                chosen, data, folder, state, cache, workers, on_progress, cancel, download
             )
-            _tell(on_progress if those.is_first else None, "preparing", chosen)
-            pairs = PlacePairs(features, chosen, those.device, those.count)
+            _tell(on_progress if workers.is_first else None, "preparing", chosen)
+            pairs = PlacePairs(features, chosen, workers.device, workers.count)
             loop = Loop(
-                chosen, pairs, features.groups, features.description, folder, those, fresh=fresh
+                chosen, pairs, features.groups, features.description, folder, workers, fresh=fresh
             )
-            with with_events(chosen, folder, those.is_first, on_progress, on_epoch) as callbacks:
+            with with_events(chosen, folder, workers.is_first, on_progress, on_epoch) as callbacks:
                 if fresh:
-                    those.after_first(lambda: (folder / STATE_FILE).unlink(missing_ok=True))
+                    workers.after_first(lambda: (folder / STATE_FILE).unlink(missing_ok=True))
                 begun = True
                 loop.run(*callbacks, cancel)
         except (Cancelled, KeyboardInterrupt):
@@ -131,7 +131,7 @@ def _features(
     folder: Path,
     state: dict[str, Any] | None,
     cache: Path,
-    those: Processes,
+    workers: Processes,
     on_progress: Callback | None,
     cancel: Cancel | None,
     download: bool,
@@ -143,23 +143,23 @@ def _features(
             on_progress(TrainingProgress(**asdict(found), epochs=config.training.epochs))
 
     def fill() -> Features:
-        _tell(on_progress if those.is_first else None, "imagery", config)
+        _tell(on_progress if workers.is_first else None, "imagery", config)
         extractor, description = open_extractor(
-            config, data, device=those.device, download=download and those.is_first
+            config, data, device=workers.device, download=download and workers.is_first
         )
         if state is not None:
             check_description(state["description"], description, folder)
-        with only_one(cache) if those.is_first else nullcontext():
+        with only_one(cache) if workers.is_first else nullcontext():
             return cached_features(
                 extractor,
                 description,
                 cache,
-                on_progress=report if those.is_first else None,
+                on_progress=report if workers.is_first else None,
                 cancel=cancel,
             )
 
-    features = those.after_first(fill) or fill()
-    if those.is_first:
+    features = workers.after_first(fill) or fill()
+    if workers.is_first:
         unusable = int((~features.usable).sum())
         if unusable:
             warnings.warn(
@@ -181,7 +181,7 @@ def _with_precision(
 ) -> PretrainConfig:
     """Decide "auto", the way a run that is going on decided it.
 
-    Other settings than those of the run are refused here, before hours of features.
+    Other settings than workers of the run are refused here, before hours of features.
     """
     if config.training.precision == "auto":
         precision = state["config"]["training"]["precision"] if state else fast_precision(device)

@@ -131,8 +131,8 @@ def train_probe(
     where = resolve_device(device)
     task = as_task(task, target, kind=kind)
     encoder = as_encoder(encoder, device)
-    others = [as_encoder(other, device) for other in encoders]
-    compared = line_up(encoder, others, baseline_names(baselines), device)
+    rivals = [as_encoder(rival, device) for rival in encoders]
+    compared = line_up(encoder, rivals, baseline_names(baselines), device)
     task, uncovered = covered_places(task, compared.values())
     if uncovered and isinstance(split, Split):
         raise ValueError(
@@ -144,7 +144,7 @@ def train_probe(
     scale = Scale.of(task, rows)
     test = torch.from_numpy(rows.test).to(where)
 
-    in_question = {each.name for each in (encoder, *others)}
+    in_question = {each.name for each in (encoder, *rivals)}
     baseline_seeds = chosen_seeds[:BASELINE_SEEDS]
     fitted: dict[str, Fitted] = {}
     curves: list[Losses] = []

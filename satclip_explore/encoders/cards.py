@@ -46,7 +46,7 @@ def _mini(name: str) -> EncoderCard:
     )
 
 
-def _baseline(name: str, dim: int, what: str) -> EncoderCard:
+def _baseline(name: str, dim: int, description: str) -> EncoderCard:
     return EncoderCard(
         name=name,
         family="baseline",
@@ -54,7 +54,7 @@ def _baseline(name: str, dim: int, what: str) -> EncoderCard:
         authors="none",
         year=2026,
         license="MIT",
-        training_data=f"none: {what}",
+        training_data=f"none: {description}",
         source="computed",
     )
 

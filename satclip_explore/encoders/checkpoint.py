@@ -182,8 +182,8 @@ def _read_own(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
     names = {field.name for field in fields(SatCLIPConfig)}
     if values.keys() != names:
         odd = min(values.keys() ^ names)
-        what = "lacks" if odd in names else "holds the unknown"
-        raise ValueError(f"{CONFIG_FILE} of {path} {what} {odd!r:.60}.")
+        fault = "lacks" if odd in names else "holds the unknown"
+        raise ValueError(f"{CONFIG_FILE} of {path} {fault} {odd!r:.60}.")
     config = SatCLIPConfig(**values)
     weights = path / WEIGHTS_FILE if path.is_dir() else path
     state = read_safetensors(weights)

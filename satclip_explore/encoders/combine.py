@@ -160,10 +160,12 @@ class Mapped(LocationEncoder):
         self, grid: Grid, readout: Readout | None = None, *, precision: str | None = None
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Encode a grid in the encoder's own fast way; see `LocationEncoder.iter_grid`."""
-        both = self.readout
+        folded = self.readout
         if readout is not None:
-            both = Readout(readout.weight @ both.weight, readout.weight @ both.bias + readout.bias)
-        yield from self.encoder.iter_grid(grid, both, precision=precision)
+            folded = Readout(
+                readout.weight @ folded.weight, readout.weight @ folded.bias + readout.bias
+            )
+        yield from self.encoder.iter_grid(grid, folded, precision=precision)
 
     def save(self, folder: str | Path) -> Path:
         """Write the map to a folder that `load_encoder` opens; see `save_combined`."""

@@ -230,9 +230,9 @@ def _shapes_of(state: Mapping[Any, Any], source: str) -> dict[str, tuple[int, ..
     outputs = state["head.weight"].shape[0] if "head.weight" in state else None
     blocks = sum(1 for key in state if re.fullmatch(r"blocks\.\d+\.linear\.weight", str(key)))
     sizes = {"blocks": blocks, "width": width, "outputs": outputs or 0}
-    for what, size in (sizes | {"year_frequencies": frequencies}).items():
-        if size > LIMITS[what]:
-            raise ValueError(f"{source} has {what} = {size:,}; at most {LIMITS[what]:,} are built.")
+    for part, size in (sizes | {"year_frequencies": frequencies}).items():
+        if size > LIMITS[part]:
+            raise ValueError(f"{source} has {part} = {size:,}; at most {LIMITS[part]:,} are built.")
     if inputs not in (2, 2 + 2 * frequencies):
         raise ValueError(f"{source} takes {inputs} inputs; MIND takes 2, or 2 and those of a year.")
     return weight_shapes(width, blocks, inputs=inputs, outputs=outputs, frequencies=frequencies)

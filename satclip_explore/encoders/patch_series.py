@@ -109,8 +109,8 @@ class PatchSeries:
         terms = torch.cat(
             [south_north[:, i, None] * west_east[:, : DEGREES - i] for i in range(DEGREES)], dim=1
         )
-        for one, start, stop in _runs(patch):
-            torch.mm(terms[start:stop], self._table(one), out=out[start:stop])
+        for number, start, stop in _runs(patch):
+            torch.mm(terms[start:stop], self._table(number), out=out[start:stop])
         return out
 
     def _table(self, patch: int) -> torch.Tensor:

@@ -138,9 +138,9 @@ def load_encoder(
         given = file if path is not None and card is not None else None
     unknown = [key for key in options if key not in has]
     if unknown:
-        what = f"has the options {', '.join(has)}" if has else "has no options of its own"
+        options_text = f"has the options {', '.join(has)}" if has else "has no options of its own"
         hint = closest(unknown[0], [*has, *signature(load_encoder).parameters])
-        raise TypeError(f"{wanted} {what}; got {unknown[0]!r:.60}.{hint}")
+        raise TypeError(f"{wanted} {options_text}; got {unknown[0]!r:.60}.{hint}")
     encoder: LocationEncoder = read(
         **options, **{key: value for key, value in wishes.items() if key in has}
     )
@@ -164,10 +164,10 @@ def _check_identity(encoder: LocationEncoder, card: EncoderCard, path: Path) -> 
         facts.append(("degrees", getattr(encoder, "legendre_polys", None), int(degrees[1])))
     if card.sha256 is not None and path.suffix == Path(card.filename).suffix:
         facts.append(("SHA-256", file_sha256(path), card.sha256))
-    for what, got, expected in facts:
+    for fact, got, expected in facts:
         if got != expected and card.family not in ANY_SIZE:
             raise ValueError(
-                f"{path.name} is not the published {card.name}: its {what} should be "
+                f"{path.name} is not the published {card.name}: its {fact} should be "
                 f"{expected}; got {got}. Load it under a name of its own: "
                 f"load_encoder({str(path)!r}, name=…)."
             )

@@ -171,9 +171,9 @@ def read_sinr(
     if not isinstance(first, torch.Tensor) or first.ndim != 2:
         raise ValueError(f"feats.0.weight in {path.name} must be a tensor with two axes.")
     width, inputs = first.shape
-    for what, size in (("blocks", blocks), ("width", width), ("inputs", inputs)):
-        if size > LIMITS[what]:
-            raise ValueError(f"{path.name} has {what} = {size:,}; at most {LIMITS[what]:,}.")
+    for setting, size in (("blocks", blocks), ("width", width), ("inputs", inputs)):
+        if size > LIMITS[setting]:
+            raise ValueError(f"{path.name} has {setting} = {size:,}; at most {LIMITS[setting]:,}.")
     raster = None if environment is None else _open_raster(environment)
     params = content.get("params")
     stated = params.get("input_enc") if isinstance(params, Mapping) else None

@@ -212,8 +212,8 @@ def take_tensors(
     missing = [key for key in shapes if key not in state]
     extra = [str(key) for key in state if key not in shapes]
     if missing or extra:
-        what = f"lacks {missing[0]}" if missing else f"holds the unexpected {extra[0]}"
-        raise ValueError(f"{source} {what}: its weights do not fit its own description.")
+        fault = f"lacks {missing[0]}" if missing else f"holds the unexpected {extra[0]}"
+        raise ValueError(f"{source} {fault}: its weights do not fit its own description.")
     taken = {}
     for key, shape in shapes.items():
         value = state[key]

@@ -133,7 +133,7 @@ def words_of(label: Any) -> list[str]:
     text = _BRACKETS.sub(r" \1 ", str(label))
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
     plain = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(one for one in plain if not unicodedata.combining(one))
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return re.findall(r"[^\W_]+", plain)
 
 
@@ -147,7 +147,7 @@ def _roles_of(label: str) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
     table = {"lon": LON_WORDS, "lat": LAT_WORDS, "x": X_WORDS, "y": Y_WORDS}
     table |= {"e": EASTINGS, "n": NORTHINGS}
     named = [(role, word) for role, names in table.items() for word in words if word in names]
-    degrees = [one for one in named if one[0] in ("lon", "lat")]
+    degrees = [found for found in named if found[0] in ("lon", "lat")]
     if not named:
         named = [(role, whole) for role, names in table.items() if whole in names]
         return tuple((role, 1, ()) for role, _ in named[:1])
@@ -155,8 +155,8 @@ def _roles_of(label: str) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
     if len(kinds) > 1:
         return ()  # "lat_lon" is one column for both
     role, word = (degrees or named)[0]
-    rest = tuple(one for one in words if one != word)
-    strange = [one for one in rest if one not in NEUTRAL and not one.isdigit()]
+    rest = tuple(w for w in words if w != word)
+    strange = [word for word in rest if word not in NEUTRAL and not word.isdigit()]
     if role in ("x", "y", "e", "n") and strange:
         return ()
     return ((role, len(strange) * 2 + bool(rest), tuple(sorted(rest))),)
@@ -170,13 +170,13 @@ def _pair(
     """Choose the two names that go together: the plainest, with the same words beside them."""
     pairs = sorted(
         (
-            8 * (one[0] + other[0] + 4 * (_place_words(one) != _place_words(other)))
-            + (str(one[2])[:1].isupper() != str(other[2])[:1].isupper()),
+            8 * (x[0] + y[0] + 4 * (_place_words(x) != _place_words(y)))
+            + (str(x[2])[:1].isupper() != str(y[2])[:1].isupper()),
             i,
             j,
         )
-        for i, one in enumerate(first)
-        for j, other in enumerate(second)
+        for i, x in enumerate(first)
+        for j, y in enumerate(second)
     )
     best = [(i, j) for score, i, j in pairs if score == pairs[0][0]]
     if len(best) > 1:
@@ -202,6 +202,6 @@ def shown(label: Any) -> str:
 
 def listed(columns: Iterable[Any]) -> str:
     """List some labels for a sentence."""
-    names = [shown(one) for one in columns]
+    names = [shown(column) for column in columns]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return (", ".join(names[:8]) or "none") + more

@@ -120,74 +120,80 @@ def _open_zip(content: Content, member: str | None) -> Content:
     data = content.whole()
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        infos = [one for one in archive.infolist() if not one.is_dir()]
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError("the file begins like a zip archive but is damaged.") from error
-    check_archive(infos)
-    names = [one.filename for one in infos]
+    check_archive(entries)
+    names = [entry.filename for entry in entries]
     if "[Content_Types].xml" in names and any(name.startswith("xl/") for name in names):
         return Content(content.name, data)
-    kept = [one for one in infos if not _is_junk(one.filename)]
+    kept = [entry for entry in entries if not _is_junk(entry.filename)]
     if any(PurePosixPath(name).name in (".zgroup", ".zarray", "zarr.json") for name in names):
         return Content(content.name, data, parts=_read_parts(archive, kept))
-    shapes = [one for one in kept if one.filename.lower().endswith(".shp")]
+    shapes = [entry for entry in kept if entry.filename.lower().endswith(".shp")]
     if member is not None:
-        chosen = [one for one in kept if one.filename == member]
+        chosen = [entry for entry in kept if entry.filename == member]
         if not chosen:
             raise ValueError(f"no {shown(member)!r} in the archive; it holds "
-                             f"{listed(one.filename for one in kept)}.")  # fmt: skip
+                             f"{listed(entry.filename for entry in kept)}.")  # fmt: skip
     elif len(shapes) == 1 or shapes:
         chosen = shapes
     else:
-        chosen = [one for one in kept if not one.filename.lower().endswith((".xml", ".txt", ".md",
-                  ".pdf", ".html", ".rst"))] or kept  # fmt: skip
-        occurrence = [one for one in kept if PurePosixPath(one.filename).name == "occurrence.txt"]
-        kml = [one for one in kept if one.filename.lower().endswith(".kml")]
+        text = (".xml", ".txt", ".md", ".pdf", ".html", ".rst")
+        tables = [entry for entry in kept if not entry.filename.lower().endswith(text)]
+        chosen = tables or kept
+        occurrence = [
+            entry for entry in kept if PurePosixPath(entry.filename).name == "occurrence.txt"
+        ]
+        kml = [entry for entry in kept if entry.filename.lower().endswith(".kml")]
         chosen = occurrence or kml[:1] or chosen
     if len(chosen) != 1:
-        held = listed(one.filename for one in chosen) if chosen else "nothing"
+        held = listed(entry.filename for entry in chosen) if chosen else "nothing"
         raise ValueError(f"the archive holds {held}; say which file to read with member=.")
-    one = chosen[0]
-    if one.filename.lower().endswith(".shp"):
-        stem = one.filename[:-4]
+    entry = chosen[0]
+    if entry.filename.lower().endswith(".shp"):
+        stem = entry.filename[:-4]
         family = [other for other in kept if other.filename[: len(stem)] == stem
                   and PurePosixPath(other.filename).suffix.lower() in SHAPEFILE]  # fmt: skip
         parts = {f"places{PurePosixPath(name).suffix.lower()}": body
                  for name, body in _read_parts(archive, family).items()}  # fmt: skip
-        return Content(one.filename, parts["places.shp"], parts=parts)
-    inside = _read_parts(archive, [one])[one.filename]
+        return Content(entry.filename, parts["places.shp"], parts=parts)
+    inside = _read_parts(archive, [entry])[entry.filename]
     if inside[:4] == b"PK\x03\x04" and b"xl/" not in inside:
         raise ValueError("the archive holds another archive; unpack it first.")
     return open_content(inside)
 
 
-def check_archive(infos: list[zipfile.ZipInfo]) -> None:
+def check_archive(entries: list[zipfile.ZipInfo]) -> None:
     """Refuse what would unpack to too much, or to places outside of the archive."""
-    if len(infos) > MAX_MEMBERS:
-        raise ValueError(f"an archive may hold {MAX_MEMBERS:,} files; got {len(infos):,}.")
-    for one in infos:
-        path = PurePosixPath(one.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", one.filename):
+    if len(entries) > MAX_MEMBERS:
+        raise ValueError(f"an archive may hold {MAX_MEMBERS:,} files; got {len(entries):,}.")
+    for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", entry.filename):
             raise ValueError(
-                f"the archive holds a path that leads out of it ({shown(one.filename)!r})."
+                f"the archive holds a path that leads out of it ({shown(entry.filename)!r})."
             )
-        if one.flag_bits & 1:
+        if entry.flag_bits & 1:
             raise ValueError("the archive is encrypted; unpack it first.")
-        if one.file_size > 10_000_000 and one.file_size > MAX_RATIO * max(1, one.compress_size):
+        if entry.file_size > 10_000_000 and entry.file_size > MAX_RATIO * max(
+            1, entry.compress_size
+        ):
             raise ValueError(
-                f"{shown(one.filename)!r} in the archive unpacks to {one.file_size / 1e6:,.0f} MB, "
-                f"more than {MAX_RATIO} times its size; unpack it first if you trust it."
+                f"{shown(entry.filename)!r} in the archive unpacks to "
+                f"{entry.file_size / 1e6:,.0f} MB, more than {MAX_RATIO} times its size; "
+                "unpack it first if you trust it."
             )
-    total = sum(one.file_size for one in infos)
+    total = sum(entry.file_size for entry in entries)
     if total > MAX_UNPACKED:
         raise ValueError(
             f"an archive may unpack to {MAX_UNPACKED // 10**6} MB; this says {total / 1e6:,.0f} MB."
         )
 
 
-def _read_parts(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> dict[str, bytes]:
+def _read_parts(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[str, bytes]:
     try:
-        return {one.filename: archive.read(one) for one in infos}
+        return {entry.filename: archive.read(entry) for entry in entries}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError("the archive is damaged, or packed in a way that is not read.") from error
 

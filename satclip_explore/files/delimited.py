@@ -55,7 +55,7 @@ def read_delimited(text: str, options: ReadOptions, encoding: str) -> RawTable:
     csv.field_size_limit(MAX_LINE)
     layouts = find_layouts(text, options)
     # A row that does not fit must not be hidden by a delimiter that parts nothing.
-    layouts = [one for one in layouts if one.delimiter == layouts[0].delimiter]
+    layouts = [layout for layout in layouts if layout.delimiter == layouts[0].delimiter]
     failure: ValueError | None = None
     for layout in layouts:
         try:
@@ -78,7 +78,7 @@ def _read(text: str, layout: Layout, options: ReadOptions, encoding: str) -> tup
     names, notes = list(layout.header), []
     if len(names) > MAX_COLUMNS:
         raise ValueError(f"a table may have {MAX_COLUMNS:,} columns; got {len(names):,}.")
-    if sum(bool(NUMBER.fullmatch(one)) for one in names) >= 0.5 * len(names):
+    if sum(bool(NUMBER.fullmatch(name)) for name in names) >= 0.5 * len(names):
         raise ValueError(
             f"line {layout.header_line} holds numbers where the names of the columns should be; "
             "add a first line that names them, e.g. lon,lat,value."
@@ -148,14 +148,14 @@ class _Rows:
         """Return the fields of a row, or None for what is none."""
         n = len(fields)
         if n == width and not mark:
-            if any(fields) and any(one.strip() for one in fields):
+            if any(fields) and any(field.strip() for field in fields):
                 if self.row_names:
                     return self._ragged(number, n, width)
                 self._seen += 1
                 return fields
             self._leave("empty row", number)
             return None
-        if not any(one.strip() for one in fields):
+        if not any(field.strip() for field in fields):
             if n > 1:
                 self._leave("empty row", number)
             return None
@@ -196,15 +196,15 @@ class _Rows:
 def _units_row(names: list[str], fields: list[str]) -> list[str] | None:
     """Return the cells of a row of units: where coordinates should be stand words like "deg"."""
     try:
-        roles = find_roles([split_unit(one)[0] for one in names])
+        roles = find_roles([split_unit(name)[0] for name in names])
     except ValueError:
         return None
     if roles is None:
         return None
-    plain = [split_unit(one)[0] for one in names]
-    cells = [fields[plain.index(one)].strip() for one in (roles.lon, roles.lat)]
-    if all(UNIT_CELL.fullmatch(one) for one in cells):
-        return [one.strip(" ()[]{}") for one in fields]
+    plain = [split_unit(name)[0] for name in names]
+    cells = [fields[plain.index(name)].strip() for name in (roles.lon, roles.lat)]
+    if all(UNIT_CELL.fullmatch(cell) for cell in cells):
+        return [field.strip(" ()[]{}") for field in fields]
     return None
 
 
@@ -212,7 +212,7 @@ def tidy_names(names: Sequence[object], notes: list[str]) -> tuple[list[str], di
     """Make labels unique and take units off them: "Temp [°C]" is Temp, in °C."""
     result: list[str] = []
     units: dict[str, str] = {}
-    bare = [split_unit(str(one).strip()) for one in names]
+    bare = [split_unit(str(name).strip()) for name in names]
     counts = Counter(name for name, _ in bare)
     if any(count > 1 for count in counts.values()):
         find_roles(name for name, _ in bare)  # two longitudes are refused here

@@ -32,9 +32,9 @@ def _text_start(*marks: bytes) -> Callable[[Content], bool]:
     return test
 
 
-def _refuse(what: str, instead: str) -> Reader:
+def _refuse(kind: str, instead: str) -> Reader:
     def read(content: Content, options: ReadOptions) -> RawTable:
-        raise ValueError(f"the file is {what}; {instead}.")
+        raise ValueError(f"the file is {kind}; {instead}.")
 
     return read
 

@@ -88,24 +88,31 @@ def from_one_column(
         text = column.dropna()
         if not len(text) or not isinstance(text.iloc[0], (str, bytes, dict)):
             continue
-        sample = text[[isinstance(one, str) and one.strip() != "" for one in text]].head(100)
+        sample = text[[isinstance(value, str) and value.strip() != "" for value in text]].head(100)
         for kind, pattern in (("WKT", WKT), ("GeoJSON", GEOJSON), ("WKB", WKB), ("both", BOTH)):
-            if len(sample) and sample.map(lambda one, p=pattern: bool(p.match(one)) if p is not BOTH
-                                          else bool(p.fullmatch(one))).mean() > 0.9:  # fmt: skip
+            if (
+                len(sample)
+                and sample.map(
+                    lambda value, p=pattern: bool((p.fullmatch if p is BOTH else p.match)(value))
+                ).mean()
+                > 0.9
+            ):
                 found.append((kind, label, column))
                 break
-    geometries = [one for one in found if one[0] != "both"]
-    named = [one for one in found if PAIR_WORDS & set(words_of(one[1]))]
+    geometries = [candidate for candidate in found if candidate[0] != "both"]
+    named = [candidate for candidate in found if PAIR_WORDS & set(words_of(candidate[1]))]
     if roles is not None:
-        named = [one for one in named if one[1] not in (roles.lon, roles.lat)]
-    unnamed = [] if roles is not None else [one for one in found if not _decimal_commas(one[2])]
+        named = [candidate for candidate in named if candidate[1] not in (roles.lon, roles.lat)]
+    unnamed = []
+    if roles is None:
+        unnamed = [candidate for candidate in found if not _decimal_commas(candidate[2])]
     chosen = geometries or named or unnamed
     if not chosen:
         return None
     if len(chosen) > 1:
         raise ValueError(
-            f"several columns could hold the places ({listed(one[1] for one in chosen)}); keep one "
-            "of them."
+            f"several columns could hold the places ({listed(label for _, label, _ in chosen)}); "
+            "keep one of them."
         )
     kind, label, column = chosen[0]
     if kind == "both":
@@ -114,7 +121,7 @@ def from_one_column(
 
 
 def _decimal_commas(column: pd.Series) -> bool:
-    return all(re.fullmatch(r"\s*[-+−]?\d+,\d+\s*|", str(one)) for one in column.dropna())
+    return all(re.fullmatch(r"\s*[-+−]?\d+,\d+\s*|", str(cell)) for cell in column.dropna())
 
 
 def _parse_geometry(kind: str, column: pd.Series, label: Any, crs: Any) -> tuple[Any, Any]:
@@ -124,19 +131,19 @@ def _parse_geometry(kind: str, column: pd.Series, label: Any, crs: Any) -> tuple
     except ImportError as error:
         raise ImportError("geometries need shapely: pip install 'satclip-explore[geo]'") from error
     texts = column.where(column.notna(), None).to_numpy(dtype=object)
-    texts = np.array([one if isinstance(one, str) and one.strip() else None for one in texts],
+    texts = np.array([text if isinstance(text, str) and text.strip() else None for text in texts],
                      dtype=object)  # fmt: skip
     srids = set()
     if kind == "WKT":
-        parts = [WKT.match(one) if one else None for one in texts]
+        parts = [WKT.match(text) if text else None for text in texts]
         srids = {match["srid"] for match in parts if match and match["srid"]}
-        texts = np.array([one.split(";", 1)[-1] if one else None for one in texts], dtype=object)
+        texts = np.array([text.split(";", 1)[-1] if text else None for text in texts], dtype=object)
         geometry = shapely.from_wkt(texts, on_invalid="ignore")
     elif kind == "GeoJSON":
         geometry = shapely.from_geojson(texts, on_invalid="ignore")
     else:
         geometry = shapely.from_wkb(texts, on_invalid="ignore")
-        srids = {str(one) for one in shapely.get_srid(geometry) if one > 0}
+        srids = {str(srid) for srid in shapely.get_srid(geometry) if srid > 0}
     if len(srids) > 1:
         raise ValueError(f"column {shown(label)!r} mixes coordinate systems: SRID {listed(srids)}.")
     return geometry, crs or (f"EPSG:{srids.pop()}" if srids else None)
@@ -146,8 +153,8 @@ def _from_both(label: Any, column: pd.Series, crs: Any, order: str | None) -> Lo
     """Read "45.7, 15.4": which comes first is told by letters, range or name, else asked."""
     if crs is not None and not read_crs(crs).is_geographic:
         raise ValueError(f"column {shown(label)!r} holds both coordinates; split it to use crs=.")
-    found = [BOTH.fullmatch(one) for one in plain_text(column)]
-    first, second = ([one[half] if one else "" for one in found] for half in (1, 2))
+    found = [BOTH.fullmatch(cell) for cell in plain_text(column)]
+    first, second = ([pair[half] if pair else "" for pair in found] for half in (1, 2))
     lat_letters = (_lettered(first, "NS"), _lettered(second, "NS"))
     lon_letters = (_lettered(first, "EW"), _lettered(second, "EW"))
     why = ""
@@ -169,7 +176,7 @@ def _from_both(label: Any, column: pd.Series, crs: Any, order: str | None) -> Lo
 
 
 def _lettered(half: list[str], letters: str) -> bool:
-    return any(letter in one.upper() for one in half for letter in letters)
+    return any(letter in text.upper() for text in half for letter in letters)
 
 
 def _order(label: Any, first: list[str], second: list[str]) -> tuple[str, str]:
@@ -180,8 +187,8 @@ def _order(label: Any, first: list[str], second: list[str]) -> tuple[str, str]:
     if ends[1] <= 90.0 < ends[0]:
         return ORDERS[1], f"because the first number reaches {ends[0]:g}"
     words = words_of(label)
-    lat_at = [i for i, one in enumerate(words) if one.startswith(("lat", "breite"))]
-    lon_at = [i for i, one in enumerate(words) if one.startswith(("lon", "lng"))]
+    lat_at = [i for i, word in enumerate(words) if word.startswith(("lat", "breite"))]
+    lon_at = [i for i, word in enumerate(words) if word.startswith(("lon", "lng"))]
     if lat_at and lon_at:
         return ORDERS[lat_at[0] > lon_at[0]], "as its name says"
     if set(words) & LON_FIRST:

@@ -59,7 +59,7 @@ def read_zarr(content: Content, options: ReadOptions) -> RawTable:
         for path in metadata:
             if b"pickle" in path.read_bytes():
                 raise ValueError("the Zarr store holds pickled objects, which could run code.")
-        top = min((one.parent for one in metadata), key=lambda one: len(one.parts))
+        top = min((file.parent for file in metadata), key=lambda folder: len(folder.parts))
         top = top.parent if not (top / "zarr.json").exists() and (top / ".zarray").exists() else top
         try:
             with xr.open_zarr(top, chunks=None, consolidated=None) as dataset:
@@ -119,7 +119,7 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
     if not projected and options.crs is None:
         crs = None
     dims = tuple(dict.fromkeys([*dataset[lat].dims, *dataset[lon].dims]))
-    cells = int(np.prod([dataset.sizes[one] for one in dims]))
+    cells = int(np.prod([dataset.sizes[dim] for dim in dims]))
     columns: dict[str, NDArray[Any]] = {}
     units: dict[str, str] = {}
     notes: list[str] = []
@@ -128,22 +128,22 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
         variable = dataset[name]
         if not set(dims) <= set(variable.dims) or variable.dtype.kind not in "biufM":
             continue
-        others = [one for one in variable.dims if one not in dims]
-        steps = int(np.prod([variable.sizes[one] for one in others]))
+        extra = [dim for dim in variable.dims if dim not in dims]
+        steps = int(np.prod([variable.sizes[dim] for dim in extra]))
         _check_cells(cells, len(columns) + steps)
-        dropped = [one for one in others if variable.sizes[one] == 1]
-        notes += [f"{shown(one)} has one step, which was taken" for one in dropped]
+        dropped = [dim for dim in extra if variable.sizes[dim] == 1]
+        notes += [f"{shown(dim)} has one step, which was taken" for dim in dropped]
         variable = variable.squeeze(dropped)
-        others = [one for one in others if one not in dropped]
-        if len(others) > 1 or (others and str(others[0]).lower() in TIME_AXES):
+        extra = [dim for dim in extra if dim not in dropped]
+        if len(extra) > 1 or (extra and str(extra[0]).lower() in TIME_AXES):
             raise ValueError(
-                f"{shown(name)} has several steps along {listed(others)}; choose one first, e.g. "
-                f"data.isel({shown(others[0])}=0), or take a mean."
+                f"{shown(name)} has several steps along {listed(extra)}; choose one first, e.g. "
+                f"data.isel({shown(extra[0])}=0), or take a mean."
             )
-        values = variable.transpose(*dims, *others).to_numpy().reshape(cells, -1)
-        if others:
-            labels = variable[others[0]].values if others[0] in variable.coords else range(steps)
-            columns |= {f"{name}_{one}": values[:, i] for i, one in enumerate(labels)}
+        values = variable.transpose(*dims, *extra).to_numpy().reshape(cells, -1)
+        if extra:
+            labels = variable[extra[0]].values if extra[0] in variable.coords else range(steps)
+            columns |= {f"{name}_{label}": values[:, i] for i, label in enumerate(labels)}
         else:
             columns[str(name)] = values[:, 0]
         used.append(name)
@@ -152,12 +152,12 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
     if not columns:
         raise ValueError(f"no variable lies on the grid ({shown(lon)}, {shown(lat)}); the file "
                          f"holds {listed(dataset.data_vars)}.")  # fmt: skip
-    shape = [dataset.sizes[one] for one in dims]
+    shape = [dataset.sizes[dim] for dim in dims]
     x, y = (
-        np.broadcast_to(_on_dims(dataset[one], dims), shape).ravel().astype(np.float64)
-        for one in (lon, lat)
+        np.broadcast_to(_on_dims(dataset[axis], dims), shape).ravel().astype(np.float64)
+        for axis in (lon, lat)
     )
-    grid = dataset[used].isel({one: 0 for one in dataset[used].dims if one not in dims}, drop=True)
+    grid = dataset[used].isel({dim: 0 for dim in dataset[used].dims if dim not in dims}, drop=True)
     frame = pd.DataFrame(columns)
     grid = grid.transpose(*dims).coords.to_dataset().assign_attrs(dims=dims)
     return _placed(frame, x, y, crs, format, grid, units,
@@ -178,7 +178,7 @@ def _placed(
 
     if crs is not None:
         x, y = to_lonlat(x, y, read_crs(crs))
-    frame = frame.drop(columns=[one for one in ("lon", "lat") if one in frame.columns])
+    frame = frame.drop(columns=[name for name in ("lon", "lat") if name in frame.columns])
     placed = frame.assign(lon=x, lat=y)
     return numbered(placed, format, "cell", grid=grid, units=units, notes=notes)
 
@@ -193,20 +193,20 @@ def _check_cells(cells: int, columns: int) -> None:
 
 def _on_dims(coordinate: Any, dims: tuple[Any, ...]) -> NDArray[Any]:
     """Lay a coordinate of one or two axes along all of them."""
-    missing = [one for one in dims if one not in coordinate.dims]
+    missing = [dim for dim in dims if dim not in coordinate.dims]
     return np.asarray(coordinate.expand_dims(missing).transpose(*dims).to_numpy())
 
 
 def _axes(dataset: xr.Dataset, options: ReadOptions) -> tuple[Any, Any, bool]:
     """Find the coordinates: by what was said, by CF attributes, by name."""
-    names = [*dataset.coords, *[one for one in dataset.data_vars if one in dataset.dims]]
-    names += [one for one in dataset.data_vars
-              if dataset[one].attrs.get("units") in UNITS_OF.values()
-              and one not in names]  # fmt: skip
+    names = [*dataset.coords, *[name for name in dataset.data_vars if name in dataset.dims]]
+    names += [name for name in dataset.data_vars
+              if dataset[name].attrs.get("units") in UNITS_OF.values()
+              and name not in names]  # fmt: skip
     if options.lon is not None:
-        for one in (options.lon, options.lat):
-            if one not in dataset.variables:
-                raise ValueError(f"no coordinate {shown(one)!r}; got {listed(dataset.variables)}.")
+        for name in (options.lon, options.lat):
+            if name not in dataset.variables:
+                raise ValueError(f"no coordinate {shown(name)!r}; got {listed(dataset.variables)}.")
         return options.lon, options.lat, options.crs is not None
     found: dict[str, Any] = {}
     for name in names:
@@ -217,7 +217,7 @@ def _axes(dataset: xr.Dataset, options: ReadOptions) -> tuple[Any, Any, bool]:
             found.setdefault(role, name)
     if "lon" in found and "lat" in found:
         return found["lon"], found["lat"], False
-    roles = find_roles([one for one in names if dataset[one].ndim in (1, 2)])
+    roles = find_roles([name for name in names if dataset[name].ndim in (1, 2)])
     if roles is not None:
         meters = roles.kind != "lonlat"
         return roles.lon, roles.lat, meters

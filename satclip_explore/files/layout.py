@@ -55,7 +55,8 @@ def records(text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list
             bare = line.rstrip("\r\n")
             fields = bare.split() if delimiter == " " else bare.split(delimiter)
             fields = [
-                one[1:-1] if len(one) > 1 and one[0] == one[-1] == '"' else one for one in fields
+                field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else field
+                for field in fields
             ]
             yield number, fields, bool(COMMENT.match(bare.lstrip())), False
         return
@@ -100,7 +101,7 @@ def find_layouts(text: str, options: ReadOptions) -> list[Layout]:
             if layout is not None:
                 score, chosen = layout
                 found.append(((*score, -float(preference)), chosen))
-    found.sort(key=lambda one: one[0], reverse=True)
+    found.sort(key=lambda scored: scored[0], reverse=True)
     return [layout for _, layout in found[:4]]
 
 
@@ -129,14 +130,15 @@ def _find_header(
             marked.append((number, fields))
         elif mark:
             marked.append((number, fields))
-        elif any(one.strip() for one in fields):
+        elif any(field.strip() for field in fields):
             rows.append((number, _trimmed(fields)))
             lengths[number] = len(fields)
     if not rows:
         return None
-    wanted = {str(one) for one in (options.lon, options.lat, *options.columns) if one is not None}
+    asked = (options.lon, options.lat, *options.columns)
+    wanted = {str(name) for name in asked if name is not None}
     candidates = list(rows[:60])
-    last = marked and [one for one in marked if one[0] < rows[0][0]][-1:]
+    last = marked and [row for row in marked if row[0] < rows[0][0]][-1:]
     for number, fields in last or ():
         bare = [fields[0].lstrip("#%/ "), *fields[1:]]
         bare = bare[1:] if delimiter == " " and not bare[0] else bare
@@ -145,14 +147,14 @@ def _find_header(
     widths = Counter(len(fields) for _, fields in rows)
     common = widths.most_common(1)[0][0]
     for position, (number, fields) in enumerate(candidates):
-        names = [one.strip() for one in fields]
-        following = [(len(one), lengths[line]) for line, one in rows if line > number]
+        names = [field.strip() for field in fields]
+        following = [(len(row), lengths[line]) for line, row in rows if line > number]
         share = sum(filled <= len(names) for filled, _ in following) / max(1, len(following))
         # Empty fields at the end of a row are fields, too.
         as_wide = sum(filled <= len(names) <= width for filled, width in following)
         full = as_wide / max(1, len(following))
-        named = bool(wanted) and wanted <= {*names, *(split_unit(one)[0] for one in names)}
-        numeric = sum(bool(NUMBER.fullmatch(one)) for one in names) / len(names)
+        named = bool(wanted) and wanted <= {*names, *(split_unit(name)[0] for name in names)}
+        numeric = sum(bool(NUMBER.fullmatch(name)) for name in names) / len(names)
         if not named and numeric < 0.5 and not wanted:
             named = _has_roles(names)
         in_comment = bool(last) and position == 0
@@ -161,7 +163,7 @@ def _find_header(
         score = (float(named), float(numeric < 0.5), share + full, float(quoted),
                  min(len(names), 3), float(len(names)), -float(number))  # fmt: skip
         if best is None or score > best[0]:
-            before = comments + [delimiter.join(one) for line, one in rows if line < number]
+            before = comments + [delimiter.join(row) for line, row in rows if line < number]
             best = (score, Layout(delimiter, quoted, number, names, tuple(before)))
         if not named:
             break  # without known names the first full row is the header, never a later one

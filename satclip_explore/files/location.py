@@ -74,10 +74,10 @@ def locate(
         return from_geometry(frame.geometry, crs or frame.crs, frame.geometry.name)
     columns = list(frame.columns if hasattr(frame, "columns") else frame.keys())
     if lon is not None:
-        for one in (lon, lat):
-            if columns.count(one) != 1:
-                problem = "no column" if one not in columns else "more than one column"
-                raise ValueError(f"{problem} {shown(one)!r}; got {listed(columns)}.")
+        for column in (lon, lat):
+            if columns.count(column) != 1:
+                problem = "no column" if column not in columns else "more than one column"
+                raise ValueError(f"{problem} {shown(column)!r}; got {listed(columns)}.")
         roles: Roles | None = Roles(lon, lat, "given")
     else:
         try:
@@ -92,9 +92,9 @@ def locate(
             raise refusal
     if roles is None:
         raise ValueError(missing_columns(columns))
-    for one in (roles.lon, roles.lat):
-        if columns.count(one) > 1:
-            raise ValueError(f"column {shown(one)!r} appears more than once; rename one.")
+    for column in (roles.lon, roles.lat):
+        if columns.count(column) > 1:
+            raise ValueError(f"column {shown(column)!r} appears more than once; rename one.")
     return _from_columns(frame, roles, crs, decimal, units or {})
 
 
@@ -165,7 +165,7 @@ def _coordinates(
     text = plain_text(series)
     numbers, odd = as_plain_numbers(text)
     if not odd.any() and decimal != ",":
-        return numbers, "." if any("." in one for one in text) else ""
+        return numbers, "." if any("." in angle for angle in text) else ""
     if degrees:
         angles = read_angles(text, axis)
         # A decimal comma is an angle with a comma: as "15,478", which cannot be thousands here.
@@ -174,7 +174,7 @@ def _coordinates(
             other = "points" if decimal == "," else "commas"
             raise ValueError(f"column {shown(label)!r} has decimal {other}; leave out decimal=.")
         plain = np.where(odd, angles, numbers)
-        seen = {one[1] for angle in text for one in _BETWEEN_DIGITS.findall(angle)}
+        seen = {found[1] for angle in text for found in _BETWEEN_DIGITS.findall(angle)}
         sign = "".join(seen) if len(seen) == 1 else ""
         known = text != ""
         if known.any() and np.isfinite(plain[known]).mean() < 0.5:

@@ -167,7 +167,8 @@ class _Columns:
         self._asked = decimal
         self._frame = pd.DataFrame(raw.frame.drop(columns=list(found.used)))
         # Results are called lon and lat; columns that were not chosen keep their values.
-        taken = {one: f"{one} (file)" for one in ("lon", "lat", "geometry") if one in self._frame}
+        reserved = [name for name in ("lon", "lat", "geometry") if name in self._frame]
+        taken = {name: f"{name} (file)" for name in reserved}
         self._frame = self._frame.rename(columns=taken) if taken else self._frame
 
     def read(
@@ -178,7 +179,7 @@ class _Columns:
         sentinels: bool,
     ) -> pd.DataFrame:
         frame = self._frame
-        absent = [one for one in (*numeric, *categorical) if one not in frame.columns]
+        absent = [column for column in (*numeric, *categorical) if column not in frame.columns]
         if absent:
             raise ValueError(f"no column {shown(absent[0])!r}; got {listed(frame.columns)}.")
         texts = [i for i, dtype in enumerate(frame.dtypes) if _is_text(dtype, frame.iloc[:, i])]
@@ -189,7 +190,7 @@ class _Columns:
             if i in texts:
                 column = self._read_text(label, column, evidence, numeric, categorical, censored)
             elif self._missing and pd.api.types.is_numeric_dtype(column):
-                numbers = [float(one) for one in self._missing if _is_number(one)]
+                numbers = [float(code) for code in self._missing if _is_number(code)]
                 gone = column.isin(numbers)
                 column = column.mask(gone) if gone.any() else column
             if pd.api.types.is_numeric_dtype(column) and sentinels:
@@ -202,11 +203,11 @@ class _Columns:
     def _evidence(self, texts: list[int]) -> str:
         """Gather the decimal signs that the file shows; only looked for where commas occur."""
         columns = [self._frame.iloc[:, i] for i in texts]
-        commas = any(one.str.contains(",", regex=False).any() for one in columns)
+        commas = any(column.str.contains(",", regex=False).any() for column in columns)
         if not commas and self.decimal != ",":
             return "."
         signs = {self.decimal} | {
-            sign for one in columns for sign in decimal_evidence(plain_text(one))
+            sign for column in columns for sign in decimal_evidence(plain_text(column))
         }
         return "".join(sorted(signs & {*",.cp"}))
 
@@ -216,12 +217,12 @@ class _Columns:
     ) -> pd.Series:  # fmt: skip
         column = column.astype("str")
         if label in categorical:
-            gone = {"", *(str(one).strip() for one in self._missing)}
-            text = [None if one in gone else one for one in plain_text(column)]
+            gone = {"", *(str(code).strip() for code in self._missing)}
+            text = [None if value in gone else value for value in plain_text(column)]
             return pd.Series(text, index=column.index, dtype="str")
         if censored:
             column = without_censoring(column, censored)
-        missing = [str(one) for one in self._missing]
+        missing = [str(code) for code in self._missing]
         read = read_column(
             label, column, decimal=self._asked, file_decimal=evidence, missing=missing
         )
@@ -247,12 +248,12 @@ class _Columns:
         values = column.to_numpy(np.float64, na_value=np.nan)
         mask, taken, kept = find_sentinels(values)
         if taken:
-            names = ", ".join(f"{one:g}" for one in taken)
+            names = ", ".join(f"{code:g}" for code in taken)
             self.notes.append(f"{shown(label)}: {names} counted as missing in {mask.sum():,} rows; "
                               "sentinels=False keeps it")  # fmt: skip
             return column.mask(mask)
-        for one in kept:
-            self.notes.append(f"{shown(label)}: {one:g} was read as a value; missing=[{one:g}] "
+        for code in kept:
+            self.notes.append(f"{shown(label)}: {code:g} was read as a value; missing=[{code:g}] "
                               "leaves it out")  # fmt: skip
         return column
 
@@ -262,7 +263,7 @@ def _is_text(dtype: Any, column: pd.Series) -> bool:
         return False
     if pd.api.types.is_object_dtype(dtype):
         known = column.dropna()
-        return bool(len(known)) and all(isinstance(one, str) for one in known)
+        return bool(len(known)) and all(isinstance(value, str) for value in known)
     return bool(pd.api.types.is_string_dtype(dtype))
 
 
@@ -311,8 +312,8 @@ def check_degrees(
     """Refuse coordinates most of which are not degrees."""
     if finite.any() and in_range.sum() < 0.5 * finite.sum():
         largest = max(np.abs(x[finite]).max(), np.abs(y[finite]).max())
-        what = "coordinates in meters" if largest > 1000 else "latitude and longitude swapped"
+        guess = "coordinates in meters" if largest > 1000 else "latitude and longitude swapped"
         raise ValueError(
-            f"most coordinates are not degrees (up to {largest:,.0f}): {what}? Give longitude and "
+            f"most coordinates are not degrees (up to {largest:,.0f}): {guess}? Give longitude and "
             "latitude in degrees, or say crs=, e.g. crs='EPSG:32633'."
         )

@@ -80,7 +80,7 @@ class Reading:
     @property
     def columns(self) -> list[str]:
         """Names of the columns beside the place."""
-        return [one for one in self.frame.columns if one not in ("lon", "lat", "geometry")]
+        return [column for column in self.frame.columns if column not in ("lon", "lat", "geometry")]
 
     def sample(self, n: int = 10) -> pd.DataFrame:
         """Return the first rows."""
@@ -107,16 +107,18 @@ class Reading:
         if values.shape != (len(self),):
             raise ValueError(f"need one value per cell, shape ({len(self)},); got {values.shape}.")
         dims = tuple(self.grid.attrs["dims"])
-        shape = tuple(self.grid.sizes[one] for one in dims)
+        shape = tuple(self.grid.sizes[dim] for dim in dims)
         full = np.full(int(np.prod(shape)), np.nan)
         full[self.lines - 1] = values
-        coords = {key: one for key, one in self.grid.coords.items() if set(one.dims) <= {*dims}}
+        coords = {
+            name: axis for name, axis in self.grid.coords.items() if set(axis.dims) <= {*dims}
+        }
         return xr.DataArray(full.reshape(shape), coords=coords, dims=dims, name=name)
 
     def facts(self) -> dict[str, str]:
         """Say what was understood, as names and sentences; nothing in them is escaped."""
         said = {
-            "format": ", ".join(one for one in (self.format, self.encoding, self.delimiter) if one),
+            "format": ", ".join(filter(None, (self.format, self.encoding, self.delimiter))),
             **{key: f"from {value}" for key, value in self.roles.items()},
             "decimal sign": self.decimal,
             "coordinate system": self.crs,

@@ -65,7 +65,7 @@ def _sequence(text: str, error: ValueError) -> Any:
             if not values:
                 again = error
             raise ValueError(f"the file is not JSON: line {number:,} does not read.") from again
-    if all(isinstance(one, dict) and one.get("type") == "Feature" for one in values):
+    if all(isinstance(value, dict) and value.get("type") == "Feature" for value in values):
         return {"type": "FeatureCollection", "features": values}
     return values
 
@@ -79,14 +79,14 @@ def _from_document(document: Any, encoding: str, options: ReadOptions) -> RawTab
             return _from_features(document, encoding, options)
         if kind in ("Topology",):
             raise ValueError("the file is TopoJSON; save it as GeoJSON.")
-        lists = [one for one in document.values() if isinstance(one, list)
-                 and one and isinstance(one[0], dict)]  # fmt: skip
+        lists = [value for value in document.values() if isinstance(value, list)
+                 and value and isinstance(value[0], dict)]  # fmt: skip
         if len(lists) == 1:
             document = lists[0]
-        elif not all(isinstance(one, (list, dict)) for one in document.values()) or not document:
+        elif not document or not all(isinstance(v, (list, dict)) for v in document.values()):
             raise TypeError("no table")
     if isinstance(document, list):
-        if not document or not all(isinstance(one, dict) for one in document):
+        if not document or not all(isinstance(record, dict) for record in document):
             raise TypeError("no table")
         frame = pd.json_normalize(document, max_level=2)
     else:
@@ -109,21 +109,21 @@ def _check_shape(n_rows: int, n_columns: int) -> None:
 def _from_features(document: dict[str, Any], encoding: str, options: ReadOptions) -> RawTable:
     """Points become two columns; other geometry needs shapely and geopandas."""
     features = document["features"]
-    geometries = [one.get("geometry") for one in features]
-    frame = pd.DataFrame([one.get("properties") or {} for one in features])
-    frame = frame.set_axis([str(one) for one in frame.columns], axis=1)
+    geometries = [feature.get("geometry") for feature in features]
+    frame = pd.DataFrame([feature.get("properties") or {} for feature in features])
+    frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
     crs = options.crs or geojson_crs(document)
     try:
         import geopandas
         import shapely
     except ImportError as error:
         raise ImportError("GeoJSON needs geopandas: pip install 'satclip-explore[geo]'") from error
-    if any(one and one.get("type") != "Point" for one in geometries):
-        texts = np.array([json.dumps(one) if one else None for one in geometries], dtype=object)
-        shapes = shapely.from_geojson(texts, on_invalid="ignore")
+    if any(geometry and geometry.get("type") != "Point" for geometry in geometries):
+        texts = [json.dumps(geometry) if geometry else None for geometry in geometries]
+        shapes = shapely.from_geojson(np.array(texts, dtype=object), on_invalid="ignore")
     else:
-        pairs = [one["coordinates"][:2] if one and one.get("coordinates") else (np.nan, np.nan)
-                 for one in geometries]  # fmt: skip
+        points = [(geometry or {}).get("coordinates") for geometry in geometries]
+        pairs = [point[:2] if point else (np.nan, np.nan) for point in points]
         xy = np.array(pairs, dtype=np.float64).reshape(-1, 2)
         shapes = shapely.points(xy)
         shapes[~np.isfinite(xy).all(axis=1)] = None
@@ -153,14 +153,14 @@ def read_xlsx(content: Content, options: ReadOptions) -> RawTable:
         ) from error
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheets = [one for one in book.sheetnames if hasattr(book[one], "iter_rows")]
+        sheets = [sheet for sheet in book.sheetnames if hasattr(book[sheet], "iter_rows")]
         if options.layer is not None and options.layer not in sheets:
             raise ValueError(f"no sheet {shown(options.layer)!r}; got {listed(sheets)}.")
         chosen = [options.layer] if options.layer else sheets
-        headers = {one: _sheet_header(book[one], options) for one in chosen}
+        headers = {sheet: _sheet_header(book[sheet], options) for sheet in chosen}
         if len(chosen) > 1:
-            named = [one for one, found in headers.items() if found and found[2]]
-            filled = [one for one, found in headers.items() if found]
+            named = [sheet for sheet, found in headers.items() if found and found[2]]
+            filled = [sheet for sheet, found in headers.items() if found]
             chosen = named or filled
             if len(chosen) != 1:
                 raise ValueError(f"sheets {listed(chosen)} could hold the places; say which with "
@@ -204,9 +204,9 @@ def _unsaved_formulas(data: bytes, sheet: str, table: RawTable) -> list[str]:
 def _check_workbook(data: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         check_archive(archive.infolist())
-        for one in archive.infolist():
-            if one.filename.endswith((".xml", ".rels")):
-                with archive.open(one) as file:
+        for member in archive.infolist():
+            if member.filename.endswith((".xml", ".rels")):
+                with archive.open(member) as file:
                     check_xml(file.read(4096))
 
 
@@ -219,18 +219,18 @@ def check_xml(data: bytes) -> None:
 
 def _sheet_header(sheet: Any, options: ReadOptions) -> tuple[int, list[Any], bool] | None:
     """Find the row that names the columns: (row, names, whether they name coordinates)."""
-    wanted = {str(one) for one in (options.lon, options.lat) if one is not None}
+    wanted = {str(name) for name in (options.lon, options.lat) if name is not None}
     first: tuple[int, list[Any], bool] | None = None
     for number, row in enumerate(sheet.iter_rows(max_row=HEAD_ROWS, values_only=True), start=1):
         if len(row) > MAX_COLUMNS:
             raise ValueError(f"a sheet may have {MAX_COLUMNS:,} columns; got {len(row):,}.")
-        names = ["" if one is None else str(one).strip() for one in row]
+        names = ["" if cell is None else str(cell).strip() for cell in row]
         while names and not names[-1]:
             names.pop()
         if not names:
             continue
         try:
-            named = find_roles(split_unit(one)[0] for one in names) is not None
+            named = find_roles(split_unit(name)[0] for name in names) is not None
         except ValueError:
             named = True
         if wanted:
@@ -255,11 +255,11 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
             raise ValueError(
                 f"a sheet may have {MAX_ROWS:,} rows and {MAX_COLUMNS:,} columns; this has more."
             )
-        if all(one is None for one in row):
+        if all(cell is None for cell in row):
             empty += 1
             first_empty = first_empty or number
             continue
-        if any(one is not None for one in row[width:]):
+        if any(cell is not None for cell in row[width:]):
             if options.bad_lines == "skip":
                 count, first = left_out.get("fields cannot be told", (0, number))
                 left_out["fields cannot be told"] = (count + 1, first)
@@ -283,7 +283,7 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
 
 def _settled(column: pd.Series) -> pd.Series:
     """Give a column of cells one type: numbers or dates as they are, else text."""
-    kinds = {type(one) for one in column if one is not None}
+    kinds = {type(value) for value in column if value is not None}
     if not kinds or kinds <= {int, float}:
         return pd.to_numeric(column)
     if kinds == {bool}:
@@ -293,4 +293,4 @@ def _settled(column: pd.Series) -> pd.Series:
             return pd.to_datetime(column)
         except (ValueError, TypeError):
             pass
-    return column.map(lambda one: one if one is None else str(one)).astype("str")
+    return column.map(lambda value: value if value is None else str(value)).astype("str")

@@ -87,8 +87,8 @@ def plain_text(column: pd.Series) -> Text:
     """Return a column as text; what is no text is written out."""
     values = np.asarray(column, dtype=object)
     return _as_text_array(
-        "" if gone else _stripped(str(one))
-        for one, gone in zip(values, pd.isna(values), strict=True)
+        "" if gone else _stripped(str(value))
+        for value, gone in zip(values, pd.isna(values), strict=True)
     )
 
 
@@ -105,12 +105,12 @@ def _as_text_array(texts: Iterable[str]) -> Text:
 
 def matching(text: Text, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
     """Tell which texts match as a whole, shape (N,)."""
-    return np.array([pattern.fullmatch(one) is not None for one in text], dtype=bool)
+    return np.array([pattern.fullmatch(cell) is not None for cell in text], dtype=bool)
 
 
 def any_matches(text: Iterable[str], pattern: re.Pattern[str]) -> bool:
     """Tell whether one text matches as a whole."""
-    return any(pattern.fullmatch(one) for one in text)
+    return any(pattern.fullmatch(cell) for cell in text)
 
 
 def as_plain_numbers(text: Text) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -130,10 +130,10 @@ def decimal_evidence(text: Text) -> str:
         between thousands. Empty for whole numbers and text.
     """
     odd = text[as_plain_numbers(text)[1]]
-    amounts = [(one, UNITS.search(one)) for one in odd]
-    rest = [match["number"].strip() if match else one for one, match in amounts]
+    amounts = [(cell, UNITS.search(cell)) for cell in odd]
+    rest = [match["number"].strip() if match else cell for cell, match in amounts]
     found = "," if any_matches(rest, COMMA) else ""
-    dotted = [one for one in text if "." in one]
+    dotted = [cell for cell in text if "." in cell]
     found += "." if any_matches(dotted, POINT) or any_matches(rest, POINT) else ""
     found += "c" if any_matches(rest, EITHER_COMMA) else ""
     return found + ("p" if any_matches(dotted, EITHER_POINT) else "")
@@ -164,8 +164,8 @@ def read_column(
     """
     text = plain_text(column)
     if missing:
-        said = {str(one).strip() for one in missing}
-        text = _as_text_array("" if one in said else one for one in text)
+        said = {str(code).strip() for code in missing}
+        text = _as_text_array("" if value in said else value for value in text)
     blank = text == ""
     numbers, odd = as_plain_numbers(text)
     if blank.all():
@@ -176,9 +176,9 @@ def read_column(
             column.where(~blank, None), ("leading zeros kept: read as codes, not numbers",)
         )
     words = odd.copy()
-    words[odd] = [one.casefold() in MISSING_WORDS for one in text[odd]]
+    words[odd] = [cell.casefold() in MISSING_WORDS for cell in text[odd]]
     odd &= ~words
-    digits = any(char.isdecimal() for one in sample for char in one)
+    digits = any(char.isdecimal() for cell in sample for char in cell)
     if (odd.any() and not digits) or (blank | words).all():
         return _as_text(name, column, text, blank, words)
     notes: list[str] = []
@@ -209,12 +209,12 @@ def read_column(
 
 def _without_unit(text: Text) -> tuple[Text, str]:
     """Take off a unit that stands beside every number, the same one everywhere."""
-    found = [UNITS.fullmatch(one) for one in text if one]
-    units = {f"{one['before'] or ''}{one['after'] or ''}" if one else "" for one in found}
+    found = [UNITS.fullmatch(cell) for cell in text if cell]
+    units = {f"{match['before'] or ''}{match['after'] or ''}" if match else "" for match in found}
     if len(units) != 1 or "" in units:
         return text, ""
-    numbers = iter(one["number"].strip() for one in found if one)
-    return _as_text_array(next(numbers) if one else "" for one in text), units.pop()
+    numbers = iter(match["number"].strip() for match in found if match)
+    return _as_text_array(next(numbers) if cell else "" for cell in text), units.pop()
 
 
 def _choose_sign(text: Text, file_decimal: str) -> tuple[str, str]:
@@ -246,7 +246,7 @@ def _with_sign(text: Text, sign: str) -> tuple[NDArray[np.float64], NDArray[np.b
         return np.where(is_comma, commas[0], points[0]), np.where(is_comma, commas[1], points[1])
     pattern, table = GROUPED[sign], _BARE[sign]
     return as_plain_numbers(
-        _as_text_array(one.translate(table) if pattern.fullmatch(one) else "x" for one in text)
+        _as_text_array(cell.translate(table) if pattern.fullmatch(cell) else "x" for cell in text)
     )
 
 
@@ -309,7 +309,7 @@ def odd_values(name: object, column: Column) -> str:
 def without_censoring(column: pd.Series, how: str) -> pd.Series:
     """Replace "<0.5" by nothing (how="missing") or by 0.5 (how="limit")."""
     text = plain_text(column)
-    limits = ("" if how == "missing" else one.lstrip("<>≤≥= ") for one in text)
-    plain = [limit if CENSORED.fullmatch(one) else one
-             for one, limit in zip(text, limits, strict=True)]  # fmt: skip
+    limits = ("" if how == "missing" else value.lstrip("<>≤≥= ") for value in text)
+    plain = [limit if CENSORED.fullmatch(value) else value
+             for value, limit in zip(text, limits, strict=True)]  # fmt: skip
     return pd.Series(plain, index=column.index, dtype="str")

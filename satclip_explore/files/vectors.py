@@ -39,7 +39,7 @@ def _pyogrio() -> Any:
 def read_shapefile(content: Content, options: ReadOptions) -> RawTable:
     """Read a shapefile: a path with its parts beside it, or the members of a zip."""
     if content.path is not None:
-        check_size(sum(one.stat().st_size for one in content.path.parent.glob(
+        check_size(sum(file.stat().st_size for file in content.path.parent.glob(
             f"{content.path.stem}.*")))  # fmt: skip
         return _read(content.path, "shapefile", options)
     if content.parts is None:
@@ -87,7 +87,7 @@ def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
         if options.layer is not None and options.layer not in layers:
             raise ValueError(f"no layer {shown(options.layer)!r}; got {listed(layers)}.")
         if format == "GPX":
-            filled = [one for one in GPX_LAYERS if _count(pyogrio, path, one)]
+            filled = [layer for layer in GPX_LAYERS if _count(pyogrio, path, layer)]
             layers = filled[:1] or layers[:1]
         if options.layer is not None:
             layers = [options.layer]
@@ -112,8 +112,8 @@ def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     if format in ("KML", "GPX"):
         # Columns of the schema that the file does not use.
-        unused = [one for one in frame.columns if one in KML_STYLE
-                  or (one != "geometry" and frame[one].isna().all())]  # fmt: skip
+        unused = [column for column in frame.columns if column in KML_STYLE
+                  or (column != "geometry" and frame[column].isna().all())]  # fmt: skip
         frame = frame.drop(columns=unused)
     notes = (f"the layers {listed(layers)} were joined",) if len(layers) > 1 else ()
     return numbered(frame, format, "feature", notes=notes)

@@ -166,8 +166,8 @@ class LabelsPane(GlobePane):
         self._remember()
         self._colors = {name if k == old else k: color for k, color in self._colors.items()}
         self.param.update(
-            classes=[name if one == old else one for one in self.classes],
-            labels=[(lon, lat, name if one == old else one) for lon, lat, one in self.labels],
+            classes=[name if label == old else label for label in self.classes],
+            labels=[(lon, lat, name if label == old else label) for lon, lat, label in self.labels],
             current=name,
         )
 

@@ -155,7 +155,7 @@ def crosshair(lonlat: tuple[float, float]) -> hv.Overlay:
 def on_globe(
     raster: hv.DynamicMap,
     selection: Selection,
-    *others: Any,
+    *layers: Any,
     alpha: float = 0.55,
     select: Callable[[float, float], None] | None = None,
     **options: Any,
@@ -168,7 +168,7 @@ def on_globe(
         Gives an Image or RGB in degrees.
     selection : Selection
         Followed, and moved by a click.
-    *others : holoviews element
+    *layers : holoviews element
         Drawn between the raster and the mark.
     alpha : float
         Opacity of the coastlines.
@@ -190,8 +190,8 @@ def on_globe(
     chosen = world_options(**options)
     for_overlay = {k: v for k, v in chosen.items() if k not in ("axiswise", "shared_axes")}
     overlay = raster * coastlines(alpha=alpha)
-    for other in others:
-        overlay = overlay * other
+    for layer in layers:
+        overlay = overlay * layer
     return (overlay * mark).opts(
         hv.opts.RGB(**chosen), hv.opts.Image(**chosen), hv.opts.Overlay(**for_overlay)
     )

@@ -30,7 +30,7 @@ def random_convolutions(
         raise ValueError("none of the first images can be read; no filters to draw.")
     n, _, height, width = images.shape
     count = max(4 * n_filters, 2000)
-    which = rng.integers(n, size=count)
+    image = rng.integers(n, size=count)
     top, left = (
         rng.integers(height - kernel + 1, size=count),
         rng.integers(width - kernel + 1, size=count),
@@ -38,7 +38,7 @@ def random_convolutions(
     patches = np.stack(
         [
             images[i, :, y : y + kernel, x : x + kernel]
-            for i, y, x in zip(which, top, left, strict=True)
+            for i, y, x in zip(image, top, left, strict=True)
         ]
     )
     return RandomConvolutions(whitened_filters(patches, n_filters))

@@ -81,7 +81,7 @@ class Processes:
             )
         return result
 
-    def agree(self, what: str) -> None:
+    def agree(self, description: str) -> None:
         """Make sure that all processes say the same.
 
         Raises
@@ -91,10 +91,10 @@ class Processes:
         """
         if self.count == 1:
             return
-        number = int.from_bytes(hashlib.blake2b(what.encode(), digest_size=7).digest())
-        both = torch.tensor([number, -number], device=self.device)
-        dist.all_reduce(both, op=dist.ReduceOp.MAX)
-        if both.sum().item():
+        number = int.from_bytes(hashlib.blake2b(description.encode(), digest_size=7).digest())
+        extremes = torch.tensor([number, -number], device=self.device)
+        dist.all_reduce(extremes, op=dist.ReduceOp.MAX)
+        if extremes.sum().item():
             raise ValueError(
                 "the processes do not see the same images and checkpoints; imagery, output and "
                 "cache must lie on a disk that all machines share."

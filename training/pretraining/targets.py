@@ -130,10 +130,10 @@ class Eigenfunctions(nn.Module):
         """Compute the features of places, unit vectors (B, 3): shape (B, E)."""
         return self._kernel(vectors, self.landmarks) @ self.weight - self.mean
 
-    def _kernel(self, places: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        apart = (2.0 - 2.0 * places @ others.T).clamp_(min=0.0).sqrt_()
+    def _kernel(self, places: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+        apart = (2.0 - 2.0 * places @ landmarks.T).clamp_(min=0.0).sqrt_()
         around = apart.mul_(-self.scale).exp_()
-        zonal = (latitude(places)[:, None] - latitude(others)).abs_()
+        zonal = (latitude(places)[:, None] - latitude(landmarks)).abs_()
         zonal.mul_(-self.zonal_scale).exp_()
         return torch.lerp(around, zonal, self.zonal_share)
 

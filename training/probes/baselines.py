@@ -42,7 +42,7 @@ def baseline_names(baselines: bool | Sequence[str]) -> tuple[str, ...]:
 
 
 def line_up(
-    main: LocationEncoder, others: Sequence[LocationEncoder], names: Sequence[str], device: str
+    main: LocationEncoder, encoders: Sequence[LocationEncoder], names: Sequence[str], device: str
 ) -> OrderedDict[str, LocationEncoder | None]:
     """Order what is compared: cheap baselines first, so that something is seen at once.
 
@@ -57,7 +57,7 @@ def line_up(
     # "nearest" has no curve to show: something that has comes before it.
     for name in sorted(quick, key=lambda name: name == "nearest"):
         line[name] = None if name == "nearest" else load_encoder(name, device=device)
-    rivals = (*others, *(load_encoder(name, device=device) for name in slow))
+    rivals = (*encoders, *(load_encoder(name, device=device) for name in slow))
     for encoder in (main, *rivals):
         known = line.get(encoder.name, encoder)
         if not (known is not None and _alike(known, encoder)):

@@ -95,7 +95,7 @@ def published(cells: Iterable[Cell], tasks: Mapping[str, Task]) -> list[Cell]:
 
 def table1(encoders: Sequence[str], tasks: Sequence[str], model: str, seeds: int) -> list[Cell]:
     """List the cells of Table 1: random halves of every task."""
-    return [Cell(one, task, model=model, seeds=seeds) for task in tasks for one in encoders]
+    return [Cell(name, task, model=model, seeds=seeds) for task in tasks for name in encoders]
 
 
 def figure2b(
@@ -106,13 +106,13 @@ def figure2b(
     Encoders also stand in the probe that joins embedding and place, of which one run is enough:
     nothing in it is random. Coordinates in that probe show what place alone does.
     """
-    ways = [(one, model, seeds) for one in encoders]
+    ways = [(name, model, seeds) for name in encoders]
     if model != "kriging":
-        ways += [(one, "kriging", 1) for one in encoders if one not in BASELINES]
+        ways += [(name, "kriging", 1) for name in encoders if name not in BASELINES]
         ways += [("xyz", "kriging", 1)]
     return [
-        Cell(one, task, region, shots, probe, runs)
+        Cell(name, task, region, shots, probe, runs)
         for task in tasks
         for shots in FIGURE2B_SHOTS
-        for one, probe, runs in ways
+        for name, probe, runs in ways
     ]

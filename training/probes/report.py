@@ -61,7 +61,7 @@ ROW_NOTES = {
 """What is said of rows whose names end so, where there are any."""
 
 
-def markdown(scores: pd.DataFrame, missing: Sequence[str], what: str) -> str:
+def markdown(scores: pd.DataFrame, missing: Sequence[str], experiment: str) -> str:
     """Write the scores as a markdown table.
 
     Parameters
@@ -70,7 +70,7 @@ def markdown(scores: pd.DataFrame, missing: Sequence[str], what: str) -> str:
         From `benchmark.run`.
     missing : sequence of str
         What could not be run, and why.
-    what : {"table1", "figure2b"}
+    experiment : {"table1", "figure2b"}
         Which experiment.
 
     Returns
@@ -78,7 +78,7 @@ def markdown(scores: pd.DataFrame, missing: Sequence[str], what: str) -> str:
     str
         Table, notes, and the list of what is missing.
     """
-    columns = ["task"] if what == "table1" else ["task", "shots"]
+    columns = ["task"] if experiment == "table1" else ["task", "shots"]
     text = scores["mean"].map("{:.3f}".format) + " ± " + scores["sd"].map("{:.3f}".format)
     table = scores.assign(text=text).pivot_table(
         index="encoder", columns=columns, values="text", aggfunc="first", sort=False
@@ -87,16 +87,16 @@ def markdown(scores: pd.DataFrame, missing: Sequence[str], what: str) -> str:
     rows = [
         [str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)
     ]
-    if what != "table1":
+    if experiment != "table1":
         first = scores.groupby(columns, sort=False)["ceiling"].first()
         rows.append(["*ceiling*", *[f"{first[column]:.3f}" for column in table.columns]])
     lines = [["encoder", *titles], ["---"] * (1 + len(titles)), *rows]
-    body = "\n".join("| " + " | ".join(_cell(one) for one in line) + " |" for line in lines)
-    notes = NOTES[what]
+    body = "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+    notes = NOTES[experiment]
     for ending, said in ROW_NOTES.items():
         if scores["encoder"].str.contains(ending, regex=False).any():
             notes += f" {said}"
-    absent = "".join(f"\n- {one}" for one in missing)
+    absent = "".join(f"\n- {reason}" for reason in missing)
     note = f"\n\nNot run:\n{absent}" if missing else ""
     return f"{body}\n\n{notes}{note}\n"
 
@@ -113,7 +113,7 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def figure_png(scores: pd.DataFrame, what: str) -> bytes:
+def figure_png(scores: pd.DataFrame, experiment: str) -> bytes:
     """Draw the scores as PNG: bars for Table 1, curves over shots for Figure 2b.
 
     Raises
@@ -122,18 +122,18 @@ def figure_png(scores: pd.DataFrame, what: str) -> bytes:
         If matplotlib is not installed.
     """
     tasks = list(dict.fromkeys(scores["task"]))
-    if what == "table1":
+    if experiment == "table1":
         figure = new_figure(2.6 * len(tasks) + 2.0, 0.28 * scores["encoder"].nunique() + 1.0)
     else:
         figure = new_figure(4.4 * len(tasks) + 2.2, 4.2)
     axes = np.atleast_1d(figure.subplots(1, len(tasks)))
     for axis, task in zip(axes, tasks, strict=True):
         part = scores[scores["task"] == task]
-        (_bars if what == "table1" else _curves)(axis, part)
+        (_bars if experiment == "table1" else _curves)(axis, part)
         axis.spines[["top", "right"]].set_visible(False)
-        if what == "table1" and axis is not axes[0]:
+        if experiment == "table1" and axis is not axes[0]:
             axis.set_yticklabels([])
-    if what != "table1":
+    if experiment != "table1":
         found = {
             label: handle
             for axis in axes
@@ -183,7 +183,7 @@ def _curves(axis: Any, part: pd.DataFrame) -> None:
     if ceiling.min() < 0.999:
         axis.plot(ceiling.index, ceiling, "k:", label="ceiling")
     axis.set_xscale("log")
-    axis.set_xticks(ceiling.index, [f"{one:.0%}" for one in ceiling.index], minor=False)
+    axis.set_xticks(ceiling.index, [f"{shots:.0%}" for shots in ceiling.index], minor=False)
     axis.minorticks_off()
     axis.set_title(f"{part['task'].iloc[0]}, {part['region'].iloc[0]} held out", fontsize=10)
     axis.set(xlabel="part of the held-out places that trains", ylabel=metric)

@@ -76,16 +76,16 @@ def calibration_table(
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
     # Right-closed, as in Guo et al.: a probability of 1 is in the last bin.
-    which = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    places = np.bincount(which, minlength=bins)
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    places = np.bincount(bin_of, minlength=bins)
     used = places > 0
     return pd.DataFrame(
         {
             "low": edges[:-1][used],
             "high": edges[1:][used],
             "places": places[used],
-            "confidence": np.bincount(which, confidence, bins)[used] / places[used],
-            "frequency": np.bincount(which, right, bins)[used] / places[used],
+            "confidence": np.bincount(bin_of, confidence, bins)[used] / places[used],
+            "frequency": np.bincount(bin_of, right, bins)[used] / places[used],
         }
     )
 

@@ -139,14 +139,14 @@ def block_of(vectors: NDArray[np.float64], block_km: float) -> NDArray[np.int64]
 
 
 def _within(
-    vectors: NDArray[np.float64], others: NDArray[np.float64], distance_km: float
+    vectors: NDArray[np.float64], references: NDArray[np.float64], distance_km: float
 ) -> NDArray[np.bool_]:
-    """Tell which unit vectors have one of the others within a distance, shape (N,)."""
+    """Tell which unit vectors have one of the references within a distance, shape (N,)."""
     near = np.zeros(len(vectors), dtype=bool)
     if distance_km > 0 and len(vectors):
         cosine = np.cos(distance_km / EARTH_RADIUS_KM)
-        step = max(1, 10_000_000 // max(1, len(others)))
+        step = max(1, 10_000_000 // max(1, len(references)))
         for start in range(0, len(vectors), step):
-            part = vectors[start : start + step] @ others.T
+            part = vectors[start : start + step] @ references.T
             near[start : start + step] = (part >= cosine).any(axis=1)
     return near

@@ -108,12 +108,12 @@ def _observations(
     """Return species, lon and lat (NaN where unknown) by image, and the names of species."""
     content = _read_json(metadata)
     try:
-        labels = {int(one["image_id"]): int(one["category_id"]) for one in content["annotations"]}
-        names = {int(one["id"]): str(one["name"]) for one in content.get("categories", ())}
+        labels = {int(row["image_id"]): int(row["category_id"]) for row in content["annotations"]}
+        names = {int(row["id"]): str(row["name"]) for row in content.get("categories", ())}
         places = {
-            int(one["id"]): (float(one["lon"]), float(one["lat"]))
-            for one in _read_json(locations)
-            if one.get("lon") is not None and one.get("lat") is not None
+            int(image["id"]): (float(image["lon"]), float(image["lat"]))
+            for image in _read_json(locations)
+            if image.get("lon") is not None and image.get("lat") is not None
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
@@ -147,7 +147,7 @@ def _task(
         kind="classification",
         lonlat=rows.loc[enough, ["lon", "lat"]].to_numpy(),
         target=codes,
-        classes=tuple(names.get(int(one), f"species {int(one)}") for one in species),
+        classes=tuple(names.get(int(code), f"species {int(code)}") for code in species),
         source=f"iNaturalist 2018, {URL}",
         license="CC BY-NC 4.0 (annotations); photographs are their authors'",
         dropped=MappingProxyType({why: count for why, count in dropped.items() if count}),

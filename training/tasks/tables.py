@@ -130,13 +130,13 @@ def task_from_table(
 
 
 def _target_column(reading: Reading, target: str | None) -> Any:
-    others = reading.columns
-    if target is None and len(others) == 1:
-        return others[0]
+    columns = reading.columns
+    if target is None and len(columns) == 1:
+        return columns[0]
     if target is None:
-        raise ValueError(f"say which column to predict with target=: {listed(others)}.")
-    if target not in others:
-        raise ValueError(f"no column {shown(target)!r} to predict; got {listed(others)}.")
+        raise ValueError(f"say which column to predict with target=: {listed(columns)}.")
+    if target not in columns:
+        raise ValueError(f"no column {shown(target)!r} to predict; got {listed(columns)}.")
     if list(reading.frame.columns).count(target) > 1:
         raise ValueError(f"column {shown(target)!r} appears more than once; rename one.")
     return target
@@ -215,7 +215,7 @@ def _codes(values: pd.Series) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     if pd.api.types.is_float_dtype(values) and (values == values.round()).all():
         values = values.astype(np.int64)
     codes, names = pd.factorize(values.astype(str).str.strip(), sort=True)
-    return tuple(str(one)[:200] for one in names), codes.astype(np.int64)
+    return tuple(str(name)[:200] for name in names), codes.astype(np.int64)
 
 
 def infer_kind(values: pd.Series, name: object = "target") -> str:
@@ -245,7 +245,7 @@ def infer_kind(values: pd.Series, name: object = "target") -> str:
         return "classification"
     if different > MAX_CODES or different > 0.5 * len(known):
         return "regression"
-    example = ", ".join(f"{one:g}" for one in sorted(known.unique())[:3])
+    example = ", ".join(f"{code:g}" for code in sorted(known.unique())[:3])
     raise ValueError(
         f"column {shown(name)!r} holds {different} different whole numbers ({example}, …), which "
         "may be codes of classes or quantities: say kind='classification' or kind='regression'."

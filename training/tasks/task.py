@@ -25,7 +25,7 @@ LARGEST_VALUE, LEAST_SPREAD, LEAST_RELATIVE_SPREAD = 1e250, 1e-250, 1e-12
 """Beyond these, predictions of a target leave float64, or lose their digits in it."""
 
 
-def check_spread(values: NDArray[np.float64], what: str) -> None:
+def check_spread(values: NDArray[np.float64], name: str) -> None:
     """Refuse values (N,) that float64 cannot standardize.
 
     Raises
@@ -36,12 +36,12 @@ def check_spread(values: NDArray[np.float64], what: str) -> None:
     largest = float(np.abs(values).max())
     if largest > LARGEST_VALUE:
         raise ValueError(
-            f"{what} must lie within ±{LARGEST_VALUE:g}; got {largest:.3g}: use a larger unit."
+            f"{name} must lie within ±{LARGEST_VALUE:g}; got {largest:.3g}: use a larger unit."
         )
     spread = float(np.ptp(values))
     if spread < max(LEAST_SPREAD, LEAST_RELATIVE_SPREAD * largest):
         raise ValueError(
-            f"{what} must differ by more than {LEAST_SPREAD:g}, and {LEAST_RELATIVE_SPREAD:g} of "
+            f"{name} must differ by more than {LEAST_SPREAD:g}, and {LEAST_RELATIVE_SPREAD:g} of "
             f"the largest; got {spread:.3g} around {values.mean():.6g}: subtract what they share, "
             "or use a smaller unit."
         )
@@ -115,12 +115,12 @@ class Task:
         if not np.isfinite(target).all():
             raise ValueError(f"targets must be finite; {self.name!r} holds values that are not.")
         if (target == target[0]).all():
-            what, way_on = "one value", ""
+            content, way_on = "one value", ""
             if self.is_classification:
-                what = "one class"
+                content = "one class"
                 way_on = "add places of absence (or background places) to presences alone, or "
             raise ValueError(
-                f"nothing to learn: all {len(target):,} places have {what}; {way_on}choose "
+                f"nothing to learn: all {len(target):,} places have {content}; {way_on}choose "
                 "another target."
             )
         if not self.is_classification:

@@ -49,10 +49,10 @@ def find_vectors(group: Group, above: tuple[Group, ...], variable: str | None) -
         vectors for v in group.variables.values() if (vectors := _vectors(v, group, above))
     ]
     if variable is not None:
-        candidates = [one for one in candidates if one.values.name == variable]
-    usual = [one for one in candidates if one.values.name in USUAL_NAMES] or candidates
+        candidates = [vectors for vectors in candidates if vectors.values.name == variable]
+    usual = [vectors for vectors in candidates if vectors.values.name in USUAL_NAMES] or candidates
     if len(usual) > 1:
-        names = ", ".join(one.values.name for one in usual)
+        names = ", ".join(vectors.values.name for vectors in usual)
         raise ValueError(f"{group.name} has several arrays of vectors: {names}; say variable=.")
     yield from usual
     for below in group.groups:
@@ -78,9 +78,9 @@ def _vectors(values: Variable, group: Group, above: tuple[Group, ...]) -> Vector
 
 def finest(found: list[Vectors]) -> list[Vectors]:
     """Keep the finest level where groups that are numbered hold one grid in several sizes."""
-    levels = all(one.group.name.isdecimal() for one in found)
-    if levels or any(one.said("multiscales") is not None for one in found):
-        return sorted(found, key=lambda one: np.prod(one.values.shape, dtype=float))[-1:]
+    levels = all(vectors.group.name.isdecimal() for vectors in found)
+    if levels or any(vectors.said("multiscales") is not None for vectors in found):
+        return sorted(found, key=lambda vectors: np.prod(vectors.values.shape, dtype=float))[-1:]
     return found
 
 

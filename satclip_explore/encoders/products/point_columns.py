@@ -94,7 +94,7 @@ def place_columns(schema: Any) -> tuple[tuple[str, ...], Any]:
         return (primary,), facts.get("crs")
     pair = lonlat_columns(schema.names)
     if pair is not None:
-        return tuple(str(one) for one in pair), None
+        return tuple(str(name) for name in pair), None
     if "geometry" in names:
         return ("geometry",), None
     raise ValueError(

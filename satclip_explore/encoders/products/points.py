@@ -185,7 +185,7 @@ def _read_places(path: Path, columns: Columns) -> NDArray[np.float64]:
     with _one_sentence(path.name):
         table = parquet.read_table(path, columns=list(columns.places), partitioning=None)
     if len(columns.places) == 2:
-        x, y = (table.column(one).to_numpy().astype(np.float64) for one in columns.places)
+        x, y = (table.column(name).to_numpy().astype(np.float64) for name in columns.places)
     else:
         import shapely
 
@@ -262,13 +262,13 @@ def read_points(
             schema = parquet.read_schema(file)
         columns = Columns(vector_columns(schema, column), *place_columns(schema))
         places.append(_read_places(file, columns))
-        one = next(_batches(file, columns.vectors, np.array([0])), None)
-        if one is not None:
-            dims.add((_vectors(one[1], np.array([0]), file.name).shape[1], columns.vectors))
+        batch = next(_batches(file, columns.vectors, np.array([0])), None)
+        if batch is not None:
+            dims.add((_vectors(batch[1], np.array([0]), file.name).shape[1], columns.vectors))
     if len(dims) != 1:
         sizes = ", ".join(sorted(str(dim) for dim, _ in dims)) or "no"
         raise ValueError(f"{path.name} holds vectors of {sizes} numbers; one encoder has one size.")
-    counts = [len(one) for one in places]
+    counts = [len(part) for part in places]
     numbers = np.repeat(np.arange(len(files)), counts)
     rows = np.column_stack([numbers, np.concatenate([np.arange(count) for count in counts])])
     index = PlaceIndex(np.concatenate(places), max_distance_km)

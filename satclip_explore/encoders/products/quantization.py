@@ -65,7 +65,7 @@ def find_rule(vectors: Vectors, product: str | None) -> Rule:
     if product == "tessera" or (product is None and vectors.beside("scales") is not None):
         return Rule("tessera", one, zero, _needed(vectors, "scales", "TESSERA"), nodata=nodata)
     if product == "mind" or (product is None and vectors.beside("emb_scale") is not None):
-        parts = [_needed(vectors, f"emb_{what}", "MIND").all() for what in ("scale", "offset")]
+        parts = [_needed(vectors, f"emb_{part}", "MIND").all() for part in ("scale", "offset")]
         if any(part.shape != (dim,) for part in parts):
             raise ValueError(
                 f"emb_scale and emb_offset must hold {dim} numbers, as the vectors do."
@@ -92,8 +92,8 @@ def _number(said: Any) -> float | None:
     return None if said is None else float(np.ravel(said)[0])
 
 
-def _needed(vectors: Vectors, name: str, who: str) -> Variable:
+def _needed(vectors: Vectors, name: str, product: str) -> Variable:
     found = vectors.beside(name)
     if found is None:
-        raise ValueError(f"{who} needs an array {name!r:.60}; the store has none.")
+        raise ValueError(f"{product} needs an array {name!r:.60}; the store has none.")
     return found

@@ -151,8 +151,8 @@ def _find(path: Path, year: int | None) -> list[Path]:
         mark = re.compile(rf"(?<!\d){int(year)}(?!\d)")
         files = [f for f in files if mark.search(str(f.relative_to(root)))]
     if not files:
-        which = f" of {year}" if year is not None else ""
-        raise FileNotFoundError(f"no GeoTIFF{which} at {path}; pass a .tif or a folder of them.")
+        of_year = f" of {year}" if year is not None else ""
+        raise FileNotFoundError(f"no GeoTIFF{of_year} at {path}; pass a .tif or a folder of them.")
     return files
 
 

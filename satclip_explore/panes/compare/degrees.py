@@ -136,11 +136,11 @@ class DegreesPane(Pane):
         cells = []
         follow = {"legendre_polys": "degrees", "_tick": "tick"}
         streams = [hv.streams.Params(self, [*follow], rename=follow)]
-        both = [hv.streams.Params(self, [*follow, "encoder", "land_only"], rename=follow)]
+        cut_streams = [hv.streams.Params(self, [*follow, "encoder", "land_only"], rename=follow)]
         for title, draw, stream in (
             (theme.text("<span class='title'>The Earth, as L harmonics write it</span>"),
              self.picture, streams),
-            (theme.text(self.name_of_cut), self.cut, both),
+            (theme.text(self.name_of_cut), self.cut, cut_streams),
         ):  # fmt: skip
             raster = hv.DynamicMap(draw, streams=stream)
             hooks = [plots.dark, plots.linked_ranges(ranges)]

@@ -93,8 +93,8 @@ def bokeh_widget(shown: Any) -> ipywidgets.Widget:
     for part in model.select({"type": UIElement}):
         # Panel names its style sheets by addresses on another machine; figures need none of them.
         if isinstance(shown, pn.pane.HoloViews):
-            named = [one for one in part.stylesheets if isinstance(one, ImportedStyleSheet)]
-            part.stylesheets = [one for one in part.stylesheets if one not in named]
+            named = [sheet for sheet in part.stylesheets if isinstance(sheet, ImportedStyleSheet)]
+            part.stylesheets = [sheet for sheet in part.stylesheets if sheet not in named]
         else:
             patch_inline_stylesheets(part)
     return bokeh_widget_type()(model, combine_events=True)
