@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from satclip_explore.geo import EARTH_RADIUS_KM, codes_by_appearance, unit_vectors
+from satclip_explore.geo import EARTH_RADIUS_KM, codes_by_appearance, place_codes, unit_vectors
 from training.probes.metrics import standard_deviation
 from training.tasks.splits import Split, shuffled
 from training.tasks.task import Task, check_spread
@@ -43,6 +43,8 @@ class TrainingData:
     gap_km : float
         How far a test place will typically be from its nearest label; probes that choose settings
         by distance hide labels nearer than this from the valid rows while they choose.
+    groups : torch.Tensor, shape (N,), int64, optional
+        Rows of one number are no witnesses for one another; default the rows of each place.
     """
 
     features: torch.Tensor
@@ -51,6 +53,14 @@ class TrainingData:
     n_classes: int
     valid: torch.Tensor
     gap_km: float = 0.0
+    groups: torch.Tensor | None = None
+
+    @property
+    def group_codes(self) -> torch.Tensor:
+        """Numbers from 0 of what is left out together, shape (N,), int64."""
+        if self.groups is not None:
+            return self.groups
+        return torch.from_numpy(place_codes(self.vectors.cpu())).to(self.vectors.device)
 
     @property
     def n_outputs(self) -> int:
@@ -65,6 +75,7 @@ class TrainingData:
             vectors=self.vectors[rows],
             target=self.target[rows],
             valid=self.valid[rows],
+            groups=None if self.groups is None else self.groups[rows],
         )
 
 
@@ -164,6 +175,7 @@ def training_data(
         len(task.classes),
         torch.from_numpy(valid).to(device),
         _gap_km(task, rows),
+        torch.from_numpy(codes_by_appearance(task.group_codes[rows.train])).to(device),
     )
     return data, vectors
 

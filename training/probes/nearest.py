@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,8 @@ class RowsProbe(Probe):
     ----------
     tensors : sequence of torch.Tensor
         In the order of `names`, the same on every device: points (N, K), the training rows in the
-        space that is searched; values (N,), class codes (int64) or standardized values; mean and
-        scale (K,) of that space.
+        space that is searched; values (N,), class codes (int64) or standardized values; mean (D,)
+        of what is turned into such points.
     n_classes : int
         0 for regression.
     settings : dict
@@ -58,7 +59,7 @@ class RowsProbe(Probe):
     ) -> None:
         by_name = dict(zip(self.names, tensors, strict=True))
         self.points, self.values = by_name["points"], by_name["values"]
-        self.mean, self.scale = by_name["mean"], by_name["scale"]
+        self.mean = by_name["mean"]
         self._tensors, self.n_classes, self.settings = by_name, n_classes, settings
 
     @property
@@ -83,7 +84,9 @@ class RowsProbe(Probe):
         values = tensors["values"]
         places, width = len(values), len(tensors["mean"])
         shapes: dict[str, tuple[int, ...]] = {"mean": (width,), "scale": (width,)}
-        shapes |= {"values": (places,), "points": (places, width), "vectors": (places, 3)}
+        depth = tensors["basis"].shape[1] if "basis" in cls.names else width
+        shapes |= {"points": (places, depth), "vectors": (places, 3), "basis": (width, depth)}
+        shapes |= {"values": (places,), "counts": (places,)}
         check_shapes(tensors, {name: shapes[name] for name in cls.names})
         if n_classes and not (
             values.dtype == torch.int64 and 0 <= int(values.min()) <= int(values.max()) < n_classes
@@ -107,6 +110,11 @@ class NeighborProbe(RowsProbe):
     """Labels of the nearest training rows, weighted by a power of their inverse distance."""
 
     space: str
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """Scale of each feature, shape (K,)."""
+        return self._tensors["scale"]
 
     def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Score one chunk of places; see `Probe.scores`."""
@@ -156,7 +164,8 @@ class NearestProbe(NeighborProbe):
         Rows at one place become one: the mean of their values, or the most frequent class.
         """
         del seeds, settings, on_step, cancel
-        vectors, target = _one_row_per_place(data)
+        data, _ = one_row_per_place(dataclasses.replace(data, features=data.features[:, :0]))
+        vectors, target = data.vectors, data.target
         mean, scale = torch.zeros_like(data.vectors[0]), torch.ones_like(data.vectors[0])
         facts = {
             "space": cls.space,
@@ -166,12 +175,23 @@ class NearestProbe(NeighborProbe):
         return cls((vectors, target, mean, scale), data.n_classes, facts)
 
 
-def _one_row_per_place(data: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Join the labels of each place: vectors (P, 3), target (P,)."""
+def one_row_per_place(data: TrainingData) -> tuple[TrainingData, torch.Tensor]:
+    """Join the rows of each place, unless their features differ: the mean, or most frequent, label.
+
+    Returns
+    -------
+    data : TrainingData
+        P rows.
+    counts : torch.Tensor, shape (P,), float32
+        Rows that each stands for.
+    """
     codes = place_codes(data.vectors.cpu())
     _, first, counts = np.unique(codes, return_index=True, return_counts=True)
-    if len(first) == len(codes):
-        return data.vectors, data.target
+    same = len(first) < len(codes) and torch.equal(
+        data.features[torch.from_numpy(first[codes])], data.features
+    )
+    if not same:
+        return data, torch.ones_like(data.vectors[:, 0])
     target = data.target.cpu().numpy()
     if data.n_classes:
         pairs, votes = np.unique(np.stack([codes, target], axis=1), axis=0, return_counts=True)
@@ -181,7 +201,9 @@ def _one_row_per_place(data: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
         joined = pairs[order[last], 1]
     else:
         joined = (np.bincount(codes, target) / counts).astype(np.float32)
-    return data.vectors[first], torch.from_numpy(joined).to(data.target.device)
+    kept = data.part(torch.from_numpy(first))
+    labels = torch.from_numpy(joined).to(data.target)
+    return dataclasses.replace(kept, target=labels), torch.from_numpy(counts).to(data.vectors)
 
 
 @dataclass(frozen=True)
@@ -191,7 +213,7 @@ class KNNSettings:
     Parameters
     ----------
     n_neighbors : int, optional
-        Default: chosen among 1 … 40 by leaving one out.
+        Default: chosen among 1 … 40 by leaving one place, or group, out.
     """
 
     n_neighbors: int | None = None
@@ -218,7 +240,7 @@ class KNNProbe(NeighborProbe):
         on_step: Step | None = None,
         cancel: Cancel | None = None,
     ) -> Self:
-        """Keep all rows and count neighbors by leaving one out; see `Probe.fit`."""
+        """Keep all rows and count neighbors by leaving each place out; see `Probe.fit`."""
         del seeds
         mean, scale = standardization(data.features)
         points = (data.features - mean) / scale
@@ -278,12 +300,14 @@ def weighted_labels(
 def _choose_count(
     points: torch.Tensor, data: TrainingData, on_step: Step | None, cancel: Cancel | None
 ) -> int:
-    """Return the count with the least error where each row is left out of its own neighbors."""
+    """Return the count with the least error where no row of a group is a neighbor of another."""
     left_out = torch.from_numpy(shuffled(len(points), 0)[:MAX_LEFT_OUT]).to(points.device)
-    counts = [count for count in NEIGHBOR_COUNTS if count < len(points)]
+    groups = data.group_codes
+    others = len(points) - int(groups.bincount().max())
+    counts = [count for count in NEIGHBOR_COUNTS if count <= others] or [1]
     found = []
     for rows in left_out.split(rows_per_chunk(points, counts[-1])):
-        itself = torch.arange(len(points), device=points.device) == rows[:, None]
+        itself = groups[rows, None] == groups
         found.append(nearest_rows(points[rows], points, counts[-1], itself))
     distance, neighbors = (torch.cat(part) for part in zip(*found, strict=True))
     target, best, chosen = data.target[left_out], torch.inf, counts[0]

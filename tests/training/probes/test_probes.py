@@ -7,7 +7,6 @@ import torch
 from satclip_explore.geo import equal_area_sample, unit_vectors
 from training.probes.base import standardization
 from training.probes.data import TrainingData
-from training.probes.kriging import KrigingProbe, KrigingSettings
 from training.probes.linear import (
     LinearProbe,
     LinearSettings,
@@ -214,7 +213,8 @@ def test_knn_finds_the_rows_that_numpy_finds():
 def test_knn_counts_by_leaving_one_out():
     # Labels take turns along a line: whoever finds itself is right, whoever does not is wrong.
     x, target = torch.arange(60.0)[:, None], torch.arange(60) % 2
-    task = TrainingData(x, torch.zeros(60, 3), target, 2, torch.zeros(60, dtype=torch.bool))
+    vectors = torch.from_numpy(unit_vectors(equal_area_sample(60, seed=0))).float()
+    task = TrainingData(x, vectors, target, 2, torch.zeros(60, dtype=torch.bool))
     seen = []
     KNNProbe.fit(task, [0], on_step=lambda step, train, wrong: seen.append(float(wrong)))
     assert seen[0] == 1.0
@@ -222,45 +222,24 @@ def test_knn_counts_by_leaving_one_out():
     assert KNNProbe.fit(noise(n=300, width=2, signal=1.0), [0]).settings["n_neighbors"] > 5
 
 
+@pytest.mark.parametrize("groups", [None, torch.arange(60) // 2])
+def test_a_repeated_place_is_not_its_own_neighbor(groups):
+    """Two rows of each place share a label that nothing else tells: no neighbor may know it."""
+    lonlat = equal_area_sample(30, seed=0).repeat(2, axis=0)
+    vectors = torch.from_numpy(unit_vectors(lonlat)).float()
+    x = torch.randn(30, 3, generator=torch.Generator().manual_seed(0)).repeat_interleave(2, 0)
+    target = torch.arange(60) // 2 % 2
+    if groups is not None:
+        vectors = torch.from_numpy(unit_vectors(equal_area_sample(60, seed=0))).float()
+    none = torch.zeros(60, dtype=torch.bool)
+    task = TrainingData(x, vectors, target, 2, none, groups=groups)
+    seen = []
+    KNNProbe.fit(task, [0], on_step=lambda step, train, wrong: seen.append(float(wrong)))
+    assert seen[0] > 0.3
+
+
 def test_few_labels_are_enough_to_count_neighbors():
     assert KNNProbe.fit(data(n=3), [0]).settings["n_neighbors"] == 1
-
-
-def test_kriging_solves_its_linear_system():
-    task = data(n=25)
-    chosen = KrigingSettings(0.5, 3000.0, 1.0, 0.1)
-    probe = KrigingProbe.fit(task, [0], chosen)
-    # With 25 rows both searches return all of them, so that each row enters twice.
-    place = torch.cdist(probe.vectors, probe.vectors).double()
-    alike = torch.cdist(probe.points, probe.points).double()
-    kernel = 0.5 * torch.exp(-place * 6371.0088 / 3000.0) + 0.5 * torch.exp(-alike)
-    expected = kernel @ torch.linalg.solve(
-        kernel + 0.05 * torch.eye(25, dtype=torch.float64), task.target.double()
-    )
-    got = probe.scores(task.features, task.vectors)[0, :, 0]
-    np.testing.assert_allclose(got, expected, atol=2e-3)
-
-
-def test_kriging_uses_place_where_embeddings_are_noise():
-    lonlat = equal_area_sample(800, seed=0)
-    vectors = torch.from_numpy(unit_vectors(lonlat)).float()
-    target = torch.sin(4 * vectors[:, 0]) + vectors[:, 2]
-    noise = torch.randn(800, 10, generator=torch.Generator().manual_seed(0))
-    valid = torch.arange(800) % 10 == 0
-    task = TrainingData(noise, vectors, (target - target.mean()) / target.std(), 0, valid)
-    probe = KrigingProbe.fit(task, [0])
-    assert probe.settings["share"] < 0.5
-
-
-def test_hidden_neighbors_make_kriging_look_farther():
-    from training.probes.nearest import great_circle_as_chord
-
-    task = data()
-    probe = KrigingProbe.fit(task, [0], KrigingSettings())
-    gap = great_circle_as_chord(1000.0)
-    rows = probe.neighbors((task.features[:5] - probe.mean) / probe.scale, task.vectors[:5], gap)
-    chord = (task.vectors[:5, None] - task.vectors[rows]).norm(dim=2)
-    assert chord.min() >= gap * (1 - 1e-3)
 
 
 def test_early_stopping_keeps_weights_that_were_seen_at_a_validation():
