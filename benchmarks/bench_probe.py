@@ -30,7 +30,7 @@ from satclip_explore.geo import unit_vectors
 from satclip_explore.labels import predict_labels
 from satclip_explore.store import RESULTS
 from training.probe import train_probe
-from training.probes.base import errors_per_seed, standardization
+from training.probes.base import mean_error, place_errors, standardization
 from training.probes.data import TrainingData
 from training.probes.mlp import MLPProbe, MLPSettings
 from training.probes.mlp_training import Batches, Run, Weights, first_weights, schedule
@@ -97,7 +97,9 @@ def plain_run(data: TrainingData, seed: int, settings: MLPSettings) -> torch.nn.
         if step % every == 0 or step == steps:
             with torch.no_grad():
                 scores = net(valid_x)[None]
-            error, deviation = map(float, errors_per_seed(scores, valid.target, data.n_classes))
+            error, deviation = map(
+                float, mean_error(place_errors(scores, valid.target, data.n_classes))
+            )
             better = error <= least + margin
             if better:
                 kept, stale = copy.deepcopy(net.state_dict()), 0

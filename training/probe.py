@@ -23,10 +23,11 @@ from training.probes.baselines import (
     task_features,
 )
 from training.probes.data import Scale, training_data, valid_rows
+from training.probes.losses import Losses, Reports
 from training.probes.nearest import NearestProbe
 from training.probes.predictions import predict_test
 from training.probes.registry import find_model
-from training.probes.result import Fitted, Losses, ProbeResult
+from training.probes.result import Fitted, ProbeResult
 from training.probes.tuning import tune as tuned
 from training.tasks.blocks import block_split
 from training.tasks.splits import Split, published_split, random_split, region_split
@@ -147,22 +148,11 @@ def train_probe(
     in_question = {each.name for each in (encoder, *rivals)}
     baseline_seeds = chosen_seeds[:BASELINE_SEEDS]
     fitted: dict[str, Fitted] = {}
-    curves: list[Losses] = []
+    reports = Reports(len(compared), on_progress)
     for position, (name, each) in enumerate(compared.items()):
         if cancel is not None and cancel.is_set():
             break
-
-        def report(
-            step: int, train: torch.Tensor, loss: torch.Tensor, name: str = name, at: int = position
-        ) -> None:
-            losses = Losses(
-                "probe", at, len(compared), encoder=name, step=step,
-                train=train.numpy(), valid=loss.numpy(),
-            )  # fmt: skip
-            curves.append(losses)
-            if on_progress is not None:
-                on_progress(losses)
-
+        reports.begin(position, name)
         features = task_features(each, task).to(where)
         data, vectors = training_data(task, rows, features, valid, scale, where)
         if each is None:
@@ -170,10 +160,10 @@ def train_probe(
         else:
             chosen = tuned(probe, data, settings, cancel) if tune else settings
             if name in in_question:
-                found = probe.fit(data, chosen_seeds, chosen, on_step=report, cancel=cancel)
+                found = probe.fit(data, chosen_seeds, chosen, on_step=reports.step, cancel=cancel)
             else:
-                found = fit_once(probe, data, baseline_seeds, chosen, report, cancel)
-        predicted = predict_test(found, features[test], vectors[test], task, scale)
+                found = fit_once(probe, data, baseline_seeds, chosen, reports.step, cancel)
+        predicted = predict_test(found, features[test], vectors[test], task, scale, reports.scored)
         fitted[name] = Fitted(each, found.to(torch.device("cpu")), predicted)
     if encoder.name not in fitted:
         raise Cancelled(f"stopped before {encoder.name} had a probe; nothing to show yet.")
@@ -194,7 +184,7 @@ def train_probe(
         settings=fitted[encoder.name].probe.settings,
         complete=len(fitted) == len(compared),
     )
-    return ProbeResult(task, rows, encoder.name, fitted, curves, scale, facts)
+    return ProbeResult(task, rows, encoder.name, fitted, reports.losses, scale, facts)
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:

@@ -236,18 +236,19 @@ def standardization(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     return mean.to(features), scale.to(features)
 
 
-def errors_per_seed(
-    scores: torch.Tensor, target: torch.Tensor, n_classes: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean error of scores (S, N, C) and its standard error, shape (S,), float64.
+def place_errors(scores: torch.Tensor, target: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Return the error of each place from scores (S, N, C), shape (S, N), float64.
 
-    The error of a place is 0 or 1 for classes, and the squared error of a value.
+    0 or 1 for classes, and the squared error of a value.
     """
     if n_classes:
         # Several times as fast as argmax over many classes.
-        errors = (scores.max(dim=-1).indices != target).double()
-    else:
-        errors = (scores[..., 0].double() - target).square()
+        return (scores.max(dim=-1).indices != target).double()
+    return (scores[..., 0].double() - target).square()
+
+
+def mean_error(errors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean of errors (S, N) over places and its standard error, each of shape (S,)."""
     return errors.mean(dim=1), errors.std(dim=1, correction=0) / math.sqrt(errors.shape[1])
 
 

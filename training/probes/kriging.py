@@ -221,7 +221,7 @@ def components(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     basis = axes[:, -COMPONENTS:].to(features)
     sample = standard[:1000] @ basis
     typical = torch.cdist(sample, sample).median().clamp(min=1e-6)
-    return mean, basis / (scale[:, None] * typical)
+    return mean, (basis / (scale[:, None] * typical)).contiguous()
 
 
 def _closest(

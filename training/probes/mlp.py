@@ -17,12 +17,13 @@ from training.probes.base import (
     Probe,
     Step,
     check_shapes,
-    errors_per_seed,
     loss_per_seed,
+    mean_error,
+    place_errors,
     standardization,
 )
 from training.probes.data import TrainingData
-from training.probes.mlp_training import FEW_CLASSES, MLPSettings, Run, forward
+from training.probes.mlp_training import FEW_CLASSES, MLPSettings, Run, Weights, forward
 
 NEVER = -1e30
 """Score of a class without a training row: below any other, and finite, as files must be."""
@@ -151,6 +152,24 @@ def _for_all_classes(
     return [w1, b1, wide, bias]
 
 
+VALID_SCORES = 20_000_000
+"""Scores (seeds x rows x classes) that a validation holds at once."""
+
+
+def _validate(
+    low: Weights, x: torch.Tensor, target: torch.Tensor, n_classes: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return loss, mean error and its standard error on rows (N, D), each of shape (S,)."""
+    width = max(n_classes, low.sizes[1])
+    step = max(1, VALID_SCORES // (low.n_seeds * width))
+    losses, errors = [], []
+    for rows, wanted in zip(x.split(step), target.split(step), strict=True):
+        scores = forward(low, rows)
+        losses.append(loss_per_seed(scores, wanted, n_classes) * (len(rows) / len(x)))
+        errors.append(place_errors(scores, wanted, n_classes))
+    return torch.stack(losses).sum(0), *mean_error(torch.cat(errors, dim=1))
+
+
 def _train(
     data: TrainingData,
     seeds: Sequence[int],
@@ -184,9 +203,7 @@ def _train(
     with suppress(KeyboardInterrupt), torch.no_grad():
         for step in range(steps + 1):
             if step % every == 0 or step == steps:
-                scores = forward(run.low, valid_x)
-                loss = loss_per_seed(scores, valid.target, data.n_classes)
-                error, deviation = errors_per_seed(scores, valid.target, data.n_classes)
+                loss, error, deviation = _validate(run.low, valid_x, valid.target, data.n_classes)
                 # Later weights, of a lower rate, are taken unless they are clearly worse.
                 better = error <= least[going] + margin[going]
                 best.put(going[better].tolist(), run.weights, better.nonzero()[:, 0].tolist())

@@ -18,7 +18,7 @@ from training.probes.base import (
     Step,
     check_settings,
     check_shapes,
-    errors_per_seed,
+    place_errors,
     standardization,
 )
 from training.probes.data import TrainingData
@@ -314,7 +314,7 @@ def _choose_count(
     for step, count in enumerate(counts):
         weight = _by_distance(distance[:, :count], 1.0)
         scores = weighted_labels(neighbors[:, :count], weight, data.target, data.n_classes)
-        error, _ = errors_per_seed(scores[None], target, data.n_classes)
+        error = place_errors(scores[None], target, data.n_classes).mean(dim=1)
         if on_step is not None:
             on_step(step, torch.full((1,), torch.nan), error.float().cpu())
         if float(error) < best:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,14 +18,24 @@ from training.tasks.task import Task
 CHUNK_SCORES = 20_000_000
 """Scores (seeds x places x classes) that are held at once."""
 
+FIRST = 256
+"""Places that are scored before the others, to tell how long these will take."""
+
 RANKS = 5
 """Best classes that are kept of every test place."""
 
 
 def predict_test(
-    probe: Probe, features: torch.Tensor, vectors: torch.Tensor, task: Task, scale: Scale
+    probe: Probe,
+    features: torch.Tensor,
+    vectors: torch.Tensor,
+    task: Task,
+    scale: Scale,
+    scored: Callable[[int, int], None] | None = None,
 ) -> NDArray[Any]:
     """Predict the test places of a task, embedded as `features` (N, D), at `vectors` (N, 3).
+
+    `scored` is called with how many of how many are done; what it raises ends the work.
 
     Returns
     -------
@@ -34,18 +45,29 @@ def predict_test(
     if task.is_classification:
         ranked = [
             scores.topk(min(RANKS, scores.shape[2]), dim=2).indices.cpu()
-            for scores in _chunks(probe, features, vectors)
+            for scores in chunks(probe, features, vectors, scored)
         ]
         return torch.cat(ranked, dim=1).numpy()
-    parts = [scores[..., 0].cpu().double() for scores in _chunks(probe, features, vectors)]
+    parts = [scores[..., 0].cpu().double() for scores in chunks(probe, features, vectors, scored)]
     return torch.cat(parts, dim=1).numpy() * scale.deviation + scale.mean
 
 
-def _chunks(probe: Probe, features: torch.Tensor, vectors: torch.Tensor) -> Iterator[torch.Tensor]:
-    step = 2048
+def chunks(
+    probe: Probe,
+    features: torch.Tensor,
+    vectors: torch.Tensor,
+    scored: Callable[[int, int], None] | None = None,
+) -> Iterator[torch.Tensor]:
+    """Score places some at a time, the first few alone: they tell how long the rest will take."""
+    total = len(features)
+    step = 2048 if probe.n_scores * 2048 <= CHUNK_SCORES else max(1, CHUNK_SCORES // probe.n_scores)
+    first = min(step, FIRST)
+    edges = [0, first // 2, first, *range(first + step, total, step), total]
     with torch.no_grad():
-        for start in range(0, len(features), step):
-            yield probe.scores(features[start : start + step], vectors[start : start + step])
+        for start, stop in pairwise(sorted({min(edge, total) for edge in edges})):
+            yield probe.scores(features[start:stop], vectors[start:stop])
+            if scored is not None:
+                scored(stop, total)
 
 
 def summarize(scores: torch.Tensor, is_class: bool, scale: Scale) -> tuple[torch.Tensor, ...]:

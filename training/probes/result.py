@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.geo import GLOBE, Bounds, Grid
-from satclip_explore.progress import Progress
 from training.probes.base import Probe
 from training.probes.data import Scale
 from training.probes.figures import figure_html
+from training.probes.losses import Losses, tidy_losses
 from training.probes.metrics import (
     HIGHER_IS_BETTER,
     classification_metrics,
@@ -31,50 +31,6 @@ from training.probes.metrics import (
 from training.probes.saved import ProbeModel
 from training.tasks.splits import Split
 from training.tasks.task import Task
-
-
-@dataclass(frozen=True, eq=False)
-class Losses(Progress):
-    """State of a training run, as `on_progress` receives it; `done` counts finished encoders.
-
-    Parameters
-    ----------
-    encoder : str
-        Whose embeddings are being probed.
-    step : int
-        Of its training, or of its search for settings.
-    train, valid : numpy.ndarray, shape (S,)
-        Loss of each seed; NaN where there is none yet.
-    """
-
-    encoder: str = ""
-    step: int = 0
-    train: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
-    valid: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
-
-    @property
-    def loss(self) -> float:
-        """Mean validation loss over the seeds; NaN where there is none yet."""
-        known = self.valid[np.isfinite(self.valid)]
-        return float(known.mean()) if known.size else float("nan")
-
-
-def tidy_losses(losses: Sequence[Losses]) -> pd.DataFrame:
-    """Return encoder, step, seed (its position), train and valid: a row per validation and seed."""
-    columns = ["encoder", "step", "seed", "train", "valid"]
-    parts = [
-        pd.DataFrame(
-            {
-                "encoder": each.encoder,
-                "step": each.step,
-                "seed": np.arange(len(each.valid)),
-                "train": each.train,
-                "valid": each.valid,
-            }
-        )
-        for each in losses
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 class Fitted(NamedTuple):

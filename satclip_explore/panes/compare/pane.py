@@ -21,8 +21,8 @@ from satclip_explore.panes.compare import views as compare_views
 from satclip_explore.panes.compare.near import NearView
 from satclip_explore.store import RESULTS
 from training.probe import train_probe
+from training.probes.losses import Losses
 from training.probes.registry import MENU
-from training.probes.result import Losses
 from training.tasks.atlas import list_tasks
 
 MOST = 4

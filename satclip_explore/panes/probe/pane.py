@@ -19,8 +19,8 @@ from satclip_explore.panes.probe.places import in_words, legend, outline, place_
 from satclip_explore.panes.probe.views import HALF, RESOLUTION, maps, scores
 from satclip_explore.panes.uploads import drop_field
 from training.probe import hold_out, train_probe
+from training.probes.losses import Losses
 from training.probes.registry import MENU
-from training.probes.result import Losses
 from training.tasks.atlas import list_tasks, load_task
 from training.tasks.tables import task_from_table
 from training.tasks.task import Task

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.probes.base import errors_per_seed
+from training.probes import losses, mlp
+from training.probes.base import mean_error, place_errors
 from training.probes.data import Scale, TrainingData
 from training.probes.mlp import NEVER, MLPProbe, MLPSettings
+from training.probes.mlp_training import forward
 from training.probes.predictions import summarize
 
 
@@ -38,10 +40,12 @@ def noise(features, rng):
 
 def test_errors_are_shares_of_places_with_their_standard_error():
     scores = torch.tensor([[[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 9.0]]])
-    mean, deviation = errors_per_seed(scores, torch.tensor([0, 0, 0, 0]), 2)
+    mean, deviation = mean_error(place_errors(scores, torch.tensor([0, 0, 0, 0]), 2))
     assert mean.tolist() == [0.5]
     assert deviation.tolist() == [0.25]
-    mean, deviation = errors_per_seed(torch.tensor([[[1.0], [3.0]]]), torch.tensor([1.0, 1.0]), 0)
+    mean, deviation = mean_error(
+        place_errors(torch.tensor([[[1.0], [3.0]]]), torch.tensor([1.0, 1.0]), 0)
+    )
     assert mean.tolist() == [2.0]
     assert deviation.tolist() == pytest.approx([2.0 / 2**0.5])
 
@@ -87,3 +91,43 @@ def test_classes_without_a_training_row_cost_nothing_and_never_win(n_classes):
     best, spread_over_seeds = summarize(scores, True, Scale())
     assert (best % step == 0).all()
     assert spread_over_seeds.isfinite().all()
+
+
+@pytest.mark.parametrize("n_classes", [0, 30])
+def test_many_valid_rows_are_scored_some_at_a_time(n_classes, monkeypatch):
+    task = rows(400, many_classes if n_classes else noise, n_classes)
+    settings = MLPSettings(steps=40, hidden_dim=16, precision="float32")
+    seen = {}
+    widest = 0
+
+    def counting(low, x):
+        nonlocal widest
+        widest = max(widest, len(x))
+        return forward(low, x)
+
+    monkeypatch.setattr(mlp, "forward", counting)
+    for limit in (20_000_000, 1_000):
+        monkeypatch.setattr(mlp, "VALID_SCORES", limit)
+        widest, steps = 0, []
+        MLPProbe.fit(
+            task, [0, 1], settings, on_step=lambda *losses, told=steps: told.append(losses)
+        )
+        seen[limit] = torch.stack([valid for _, _, valid in steps])
+        assert widest == (80 if limit > 1_000 else 1_000 // (2 * max(n_classes, 16)))
+    # The order of a float32 sum.
+    torch.testing.assert_close(*seen.values(), rtol=1e-5, atol=1e-6)
+
+
+def test_scoring_that_takes_long_says_how_long(monkeypatch):
+    clock = iter([0.0, 10.0, 11.0, 31.0])
+    monkeypatch.setattr(losses.time, "perf_counter", lambda: next(clock))
+    told = []
+    reports = losses.Reports(2, told.append)
+    reports.begin(0, "a")
+    reports.step(7, torch.tensor([0.5]), torch.tensor([0.25]))
+    reports.scored(100, 500)  # at 10 s
+    reports.scored(200, 500)  # a second later: 3 s for the other 300, and as much again for b
+    assert [each.stage for each in told] == ["probe", "scores"]
+    assert told[-1].seconds_left == pytest.approx(3.0 + 14.0)
+    assert (told[-1].encoder, told[-1].step, told[-1].loss) == ("a", 7, 0.25)
+    assert len(reports.losses) == 1
