@@ -26,7 +26,7 @@ from satclip_explore.errors import sentence
 from satclip_explore.files.atomic import write_whole
 from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
-from training.evaluation.cells import Cell, cell, labels_digest
+from training.evaluation.cells import Cell, Step, cell, labels_digest, labels_of
 from training.evaluation.contenders import (
     KRIGING_ROWS,
     MODELS,
@@ -34,7 +34,7 @@ from training.evaluation.contenders import (
     Contender,
     Ridge,
 )
-from training.evaluation.ladder import Ladder, Step, as_places, labels_of
+from training.evaluation.ladder import Ladder, as_places
 from training.evaluation.verdict import COORDINATES
 from training.probes.baselines import as_encoder, covered_places, line_up
 from training.tasks.folds import RUNGS, Rung, make_rungs
@@ -146,7 +146,7 @@ def evaluate(
         task=task.name,
         task_kind=task.kind,
         task_source=task.source,
-        task_licence=task.licence,
+        task_license=task.license,
         places=len(task),
         encoders=[one.name for one in asked],
         models=list(models),

@@ -5,22 +5,27 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 import training.evaluation
 import training.probes
 from satclip_explore.files.atomic import write_whole
-from satclip_explore.progress import Cancel, stop_if
+from satclip_explore.progress import Cancel, Progress, stop_if
 from satclip_explore.store import RESULTS
-from training.evaluation.contenders import Labels, Model
+from training.evaluation.contenders import Contender, Labels, Model
+from training.probes.baselines import task_features
+from training.probes.metrics import classification_metrics, regression_metrics
 from training.tasks.folds import Rung
+from training.tasks.task import Task
 
 PREDICTING = (
     "training.tasks.distances",
@@ -33,6 +38,26 @@ PREDICTING = (
 """Modules whose text decides a prediction: what another text left on disk is done again."""
 
 
+@dataclass(frozen=True)
+class Step(Progress):
+    """Where an evaluation is, as `on_progress` receives it; `done` counts finished cells.
+
+    Parameters
+    ----------
+    rung, contender : str
+        What was finished; "" before the first.
+    score : float
+        Its mean R², or accuracy.
+    notes : tuple of str
+        What is bounded or left out, said before it starts.
+    """
+
+    rung: str = ""
+    contender: str = ""
+    score: float = float("nan")
+    notes: tuple[str, ...] = ()
+
+
 class Cell(NamedTuple):
     """What one contender predicts on one rung, by labels of other folds.
 
@@ -42,6 +67,20 @@ class Cell(NamedTuple):
 
     best: NDArray[Any]
     truth: NDArray[np.float64]
+
+
+def labels_of(task: Task, contender: Contender) -> Labels:
+    """Join what a contender may learn from."""
+    encoder = contender.encoder
+    features = (
+        np.zeros((len(task), 0), dtype=np.float32)
+        if encoder is None
+        else task_features(encoder, task).cpu().numpy()
+    )
+    return Labels(
+        task.lonlat, task.target, len(task.classes), features, task.group_codes,
+        tuple(getattr(encoder, "prefixes", ())),
+    )  # fmt: skip
 
 
 def code_digest(modules: Iterable[str]) -> str:
@@ -148,3 +187,23 @@ def _read(path: Path, labels: Labels, rung: Rung) -> Cell | None:
     fits = best.ndim == 2 and best.shape == truth.shape and best.dtype == labels.target.dtype
     fits = fits and 1 <= len(best) <= rung.n_seeds and best.shape[1] == len(labels.target)
     return Cell(best, truth) if fits and np.isfinite(truth).all() else None
+
+
+def score_cells(
+    task: Task, rungs: Mapping[str, Rung], cells: Mapping[tuple[str, str], Cell]
+) -> pd.DataFrame:
+    """Score cells fold by fold; see `Ladder.scores`."""
+    rows = []
+    for (name, contender), found in cells.items():
+        for seed, fold, split in rungs[name].splits(len(found.best)):
+            predicted, target = found.best[seed, split.test], task.target[split.test]
+            if task.is_classification:
+                metrics = classification_metrics(predicted[:, None], target)
+                del metrics["top5"]
+            else:
+                metrics = regression_metrics(predicted, target, 1.0)
+                metrics = {"r2": metrics.get("r2", float("nan")), "mae": metrics["mae"]}
+            counts = {"test_places": len(split.test), "train_places": len(split.train)}
+            where = {"rung": name, "contender": contender, "seed": seed, "fold": fold}
+            rows.append({**where, **counts, **metrics})
+    return pd.DataFrame(rows)

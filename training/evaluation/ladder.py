@@ -13,55 +13,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 
-from satclip_explore.checks import real_number
+from satclip_explore.checks import known_keywords, real_number, whole_number
+from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.fields import view
 from satclip_explore.files.places import read_places
-from satclip_explore.geo import as_lonlat
-from satclip_explore.progress import Progress
-from training.evaluation.cells import Cell
+from satclip_explore.geo import GLOBE, Bounds, as_lonlat
+from training.evaluation.cells import Cell, labels_of, score_cells
 from training.evaluation.conformal import coverage, interval_frame, nonconformity, threshold
-from training.evaluation.contenders import Contender, Labels
-from training.evaluation.verdict import compare, verdict, words_km
-from training.probes.baselines import task_features
-from training.probes.metrics import classification_metrics, regression_metrics
+from training.evaluation.contenders import Contender, Ridge
+from training.evaluation.trust import Applicability, next_labels, trust_raster
+from training.evaluation.verdict import COORDINATES, compare, verdict, words_km
 from training.tasks.distances import nearest_km
 from training.tasks.folds import Rung, closest_rung
 from training.tasks.task import Task
-
-
-@dataclass(frozen=True)
-class Step(Progress):
-    """Where an evaluation is, as `on_progress` receives it; `done` counts finished cells.
-
-    Parameters
-    ----------
-    rung, contender : str
-        What was finished; "" before the first.
-    score : float
-        Its mean R², or accuracy.
-    notes : tuple of str
-        What is bounded or left out, said before it starts.
-    """
-
-    rung: str = ""
-    contender: str = ""
-    score: float = float("nan")
-    notes: tuple[str, ...] = ()
-
-
-def labels_of(task: Task, contender: Contender) -> Labels:
-    """Join what a contender may learn from."""
-    encoder = contender.encoder
-    features = (
-        np.zeros((len(task), 0), dtype=np.float32)
-        if encoder is None
-        else task_features(encoder, task).cpu().numpy()
-    )
-    return Labels(
-        task.lonlat, task.target, len(task.classes), features, task.group_codes,
-        tuple(getattr(encoder, "prefixes", ())),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,25 +78,7 @@ class Ladder:
         For values r2 (against the mean of the tested fold) and mae (in their unit), for classes
         accuracy, balanced_accuracy and macro_f1.
         """
-        rows = []
-        for (name, contender), found in self.cells.items():
-            rung = self.rung(name)
-            for seed, fold, split in rung.splits(len(found.best)):
-                predicted, target = found.best[seed, split.test], self.task.target[split.test]
-                if self.task.is_classification:
-                    metrics = classification_metrics(predicted[:, None], target)
-                    del metrics["top5"]
-                else:
-                    metrics = regression_metrics(predicted, target, 1.0)
-                    metrics = {"r2": metrics.get("r2", float("nan")), "mae": metrics["mae"]}
-                rows.append(
-                    {
-                        "rung": name, "contender": contender, "seed": seed, "fold": fold,
-                        "test_places": len(split.test), "train_places": len(split.train),
-                        **metrics,
-                    }
-                )  # fmt: skip
-        return pd.DataFrame(rows)
+        return score_cells(self.task, {rung.name: rung for rung in self.rungs}, self.cells)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -295,6 +244,70 @@ class Ladder:
         features = np.zeros((len(lonlat), 0)) if encoder is None else encoder.embed(lonlat)
         with torch.no_grad():
             return predict(features, lonlat)
+
+    @known_keywords
+    def trust(
+        self,
+        resolution: float = 2.0,
+        bounds: Bounds = GLOBE,
+        *,
+        region: Any = None,
+        encoder: str | None = None,
+        rung: str | None = None,
+    ) -> xr.Dataset:
+        """Map where predictions are like what was tested; see `training.evaluation.trust`.
+
+        Parameters
+        ----------
+        resolution, bounds, region
+            As for `embed_grid`.
+        encoder : str, optional
+            Whose embeddings are compared; default the first one that was asked for.
+        rung : str, optional
+            Whose folds say how unlike its training places a tested one may be; default the last.
+
+        Returns
+        -------
+        xarray.Dataset, dims (lat, lon), north first
+            dissimilarity to the labels; trusted, 1 within the area of applicability; distance_km
+            to the nearest label.
+        """
+        grid, inside = view(resolution, bounds, region, None)
+        found = self._applicability(encoder, rung)
+        return trust_raster(self._encoder(encoder), found, self.task.lonlat, grid, inside)
+
+    @known_keywords
+    def next_labels(
+        self, count: int = 10, candidates: Any = None, *, encoder: str | None = None
+    ) -> pd.DataFrame:
+        """Choose places where labels would help most; see `training.evaluation.trust.next_labels`.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+        candidates : array_like, frame or path, optional
+            Where a label could be had, degrees; default land places of the embedded atlas.
+        encoder : str, optional
+            Whose embeddings are to be covered; default the first one that was asked for.
+        """
+        count = whole_number(count, "count", 1, 1000)
+        among = None if candidates is None else as_places(candidates)
+        found = self._applicability(encoder, None)
+        return next_labels(self._encoder(encoder), found, self.task.lonlat, among, count)
+
+    def _encoder(self, name: str | None) -> LocationEncoder:
+        known = {one.encoder.name: one.encoder for one in self.contenders.values() if one.encoder}
+        asked = [each for each in known if each not in COORDINATES] or list(known)
+        if name is not None and name not in known:
+            raise ValueError(f"no encoder {name!r}; there are {', '.join(known)}.")
+        return known[name or asked[0]]
+
+    def _applicability(self, encoder: str | None, rung: str | None) -> Applicability:
+        if self.task.image_features is not None:
+            raise ValueError("covariates are not known elsewhere; evaluate without covariates=.")
+        labels = labels_of(self.task, Contender("", Ridge(), self._encoder(encoder)))
+        return Applicability.fit(labels, self.rungs[-1] if rung is None else self.rung(rung))
 
     def table(self) -> pd.DataFrame:
         """Return the ladder as text, "mean ± sd", for people; distances beside it."""
