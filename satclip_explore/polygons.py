@@ -187,3 +187,41 @@ def in_polygons(polygons: tuple[Polygon, ...], lonlat: NDArray[np.float64]) -> N
     result = np.empty_like(found)
     result[order] = found
     return result
+
+
+def unrolled(geometry: Any) -> tuple[Polygon, ...]:
+    """Lay out the polygons of a shapely geometry, in degrees, as `read_polygons` does.
+
+    What has no area is left out, so that points and lines give an empty tuple.
+    """
+    parts = np.atleast_1d(np.asarray(geometry, dtype=object))
+    while (shapely.get_type_id(parts) > 3).any():
+        parts = shapely.get_parts(parts)
+    found = [
+        tuple(_unroll(shapely.get_coordinates(ring)) for ring in (one.exterior, *one.interiors))
+        for one in parts
+        if one.geom_type == "Polygon" and not one.is_empty
+    ]
+    return tuple(polygon for polygon in found if _has_area(polygon[0]))
+
+
+def point_inside(geometry: Any, polygons: tuple[Polygon, ...]) -> tuple[float, float]:
+    """Return a place (lon, lat) in the largest polygon, or on a geometry that has none."""
+    if not polygons:
+        point = shapely.point_on_surface(geometry)
+        return float(point.x), float(point.y)
+    point = shapely.point_on_surface(max(map(_planar, polygons), key=shapely.area))
+    return float(point.x), float(point.y)
+
+
+def _planar(polygon: Polygon) -> Any:
+    """Return a polygon as shapely's, its holes in it and not a turn away."""
+    outer, *holes = polygon
+    west = outer[:, 0].min()
+    shape = shapely.make_valid(shapely.Polygon(outer))
+    for hole in holes:
+        start = hole[:, 0].min()
+        turn = west + (start - west) % 360.0 - start
+        # Subtracted: round a pole, a hole and what it lies in share an edge.
+        shape = shape.difference(shapely.make_valid(shapely.Polygon(hole + np.array([turn, 0.0]))))
+    return shape

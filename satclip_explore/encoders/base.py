@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from satclip_explore.areas import areas_of
 from satclip_explore.geo import Grid, as_lonlat
 from satclip_explore.html_view import facts_table
 from satclip_explore.provenance import provenance
@@ -110,14 +111,16 @@ class LocationEncoder(ABC):
         """
         return np.ones(len(as_lonlat(lonlat)), dtype=bool)
 
-    @torch.no_grad()
-    def embed(self, lonlat: Any) -> NDArray[Any]:
-        """Encode places.
+    def embed(self, lonlat: Any, *, polygons: str = "mean") -> NDArray[Any]:
+        """Encode places, or polygons.
 
         Parameters
         ----------
         lonlat : array_like, pandas.DataFrame or geopandas.GeoDataFrame
-            N places in degrees, longitude first; see `geo.as_lonlat`.
+            N places in degrees, longitude first; see `geo.as_lonlat`. A GeoDataFrame may hold
+            polygons, in any coordinate system that it names.
+        polygons : {"mean", "point"}
+            The mean over about 64 places of equal area inside each, or a point inside each.
 
         Returns
         -------
@@ -130,6 +133,12 @@ class LocationEncoder(ABC):
         ValueError
             If the places are not valid; see `geo.as_lonlat`.
         """
+        areas = areas_of(lonlat, polygons)
+        return self.embed_places(lonlat) if areas is None else areas.mean(self.embed_places)
+
+    @torch.no_grad()
+    def embed_places(self, lonlat: Any) -> NDArray[Any]:
+        """Encode places, (N, 2) or a table of points, to (N, D); `embed` without polygons."""
         places = torch.from_numpy(as_lonlat(lonlat, east_edge=not self.periodic))
         dtype = torch.float32 if self.dtype == torch.bfloat16 else self.dtype
         out = torch.empty(len(places), self.embed_dim, dtype=dtype)
@@ -138,19 +147,22 @@ class LocationEncoder(ABC):
             out[start : start + len(chunk)] = self.encode(chunk.to(self.device))
         return out.numpy()
 
-    def embed_frame(self, frame: Any) -> Any:
+    def embed_frame(self, frame: Any, *, polygons: str = "mean") -> Any:
         """Encode the places of a table and give it back with the embeddings as columns.
 
         Parameters
         ----------
         frame : pandas.DataFrame or geopandas.GeoDataFrame
-            N places, as in `embed`.
+            N places or polygons, as in `embed`.
+        polygons : {"mean", "point"}
+            As in `embed`.
 
         Returns
         -------
         pandas.DataFrame or geopandas.GeoDataFrame
             A new table with the same rows and index, and columns embed_0 … embed_{D-1} added;
-            `attrs` says which encoder they are of.
+            `attrs` says which encoder they are of. Polygons get a column `samples` too: how many
+            places each mean is made of.
 
         Raises
         ------
@@ -164,9 +176,13 @@ class LocationEncoder(ABC):
                 f"embed_frame takes a table; got {type(frame).__name__}. Use embed(lonlat)."
             )
         names = [f"embed_{i}" for i in range(self.embed_dim)]
-        for name in frame.columns.intersection(names)[:1]:
+        areas = areas_of(frame, polygons)
+        for name in frame.columns.intersection([*names, *(["samples"] if areas else [])])[:1]:
             raise ValueError(f"the table has a column {name} already; drop or rename it first.")
-        vectors = pd.DataFrame(self.embed(frame), columns=names, index=frame.index)
+        values = self.embed_places(frame) if areas is None else areas.mean(self.embed_places)
+        vectors = pd.DataFrame(values, columns=names, index=frame.index)
+        if areas is not None:
+            vectors.insert(0, "samples", areas.counts)
         joined = pd.concat([frame, vectors], axis=1)
         joined.attrs = {**frame.attrs, **provenance(self)}
         return joined

@@ -122,7 +122,7 @@ class SatCLIP(LocationEncoder):
         return self.network(self.features(lonlat))
 
     @torch.no_grad()
-    def embed(self, lonlat: Any) -> NDArray[Any]:
+    def embed_places(self, lonlat: Any) -> NDArray[Any]:
         """Encode places; see `LocationEncoder.embed`.
 
         Many places on a CPU in float32 take `PatchSeries` in place of the harmonics: within 1e-5
@@ -135,7 +135,7 @@ class SatCLIP(LocationEncoder):
             or self.device.type != "cpu"
             or not pays(self.legendre_polys, self.network.last_layer.in_features)
         ):
-            return super().embed(lonlat)
+            return super().embed_places(lonlat)
         series = self._patch_series()
         upper = UpperLayers(self.network, self.dtype)
         order, patch, inside = series.sort(torch.from_numpy(lonlat))

@@ -16,6 +16,7 @@ from satclip_explore.files.angles import read_angles
 from satclip_explore.files.columns import Roles, listed, shown, word_set, words_of
 from satclip_explore.files.crs import crs_name, is_wgs84, read_crs, to_lonlat
 from satclip_explore.files.values import plain_text
+from satclip_explore.polygons import point_inside, unrolled
 
 WKT = re.compile(
     r"\s*(?:SRID=(?P<srid>\d+);)?\s*(?:POINT|LINESTRING|POLYGON|MULTI\w+|GEOMETRYCOLLECTION)"
@@ -228,13 +229,27 @@ def from_geometry(geometry: Any, crs: Any, label: Any) -> Located:
     if (points | empty).all():
         return Located(x, y, (label,), {"geometry": shown(label)}, name, tuple(notes))
     if system is not None and not is_wgs84(system):
+        # Long edges bend: a square of a polar projection is no square in degrees.
+        edges = np.nanmax(np.ptp(shapely.bounds(shapes).reshape(-1, 2, 2), axis=1), axis=1) / 16
         shapes = shapely.transform(
-            shapes, lambda xy: np.stack(to_lonlat(xy[:, 0], xy[:, 1], system), axis=1)
+            shapely.segmentize(shapes, np.where(edges > 0, edges, 1.0)),
+            lambda xy: np.stack(to_lonlat(xy[:, 0], xy[:, 1], system), axis=1),
         )
     rest = ~points & ~empty
-    inside = shapely.point_on_surface(shapely.make_valid(shapes[rest]))
-    x[rest], y[rest] = shapely.get_x(inside), shapely.get_y(inside)
+    x[rest], y[rest] = _points_inside(shapes[rest])
     return Located(x, y, (label,), {"geometry": shown(label)}, name, tuple(notes), shapes)
+
+
+def _points_inside(shapes: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find a point inside each; what spans half the globe is laid out round it first."""
+    import shapely
+
+    inside = shapely.point_on_surface(shapely.make_valid(shapes))
+    x, y = shapely.get_x(inside), shapely.get_y(inside)
+    west, _, east, _ = shapely.bounds(shapes).T
+    for row in np.flatnonzero((east - west > 180.0) & (east - west <= 720.0)):
+        x[row], y[row] = point_inside(shapes[row], unrolled(shapes[row]))
+    return x, y
 
 
 def geojson_crs(document: Any) -> Any:

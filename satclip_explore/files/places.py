@@ -295,12 +295,20 @@ def _report(
     frame.insert(1, "lat", y[kept])
     geometry = {"cell": "cells"}.get(raw.counted_in, "points")
     if found.geometry is not None:
-        frame["geometry"], geometry = found.geometry[kept], "polygons"
+        frame, geometry = _with_geometry(frame, found.geometry[kept]), "polygons"
     return Reading(
         frame, name, raw.format, geometry, found.roles, found.crs, raw.lines[kept], raw.counted_in,
         len(raw.frame), left_out, tuple(dict.fromkeys(table.notes)), raw.encoding, raw.delimiter,
         table.decimal if raw.delimiter else "", table.units, raw.grid, table.odd,
     )  # fmt: skip
+
+
+def _with_geometry(frame: pd.DataFrame, shapes: NDArray[np.object_]) -> Any:
+    try:
+        import geopandas
+    except ImportError as error:
+        raise ImportError("polygons need geopandas: pip install 'satclip-explore[geo]'") from error
+    return geopandas.GeoDataFrame(frame, geometry=shapes, crs="EPSG:4326")
 
 
 def check_degrees(

@@ -22,7 +22,7 @@ class Reading:
     ----------
     frame : pandas.DataFrame
         One row per place that was kept: lon and lat in degrees of WGS 84, longitude wrapped, then
-        the other columns; `geometry` too where there are polygons or lines.
+        the other columns. A GeoDataFrame where there are polygons or lines.
     source, format : str
         Where it came from.
     geometry : {"points", "polygons", "cells"}
@@ -142,5 +142,5 @@ class Reading:
         )
 
     def _repr_html_(self) -> str:
-        table = self.frame.head(5).drop(columns="geometry", errors="ignore")
+        table = pd.DataFrame(self.frame.head(5)).drop(columns="geometry", errors="ignore")
         return facts_table(self.source, self.facts()) + table.to_html(index=False, escape=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
@@ -84,18 +85,30 @@ def covered_places(task: Task, encoders: Iterable[LocationEncoder | None]) -> tu
     covered = np.ones(len(task), dtype=bool)
     for encoder in encoders:
         if encoder is not None:
-            covered &= encoder.coverage(task.lonlat)
+            covered &= (
+                encoder.coverage(task.lonlat)
+                if task.areas is None
+                else task.areas.any(encoder.coverage(task.areas.lonlat))
+            )
     missing = int((~covered).sum())
     return (task.subset(covered), missing) if missing else (task, 0)
+
+
+def embed_task(encoder: LocationEncoder, task: Task) -> NDArray[Any]:
+    """Embed the places of a task, or average over its polygons, shape (N, D)."""
+    if task.areas is None:
+        return encoder.embed(task.lonlat)
+    return task.areas.mean(encoder.embed)
 
 
 def task_features(encoder: LocationEncoder | None, task: Task) -> torch.Tensor:
     """Embed the places of a task, and join its image features; kept for the next call."""
     if encoder is None:
         return torch.zeros(len(task), 0)
+    key = (task.lonlat,) if task.areas is None else (task.areas.lonlat, task.areas.weights)
     embeddings = RESULTS.get(
-        ("embeddings", encoder, task.lonlat),
-        lambda: torch.from_numpy(encoder.embed(task.lonlat)).float(),
+        ("embeddings", encoder, *key),
+        lambda: torch.from_numpy(embed_task(encoder, task)).float(),
     )
     if task.image_features is None:
         return embeddings

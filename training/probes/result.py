@@ -164,9 +164,13 @@ class ProbeResult:
             self.metrics,
         )
 
-    def predict(self, lonlat: Any) -> pd.DataFrame:
+    def predict_frame(self, table: Any, *, polygons: str = "mean", **options: Any) -> Any:
+        """Predict the rows of a table; see `ProbeModel.predict_frame`."""
+        return self.model.predict_frame(table, polygons=polygons, **options)
+
+    def predict(self, lonlat: Any, *, polygons: str = "mean") -> pd.DataFrame:
         """Predict places; see `ProbeModel.predict`."""
-        return self.model.predict(lonlat)
+        return self.model.predict(lonlat, polygons=polygons)
 
     @known_keywords
     def predict_raster(

@@ -15,11 +15,14 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from satclip_explore.areas import areas_of
 from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import view
 from satclip_explore.files.atomic import write_whole
+from satclip_explore.files.places import read_places
+from satclip_explore.files.reading import Reading
 from satclip_explore.geo import GLOBE, Bounds, Grid, as_lonlat, unit_vectors
 from satclip_explore.provenance import clean_facts
 from training.probes.base import Probe
@@ -68,13 +71,15 @@ class ProbeModel:
     metrics: pd.DataFrame
 
     @torch.no_grad()
-    def predict(self, lonlat: Any) -> pd.DataFrame:
-        """Predict places.
+    def predict(self, lonlat: Any, *, polygons: str = "mean") -> pd.DataFrame:
+        """Predict places, or polygons.
 
         Parameters
         ----------
         lonlat : array_like or table
-            N places in degrees, longitude first; see `geo.as_lonlat`.
+            N places in degrees, longitude first, or a GeoDataFrame of polygons; see `embed`.
+        polygons : {"mean", "point"}
+            What stands for a polygon, as when the probe was trained.
 
         Returns
         -------
@@ -83,8 +88,10 @@ class ProbeModel:
             seeds that name another class, or the standard deviation of their values. Missing
             where the encoder has no coverage.
         """
-        places = as_lonlat(lonlat)
-        features = torch.from_numpy(self.encoder.embed(places)).float()
+        areas = areas_of(lonlat, polygons)
+        places = as_lonlat(lonlat) if areas is None else areas.inside
+        embed = self.encoder.embed
+        features = torch.from_numpy(embed(places) if areas is None else areas.mean(embed)).float()
         vectors = torch.from_numpy(unit_vectors(places)).float()
         self._check_width(features.shape[1])
         missing = torch.isnan(features).any(1)
@@ -112,6 +119,39 @@ class ProbeModel:
         )
         frame.attrs.update(self.facts)
         return frame
+
+    def predict_frame(self, table: Any, *, polygons: str = "mean", **options: Any) -> Any:
+        """Predict the rows of a table and give it back with columns prediction and spread.
+
+        Parameters
+        ----------
+        table : frame, Reading, or anything that `read_places` reads
+            N places or polygons; a frame keeps its rows and columns as they are.
+        polygons : {"mean", "point"}
+            As in `predict`.
+        **options
+            Of `read_places`, for files.
+
+        Returns
+        -------
+        pandas.DataFrame or geopandas.GeoDataFrame
+            A new table with geometry where there was one; see `to_vector`.
+
+        Raises
+        ------
+        ValueError
+            If the places cannot be read, or a column of that name is there already.
+        """
+        if isinstance(table, Reading):
+            table = table.frame
+        frame = table if isinstance(table, pd.DataFrame) else read_places(table, **options).frame
+        names = ["prediction", "spread"]
+        for name in frame.columns.intersection(names)[:1]:
+            raise ValueError(f"the table has a column {name} already; drop or rename it first.")
+        found = self.predict(frame, polygons=polygons)[names].set_axis(frame.index)
+        joined = pd.concat([frame, found], axis=1)
+        joined.attrs = {**frame.attrs, **self.facts}
+        return joined
 
     @known_keywords
     def predict_raster(

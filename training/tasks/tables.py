@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from satclip_explore.areas import Areas, areas_of
 from satclip_explore.files.columns import listed, shown
 from satclip_explore.files.places import read_places
 from satclip_explore.files.reading import Reading
@@ -58,6 +59,7 @@ def task_from_table(
     unit: str = "",
     group: Any = None,
     covariates: Sequence[Any] = (),
+    polygons: str = "mean",
     lon: Any = None,
     lat: Any = None,
     **options: Any,
@@ -67,7 +69,7 @@ def task_from_table(
     Parameters
     ----------
     table : Reading, or anything that `read_places` reads
-        A path, bytes, a frame, a grid. Polygons count as a point inside each.
+        A path, bytes, a frame, a grid.
     target : str, optional
         Column to predict. May be left out where the coordinates leave only one.
     kind : {"auto", "classification", "regression"}
@@ -82,6 +84,8 @@ def task_from_table(
         repeat.
     covariates : sequence
         Columns of numbers that stand beside the embedding of each place; a gap takes the median.
+    polygons : {"mean", "point"}
+        What stands for a polygon: the mean embedding inside, or that of a point inside.
     lon, lat : object, optional
         Columns of coordinates; default by name.
     **options
@@ -125,8 +129,8 @@ def task_from_table(
         raise ValueError(f"no column {shown(group)!r} to group by; got {listed(reading.columns)}.")
     unit = unit if kind == "regression" else ""
     beside = _covariates(reading, covariates, column)
-    groups = _groups(reading, group)
-    return _clean(reading, values, kind, name or shown(column), unit, groups, beside)
+    groups, areas = _groups(reading, group), areas_of(reading.frame, polygons)
+    return _clean(reading, values, kind, name or shown(column), unit, groups, beside, areas)
 
 
 def _target_column(reading: Reading, target: str | None) -> Any:
@@ -175,6 +179,7 @@ def _clean(
     unit: str,
     groups: Any,
     beside: NDArray[np.float32] | None,
+    areas: Areas | None,
 ) -> Task:
     """Leave out the rows without a label, and count them."""
     if kind == "regression":
@@ -207,6 +212,7 @@ def _clean(
         dropped=MappingProxyType(dropped),
         groups=None if groups is None else groups[known],
         image_features=None if beside is None else beside[known],
+        areas=None if areas is None else areas.subset(known),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from satclip_explore.areas import Areas
 from satclip_explore.geo import as_lonlat, codes_by_appearance, place_codes, unit_vectors
 from satclip_explore.html_view import facts_table
 
@@ -69,6 +70,8 @@ class Task:
         Where the labels come from and who may use them.
     dropped : mapping of str to int
         How many rows of the table were left out, by reason.
+    areas : Areas, optional
+        Places inside polygons, whose mean embedding stands for each; `lonlat` is a point inside.
     image_features : numpy.ndarray, shape (N, F), optional
         Features of an image taken at each place, joined to its embedding.
     groups : numpy.ndarray, shape (N,), int64, optional
@@ -95,6 +98,7 @@ class Task:
     image_features: NDArray[np.float32] | None = None
     groups: NDArray[np.int64] | None = None
     published_test: NDArray[np.bool_] | None = None
+    areas: Areas | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -134,6 +138,8 @@ class Task:
             )
         if self.groups is not None:
             self._check_groups(np.asarray(self.groups))
+        if self.areas is not None and len(self.areas.counts) != len(target):
+            raise ValueError(f"areas must be those of {len(target)} polygons.")
         test = self.published_test
         if test is not None and (test.shape != target.shape or test.dtype != np.bool_):
             raise ValueError(
@@ -180,6 +186,7 @@ class Task:
             image_features=features,
             groups=None if self.groups is None else self.groups[rows],
             published_test=None if self.published_test is None else self.published_test[rows],
+            areas=None if self.areas is None else self.areas.subset(rows),
         )
 
     def frame(self) -> pd.DataFrame:
@@ -207,6 +214,7 @@ class Task:
             "kind": self.kind,
             "places": f"{len(self):,}",
             "target": self._summary(),
+            "polygons": "" if self.areas is None else self.areas.summary(),
             "left out": self._dropped_text().removeprefix(" after leaving out "),
             "source": self.source,
             "license": self.license,

@@ -184,7 +184,7 @@ class TiledProduct(LocationEncoder):
         """Tell which places have data; reads them. See `LocationEncoder.coverage`."""
         return np.asarray(np.isfinite(self.embed(lonlat)).all(axis=1), dtype=bool)
 
-    def embed(self, lonlat: Any) -> NDArray[Any]:
+    def embed_places(self, lonlat: Any) -> NDArray[Any]:
         """Encode places; see `LocationEncoder.embed`. Places of one block are read together."""
         return self._read(as_lonlat(lonlat))
 
