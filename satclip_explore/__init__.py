@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from satclip_explore.projection import pca_raster as pca_raster
     from satclip_explore.regions import list_regions as list_regions
     from satclip_explore.regions import region as region
+    from satclip_explore.webpage.page import to_html as to_html
     from training.evaluate import evaluate as evaluate
     from training.pretrain import pretrain as pretrain
     from training.probe import train_probe as train_probe
@@ -71,6 +72,7 @@ _HOME = {
     "to_csv": "satclip_explore.files.table",
     "to_geoparquet": "satclip_explore.files.table",
     "to_geotiff": "satclip_explore.files.raster",
+    "to_html": "satclip_explore.webpage.page",
     "to_png": "satclip_explore.files.raster",
     "train_probe": "training.probe",
 }
