@@ -36,9 +36,9 @@ class Waits:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
-    def add(self, what: str, began: float) -> None:
+    def add(self, step: str, began: float) -> None:
         """Note the time since `began`."""
-        self.seconds.setdefault(what, []).append(time.perf_counter() - began)
+        self.seconds.setdefault(step, []).append(time.perf_counter() - began)
 
 
 class Reader:
@@ -219,8 +219,8 @@ def main() -> None:
     print(f"\n{options.sessions} sessions, {options.at_once} at once, "
           f"{time.perf_counter() - began:.0f} s; processor time {spent:.0f} s\n")  # fmt: skip
     print("| wait | median | slowest | times |\n|---|---|---|---|")
-    for what, seconds in waits.seconds.items():
-        print(f"| {what} | {statistics.median(seconds):.2f} s | {max(seconds):.2f} s "
+    for step, seconds in waits.seconds.items():
+        print(f"| {step} | {statistics.median(seconds):.2f} s | {max(seconds):.2f} s "
               f"| {len(seconds)} |")  # fmt: skip
     print("\n| sessions gone | memory |\n|---|---|")
     for gone, size in curve:

@@ -65,10 +65,10 @@ class Areas:
             If a geometry is empty, or its vertices are not degrees.
         """
         parts = [_places(shape, n_samples, row) for row, shape in enumerate(geometry)]
-        lonlat = _wrapped(np.concatenate([np.zeros((0, 2)), *(one for one, _, _ in parts)]))
-        weights = np.concatenate([np.zeros(0), *(one for _, one, _ in parts)])
-        counts = np.array([len(one) for one, _, _ in parts], dtype=np.int64)
-        inside = _wrapped(np.array([one for _, _, one in parts]).reshape(-1, 2))
+        lonlat = _wrapped(np.concatenate([np.zeros((0, 2)), *(inside for inside, _, _ in parts)]))
+        weights = np.concatenate([np.zeros(0), *(share for _, share, _ in parts)])
+        counts = np.array([len(inside) for inside, _, _ in parts], dtype=np.int64)
+        inside = _wrapped(np.array([centroid for _, _, centroid in parts]).reshape(-1, 2))
         return cls(lonlat, weights, counts, inside)
 
     @property
@@ -171,8 +171,9 @@ def _places(
         return np.array([inside]), np.ones(1), inside
     boxes = [_equal_area_box(polygon) for polygon in polygons]
     cell = sum(area for _, area in boxes) / n_samples
-    found = [_cells(one, box, cell) for one, (box, _) in zip(polygons, boxes, strict=True) if cell]
-    lonlat = np.concatenate([np.zeros((0, 2)), *(one for one, _ in found)])
+    pairs = zip(polygons, boxes, strict=True)
+    found = [_cells(polygon, box, cell) for polygon, (box, _) in pairs if cell]
+    lonlat = np.concatenate([np.zeros((0, 2)), *(inside for inside, _ in found)])
     if not len(lonlat):
         return np.array([inside]), np.ones(1), inside
     return lonlat, np.concatenate([weights for _, weights in found]), inside

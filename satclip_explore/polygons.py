@@ -198,9 +198,9 @@ def unrolled(geometry: Any) -> tuple[Polygon, ...]:
     while (shapely.get_type_id(parts) > 3).any():
         parts = shapely.get_parts(parts)
     found = [
-        tuple(_unroll(shapely.get_coordinates(ring)) for ring in (one.exterior, *one.interiors))
-        for one in parts
-        if one.geom_type == "Polygon" and not one.is_empty
+        tuple(_unroll(shapely.get_coordinates(ring)) for ring in (part.exterior, *part.interiors))
+        for part in parts
+        if part.geom_type == "Polygon" and not part.is_empty
     ]
     return tuple(polygon for polygon in found if _has_area(polygon[0]))
 

@@ -1,6 +1,7 @@
 """The rules of the house, read from the imports."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -169,6 +170,34 @@ def test_public_names_are_found_by_python_and_by_type_checkers():
     for name in sx.__all__:
         assert getattr(sx, name) is not None
     assert (ROOT / "satclip_explore/py.typed").exists()
+
+
+PRONOUNS = {"one", "those", "these", "them", "what"}
+
+
+def test_names_say_what_they_hold():
+    found = set()
+    for path in FILES:
+        nodes = list(ast.walk(tree(path)))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        names |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        found |= {f"{path.relative_to(ROOT)}: {name}" for name in names & PRONOUNS}
+    assert not found
+
+
+BRITISH = re.compile(
+    r"(?<![\"`_\w])(licence|labelled|colour|neighbour|behaviour|towards|(kilo)?metres?|catalogue)(?!\w)"
+)
+
+
+def test_spelling_is_american():
+    texts = [
+        *FILES,
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("notebooks/*.ipynb"),
+    ]
+    assert [path.name for path in texts if BRITISH.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_there_is_no_drawer_for_odds_and_ends():

@@ -126,7 +126,7 @@ def evaluate(
     """
     task, columns = _read(data, target, kind, group, covariates)
     chosen = _models(models, task)
-    asked = [as_encoder(one, device) for one in _listed(encoders)]
+    asked = [as_encoder(encoder, device) for encoder in _listed(encoders)]
     known = line_up(asked[0], asked[1:], COORDINATES, device)
     task, uncovered, columns = _covered(task, known.values(), columns)
     ladder_rungs, notes = make_rungs(
@@ -134,7 +134,7 @@ def evaluate(
     )
     if uncovered:
         notes.insert(0, f"{uncovered:,} places left out, where an encoder has no coverage.")
-    contenders = _contenders(known, [one.name for one in asked], chosen)
+    contenders = _contenders(known, [encoder.name for encoder in asked], chosen)
     notes += _bounds(task, contenders, ladder_rungs)
     to_predict = None if places is None else as_places(places)
     cells = _run(
@@ -148,7 +148,7 @@ def evaluate(
         task_source=task.source,
         task_license=task.license,
         places=len(task),
-        encoders=[one.name for one in asked],
+        encoders=[encoder.name for encoder in asked],
         models=list(models),
         rungs=[rung.name for rung in ladder_rungs],
         folds=folds,
@@ -200,7 +200,7 @@ def _listed(
 
 def _models(models: Sequence[str], task: Task) -> list[str]:
     chosen = [models] if isinstance(models, str) else list(dict.fromkeys(models))
-    unknown = [one for one in chosen if one not in ON_EMBEDDINGS]
+    unknown = [model for model in chosen if model not in ON_EMBEDDINGS]
     if unknown or not chosen:
         raise ValueError(
             f"models are {', '.join(ON_EMBEDDINGS)}; got {', '.join(map(str, unknown)) or 'none'}."
@@ -222,17 +222,17 @@ def _contenders(
             for name in dict.fromkeys(asked)
             if not (kind == "ridge" and name in COORDINATES)
         ]
-    return {one.name: one for one in listed}
+    return {contender.name: contender for contender in listed}
 
 
 def _bounds(task: Task, contenders: Mapping[str, Contender], rungs: Sequence[Rung]) -> list[str]:
     """Say before it starts what is done for fewer draws, or with fewer labels."""
     said = []
-    for name, one in contenders.items():
-        limit, most = one.model.seeds, max(rung.n_seeds for rung in rungs)
+    for name, contender in contenders.items():
+        limit, most = contender.model.seeds, max(rung.n_seeds for rung in rungs)
         if limit is not None and limit < most:
             said.append(f"{name}: {limit} of {most} draws of the folds, since it is slow.")
-        if one.model.kind == "kriging" and 0.8 * len(task) > KRIGING_ROWS:
+        if contender.model.kind == "kriging" and 0.8 * len(task) > KRIGING_ROWS:
             said.append(f"{name}: {KRIGING_ROWS:,} labels of each fold, drawn at random.")
     return said
 
@@ -292,7 +292,7 @@ def _seconds_left(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("data", help="a file of labelled places, or a name from list_tasks()")
+    parser.add_argument("data", help="a file of labeled places, or a name from list_tasks()")
     parser.add_argument("--target", default=None, help="column to predict")
     parser.add_argument("--kind", default="auto", choices=("auto", "classification", "regression"))
     parser.add_argument("--encoders", nargs="+", default=None, help="names or files")

@@ -117,8 +117,8 @@ def _facts(encoder: SatCLIP) -> dict[str, Any]:
     weights = np.concatenate(
         [
             p.detach().double().cpu().numpy().ravel()
-            for one in layers
-            for p in (one.weight, one.bias)
+            for layer in layers
+            for p in (layer.weight, layer.bias)
         ]
     )
     # Rounding to 16 bits would cost a thousandth, unless the weights were stored so.

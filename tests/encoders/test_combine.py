@@ -164,7 +164,7 @@ def test_what_cannot_be_combined_gets_one_sentence(tmp_path, pair, tiny_encoder,
     [
         (lambda c: c.pop("parts"), "lists no parts"),
         (lambda c: c.update(parts=["x"]), "lists no parts"),
-        (lambda c: c["parts"][1]["load"].update(colour=1), "says how to load a part wrongly"),
+        (lambda c: c["parts"][1]["load"].update(hue=1), "says how to load a part wrongly"),
         (lambda c: c["parts"][1].update(weights_hash="0" * 16), "other weights than the part"),
         (lambda c: c["parts"].pop(), "must have shape"),
         (lambda c: c["parts"][0].update(folder="../../elsewhere"), "no file or folder"),

@@ -32,8 +32,11 @@ PREDICTING = (
     "training.tasks.folds",
     "training.tasks.splits",
     "training.tasks.units",
-    *(f"training.evaluation.{one.name}" for one in iter_modules(training.evaluation.__path__)),
-    *(f"training.probes.{one.name}" for one in iter_modules(training.probes.__path__)),
+    *(
+        f"training.evaluation.{module.name}"
+        for module in iter_modules(training.evaluation.__path__)
+    ),
+    *(f"training.probes.{module.name}" for module in iter_modules(training.probes.__path__)),
 )
 """Modules whose text decides a prediction: what another text left on disk is done again."""
 

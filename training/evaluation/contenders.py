@@ -180,7 +180,9 @@ class Ridge(Model):
         part = Labels(labels.lonlat[rows], labels.target[rows], labels.n_classes,
                       labels.features[rows], labels.groups[rows], labels.prefixes)  # fmt: skip
         fifths = shuffled(len(rows), 0) % 5
-        weights, _ = self._folds(part).fit_all([np.flatnonzero(fifths == one) for one in range(5)])
+        weights, _ = self._folds(part).fit_all(
+            [np.flatnonzero(fifths == fifth) for fifth in range(5)]
+        )
         return lambda features, lonlat: weights.predict(np.asarray(features, dtype=np.float64))
 
     def out_of_fold(self, labels: Labels, rung: Rung) -> Iterator[tuple[int, int, Array]]:
@@ -188,7 +190,9 @@ class Ridge(Model):
         folds = self._folds(labels)
         for seed in range(rung.n_seeds):
             splits = [rung.split(seed, fold) for fold in range(rung.n_folds)]
-            scores = folds.scores([one.test for one in splits], [one.train for one in splits])
+            scores = folds.scores(
+                [split.test for split in splits], [split.train for split in splits]
+            )
             yield from ((seed, fold, each) for fold, each in enumerate(scores))
 
     def fit_all(self, labels: Labels, rung: Rung, gap_km: float) -> Predictor:

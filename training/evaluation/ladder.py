@@ -38,7 +38,7 @@ class Ladder:
     Parameters
     ----------
     task : Task
-        The labelled places, those without coverage left out.
+        The labeled places, those without coverage left out.
     rungs : sequence of Rung
         Ways to hold out.
     contenders : mapping of str to Contender
@@ -86,7 +86,8 @@ class Ladder:
         table = self.scores.groupby(["rung", "contender"], sort=False)[self.metric]
         wide = table.agg(["mean", "std"]).rename(columns={"std": "sd"}).unstack("contender")
         wide = wide.swaplevel(axis=1)
-        names = [one for one in self.contenders if one in wide.columns.get_level_values(0)]
+        scored = wide.columns.get_level_values(0)
+        names = [name for name in self.contenders if name in scored]
         rungs = [rung.name for rung in self.rungs if rung.name in wide.index]
         return wide.loc[rungs, [(name, part) for name in names for part in ("mean", "sd")]]
 
@@ -149,7 +150,7 @@ class Ladder:
             if rung.name == name:
                 return rung
         raise ValueError(
-            f"no rung {name!r}; there are {', '.join(repr(one.name) for one in self.rungs)}."
+            f"no rung {name!r}; there are {', '.join(repr(rung.name) for rung in self.rungs)}."
         )
 
     def best(self, rung: str | None = None) -> str:
@@ -297,7 +298,8 @@ class Ladder:
         return next_labels(self._encoder(encoder), found, self.task.lonlat, among, count)
 
     def _encoder(self, name: str | None) -> LocationEncoder:
-        known = {one.encoder.name: one.encoder for one in self.contenders.values() if one.encoder}
+        encoders = [each.encoder for each in self.contenders.values() if each.encoder]
+        known = {encoder.name: encoder for encoder in encoders}
         asked = [each for each in known if each not in COORDINATES] or list(known)
         if name is not None and name not in known:
             raise ValueError(f"no encoder {name!r}; there are {', '.join(known)}.")

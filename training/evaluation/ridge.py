@@ -229,17 +229,17 @@ class RidgeFolds:
         plain = all(len(test) == len(rows) for test, rows in zip(tests, aside, strict=True))
         settings = len(self.penalties) * (1 if self.chunk is None else len(GROWTHS))
         error = np.zeros((len(tests), settings))
-        for one, other in combinations(range(len(tests)), 2):
+        for first, second in combinations(range(len(tests)), 2):
             if plain:
-                left_out = judged[one] + judged[other]
+                left_out = judged[first] + judged[second]
             else:
-                rows = np.union1d(aside[one], aside[other])
+                rows = np.union1d(aside[first], aside[second])
                 left_out = Moments.of(self.x[rows], y[rows])
             if total.count - left_out.count < 2:
                 continue
             fitted = solve(total - left_out, self.penalties, self.chunk)
-            error[one] += fitted.squared_error(judged[other])
-            error[other] += fitted.squared_error(judged[one])
+            error[first] += fitted.squared_error(judged[second])
+            error[second] += fitted.squared_error(judged[first])
         return [int(each) for each in error.argmin(1)]
 
     def _halves(self, train: NDArray[np.int64], y: Array) -> int:

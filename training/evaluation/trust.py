@@ -68,7 +68,7 @@ class Applicability:
         x = np.asarray(labels.features, dtype=np.float64)
         rows = np.sort(shuffled(len(x), 0)[:MOST_LABELS])
         fold = rung.fold[0, rows]
-        tests = [np.flatnonzero(rung.fold[0] == one) for one in range(rung.n_folds)]
+        tests = [np.flatnonzero(rung.fold[0] == number) for number in range(rung.n_folds)]
         weights, _ = RidgeFolds(x, labels.columns).fit_all(tests)
         deviation = x.std(0)
         importance = np.abs(weights.weight[0]).mean(1) * deviation
@@ -80,8 +80,8 @@ class Applicability:
         typical = float(torch.cdist(sample, sample).sum()) / max(1, len(sample) * (len(sample) - 1))
         typical = max(typical, 1e-12)
         apart = np.empty(len(rows))
-        for one in range(rung.n_folds):
-            inside = torch.from_numpy(fold == one)
+        for number in range(rung.n_folds):
+            inside = torch.from_numpy(fold == number)
             if inside.any() and not inside.all():
                 apart[inside.numpy()] = _nearest(points[inside], points[~inside]) / typical
         low, high = np.quantile(apart, (0.25, 0.75))
@@ -118,7 +118,7 @@ def trust_raster(
     applicability : Applicability
         Of the same encoder.
     lonlat : numpy.ndarray, shape (N, 2)
-        The labelled places, degrees.
+        The labeled places, degrees.
     grid : Grid
         Pixel centers, shape (H, W).
     inside : numpy.ndarray, shape (H, W), bool

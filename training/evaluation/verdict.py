@@ -164,7 +164,7 @@ def _outcome(
     against = str(row["against"])
     figures = {
         "score": float(means[best]), "interpolation": float(means[against]),
-        "coordinates": float(means[[one for one in COORDINATES if one in means]].max()),
+        "coordinates": float(means[[encoder for encoder in COORDINATES if encoder in means]].max()),
         **{name: float(row[name]) for name in ("difference", "low", "high")},
     }  # fmt: skip
     top = str(means.drop("constant").idxmax())

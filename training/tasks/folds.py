@@ -1,4 +1,4 @@
-"""Folds of labelled places: each is tested once, near its labels or far from them, rung by rung."""
+"""Folds of labeled places: each is tested once, near its labels or far from them, rung by rung."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def make_rungs(
     Parameters
     ----------
     task : Task
-        N labelled places.
+        N labeled places.
     wanted : sequence
         "random"; a number, for cells of so many degrees; "clusters"; "region", for one continent
         after the other; or a name in `columns`.
@@ -146,17 +146,17 @@ def make_rungs(
     if not 0.0 <= real_number(buffer_km, "buffer_km") <= 5_000.0:
         raise ValueError(f"buffer_km must lie between 0 and 5,000; got {buffer_km}.")
     rungs, notes = [], []
-    for one in wanted:
-        name, description, units, deal = units_of(task, one, columns or {}, spread)
+    for way in wanted:
+        name, description, units, deal = units_of(task, way, columns or {}, spread)
         n_units = int(units.max()) + 1
         if n_units < 2:
-            notes.append(f"{name}: left out, since all places lie in one {unit_name(one)}.")
+            notes.append(f"{name}: left out, since all places lie in one {unit_name(way)}.")
             continue
-        count = n_units if one == "region" else min(folds, n_units)
+        count = n_units if way == "region" else min(folds, n_units)
         drawn = np.stack([deal(count, seed)[units] for seed in range(seeds)])
-        n_units = count if one == "clusters" else n_units
+        n_units = count if way == "clusters" else n_units
         # Where every unit is a fold of its own, all seeds say the same.
-        drawn = drawn[:1] if count == n_units and one != "clusters" else drawn
+        drawn = drawn[:1] if count == n_units and way != "clusters" else drawn
         unused = _unused(task, drawn, buffer_km)
         rung = Rung(name, description, drawn, n_units, unused)
         try:
@@ -164,8 +164,8 @@ def make_rungs(
         except ValueError as error:
             notes.append(f"{name}: left out; {error}")
             continue
-        if count < min(folds, n_units + 1) and one != "region":
-            said.append(f"{name}: {count} folds, as many as there are of {unit_name(one)}s.")
+        if count < min(folds, n_units + 1) and way != "region":
+            said.append(f"{name}: {count} folds, as many as there are of {unit_name(way)}s.")
         rungs.append(Rung(name, description, drawn, n_units, unused, tuple(said)))
         notes += said
     if not rungs:
@@ -214,7 +214,7 @@ def closest_rung(
     ----------
     rungs : sequence of Rung
     lonlat : numpy.ndarray, shape (N, 2)
-        The labelled places, degrees.
+        The labeled places, degrees.
     places : numpy.ndarray, shape (M, 2)
         The places to predict.
 

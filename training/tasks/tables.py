@@ -162,8 +162,8 @@ def _covariates(
     beside = []
     for column in columns:
         if column == target or column not in reading.columns:
-            what = "is the target" if column == target else "is not there"
-            raise ValueError(f"covariate {shown(column)!r} {what}; got {listed(reading.columns)}.")
+            fault = "is the target" if column == target else "is not there"
+            raise ValueError(f"covariate {shown(column)!r} {fault}; got {listed(reading.columns)}.")
         values = pd.to_numeric(reading.frame[column], errors="coerce").astype(np.float64)
         if not np.isfinite(values).any():
             raise ValueError(f"covariate {shown(column)!r} holds no numbers; leave it out.")

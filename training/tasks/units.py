@@ -18,22 +18,22 @@ Deal = Callable[[int, int], NDArray[np.int64]]
 """Given the number of folds and a seed, returns the fold of every unit."""
 
 
-def unit_name(one: Any) -> str:
+def unit_name(rung: Any) -> str:
     """Say what is held out whole on a rung."""
     named = {"random": "place", "clusters": "cluster", "region": "continent"}
-    return named.get(str(one), "group" if isinstance(one, str) else f"cell of {one:g} degrees")
+    return named.get(str(rung), "group" if isinstance(rung, str) else f"cell of {rung:g} degrees")
 
 
 def units_of(
-    task: Task, one: Any, columns: dict[str, NDArray[Any]], spread: bool
+    task: Task, rung: Any, columns: dict[str, NDArray[Any]], spread: bool
 ) -> tuple[str, str, NDArray[np.int64], Deal]:
     """Tell what stays together on a rung.
 
     Parameters
     ----------
     task : Task
-        N labelled places.
-    one : object
+        N labeled places.
+    rung : object
         "random", "clusters", "region", a name in `columns`, or a number of degrees.
     columns : mapping of str to numpy.ndarray, shape (N,)
         Groups by the name of their column.
@@ -53,10 +53,10 @@ def units_of(
         If there is no such rung.
     """
     classes = task.target if task.is_classification and spread else None
-    if isinstance(one, str) and one in columns:
-        units = codes_by_appearance(columns[one])
-        return one, f"whole groups of {one!r} held out", units, _balanced(units)
-    if one == "random":
+    if isinstance(rung, str) and rung in columns:
+        units = codes_by_appearance(columns[rung])
+        return rung, f"whole groups of {rung!r} held out", units, _balanced(units)
+    if rung == "random":
         units = task.group_codes
 
         def shuffle(folds: int, seed: int) -> NDArray[np.int64]:
@@ -64,17 +64,17 @@ def units_of(
             return _dealt(np.argsort(order), units, classes) % folds
 
         return "random", "places held out at random", units, shuffle
-    if one == "region":
+    if rung == "region":
         units = _continents(task.lonlat)
         return "region", "one continent held out after the other", units, _one_each
-    if one == "clusters":
+    if rung == "clusters":
         return "clusters", "clusters on the globe held out", task.group_codes, _clusters(task)
-    if isinstance(one, str | bool):
+    if isinstance(rung, str | bool):
         known = ["'random'", "'clusters'", "'region'", *map(repr, columns)]
-        raise ValueError(f"a rung is {', '.join(known)}, or a number of degrees; got {one!r:.60}.")
-    degrees = real_number(one, "the width of a cell, in degrees,")
+        raise ValueError(f"a rung is {', '.join(known)}, or a number of degrees; got {rung!r:.60}.")
+    degrees = real_number(rung, "the width of a cell, in degrees,")
     if not 0.01 <= degrees <= 180.0:
-        raise ValueError(f"the width of a cell must lie between 0.01 and 180 degrees; got {one}.")
+        raise ValueError(f"the width of a cell must lie between 0.01 and 180 degrees; got {rung}.")
     units = cells(task.lonlat, degrees)
 
     def deal(folds: int, seed: int) -> NDArray[np.int64]:

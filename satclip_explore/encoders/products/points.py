@@ -252,9 +252,9 @@ def read_points(
     root = path if path.is_dir() else path.parent
     files = [f for f in find_files(path) if year is None or _names(f.relative_to(root), year)]
     if not files:
-        which = f" of {year}" if year is not None else ""
+        of_year = f" of {year}" if year is not None else ""
         raise FileNotFoundError(
-            f"no Parquet file{which} at {path}; pass a file or a folder of them."
+            f"no Parquet file{of_year} at {path}; pass a file or a folder of them."
         )
     places, dims = [], set()
     for file in files:

@@ -48,7 +48,7 @@ def find_rule(vectors: Vectors, product: str | None) -> Rule:
         nothing tells.
     """
     values, dim = vectors.values, vectors.values.shape[vectors.values.dims.index(vectors.numbers)]
-    one, zero = np.array(1.0), np.array(0.0)
+    no_scale, zero = np.array(1.0), np.array(0.0)
     missing = values.attrs.get("_FillValue", values.attrs.get("missing_value"))
     nodata = _number(missing)
     known = (*PROFILES, "tessera", "mind", "geoemb")
@@ -59,11 +59,11 @@ def find_rule(vectors: Vectors, product: str | None) -> Rule:
     if product in (None, "geoemb") and isinstance(scale, dict) and values.dtype.kind in "iu":
         if scale.get("type") == "array":
             factors = _needed(vectors, str(scale.get("array_name")), "its quantization")
-            return Rule("geoemb", one, zero, pixel_scale=factors, nodata=nodata)
+            return Rule("geoemb", no_scale, zero, pixel_scale=factors, nodata=nodata)
         factor, offset = scale.get("scale", 1.0), scale.get("offset", 0.0)
         return Rule("geoemb", np.array(float(factor)), np.array(float(offset)), nodata=nodata)
     if product == "tessera" or (product is None and vectors.beside("scales") is not None):
-        return Rule("tessera", one, zero, _needed(vectors, "scales", "TESSERA"), nodata=nodata)
+        return Rule("tessera", no_scale, zero, _needed(vectors, "scales", "TESSERA"), nodata=nodata)
     if product == "mind" or (product is None and vectors.beside("emb_scale") is not None):
         parts = [_needed(vectors, f"emb_{part}", "MIND").all() for part in ("scale", "offset")]
         if any(part.shape != (dim,) for part in parts):
@@ -78,7 +78,7 @@ def find_rule(vectors: Vectors, product: str | None) -> Rule:
         times, plus = 1.0 if times is None else times, 0.0 if plus is None else plus
         return Rule("plain", np.array(times), np.array(plus), nodata=nodata)
     profile = find_profile(product, dim, values.dtype)
-    return Rule(profile.name, one, zero, nodata=profile.nodata if nodata is None else nodata)
+    return Rule(profile.name, no_scale, zero, nodata=profile.nodata if nodata is None else nodata)
 
 
 def _number(said: Any) -> float | None:

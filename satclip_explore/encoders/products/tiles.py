@@ -230,11 +230,11 @@ class TiledProduct(LocationEncoder):
         order = np.lexsort([corner, block])
         starts = np.flatnonzero(np.diff(block[order], prepend=-1))
         with tile.open() as read:
-            for one in np.split(order, starts[1:]):
-                top, left = row[one].min(), column[one].min()
-                take = read(slice(top, row[one].max() + 1), slice(left, column[one].max() + 1))
+            for part in np.split(order, starts[1:]):
+                top, left = row[part].min(), column[part].min()
+                take = read(slice(top, row[part].max() + 1), slice(left, column[part].max() + 1))
                 # A place has each corner once, so that its parts are added one by one.
-                for at in np.split(one, np.flatnonzero(np.diff(corner[one])) + 1):
+                for at in np.split(part, np.flatnonzero(np.diff(corner[part])) + 1):
                     values = take(row[at] - top, column[at] - left)
                     out[places[place[at]]] += weight[at, None] * values
 
