@@ -23,7 +23,6 @@ from typing import Any
 from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.errors import sentence
-from satclip_explore.files.atomic import write_whole
 from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
 from training.evaluation.cells import Cell, Step, cell, labels_digest, labels_of
@@ -34,11 +33,11 @@ from training.evaluation.contenders import (
     Contender,
     Ridge,
 )
-from training.evaluation.ladder import Ladder, as_places
+from training.evaluation.ladder import Ladder
 from training.evaluation.verdict import COORDINATES
 from training.probes.baselines import as_encoder, covered_places, line_up
 from training.tasks.folds import RUNGS, Rung, make_rungs
-from training.tasks.tables import as_task, task_from_table
+from training.tasks.tables import as_places, as_task, task_from_table
 from training.tasks.task import Task
 
 DEFAULT_MODELS = ("ridge", "kriging")
@@ -106,7 +105,8 @@ def evaluate(
     Returns
     -------
     Ladder
-        `.scores`, `.summary`, `.verdict`, `.distances`, `.predict_interval(places)`; shows itself.
+        `.scores`, `.summary`, `.verdict`, `.distances`, `.predict_interval(places)`, `.trust()`,
+        `.next_labels()`, `.report(folder)`; shows itself.
 
     Raises
     ------
@@ -315,8 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, ImportError, ValueError, Cancelled) as error:
         print(sentence(error), file=sys.stderr)
         return 2
-    write_whole(out / "scores.csv", ladder.scores.to_csv(index=False).encode())
-    print("\n".join(["", ladder.table().to_string(), "", *ladder.verdict]))
+    page = ladder.report(out)
+    print("\n".join(["", ladder.table().to_string(), "", *ladder.verdict, "", str(page)]))
     return 0
 
 

@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from satclip_explore.checks import known_keywords, real_number, whole_number
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import view
-from satclip_explore.files.places import read_places
-from satclip_explore.geo import GLOBE, Bounds, as_lonlat
+from satclip_explore.geo import GLOBE, Bounds
 from training.evaluation.cells import Cell, labels_of, score_cells
 from training.evaluation.conformal import coverage, interval_frame, nonconformity, threshold
 from training.evaluation.contenders import Contender, Ridge
+from training.evaluation.report import write_report
 from training.evaluation.trust import Applicability, next_labels, trust_raster
 from training.evaluation.verdict import COORDINATES, compare, verdict, words_km
 from training.tasks.distances import nearest_km
 from training.tasks.folds import Rung, closest_rung
+from training.tasks.tables import as_places
 from training.tasks.task import Task
 
 
@@ -154,11 +155,8 @@ class Ladder:
         )
 
     def best(self, rung: str | None = None) -> str:
-        """Name the contender with the best mean score on a rung, or over all of them.
-
-        Interpolation and a constant count as well.
-        """
-        means = self.scores.groupby(["rung", "contender"])[self.metric].mean().unstack()
+        """Name the contender with the best mean on a rung, or over all; interpolation counts."""
+        means = self.summary.xs("mean", axis=1, level=1)
         return str(means.mean().idxmax() if rung is None else means.loc[rung].idxmax())
 
     def coverage(self, level: float = 0.9, contender: str | None = None) -> pd.DataFrame:
@@ -311,15 +309,25 @@ class Ladder:
         labels = labels_of(self.task, Contender("", Ridge(), self._encoder(encoder)))
         return Applicability.fit(labels, self.rungs[-1] if rung is None else self.rung(rung))
 
+    def report(self, folder: str | Path) -> Path:
+        """Write report.html, which needs nothing else, report.md, figures and scores.csv.
+
+        Returns
+        -------
+        pathlib.Path
+            Of report.html.
+        """
+        return write_report(self, Path(folder))[0]
+
     def table(self) -> pd.DataFrame:
         """Return the ladder as text, "mean ± sd", for people; distances beside it."""
         means = self.summary
-        names = list(dict.fromkeys(means.columns.get_level_values(0)))
+        names = dict.fromkeys(means.columns.get_level_values(0))
         km = self.distances["median"]
         frame = pd.DataFrame({"km": [words_km(km[rung]) for rung in means.index]}, means.index)
         for name in names:
-            mean, sd = means[name, "mean"], means[name, "sd"]
-            frame[name] = [f"{a:.3f} ± {b:.3f}" for a, b in zip(mean, sd, strict=True)]
+            pairs = zip(means[name, "mean"], means[name, "sd"], strict=True)
+            frame[name] = [f"{mean:.3f} ± {sd:.3f}" for mean, sd in pairs]
         return frame
 
     def __repr__(self) -> str:
@@ -334,13 +342,6 @@ class Ladder:
         table = self.table().to_html(escape=True)
         notes = f"<details><summary>Notes</summary><ul>{notes}</ul></details>" if notes else ""
         return f"<h4>{html.escape(self.task.name)}</h4><ul>{lines}</ul>{table}{notes}"
-
-
-def as_places(places: Any) -> NDArray[np.float64]:
-    """Take places from an array, a frame or a file."""
-    if isinstance(places, str | Path):
-        return read_places(places).lonlat
-    return as_lonlat(places)
 
 
 def _level(level: float) -> float:

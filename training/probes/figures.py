@@ -81,7 +81,7 @@ def figure_html(task: Task, name: str, curves: pd.DataFrame, test: pd.DataFrame)
         _draw_confusion(axes[1], test)
     else:
         _draw_scatter(axes[1], test, task.unit)
-    _draw_errors(axes[2], test, task)
+    draw_errors(axes[2], test, task)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     code = base64.b64encode(buffer.getvalue()).decode()
@@ -122,7 +122,7 @@ def _draw_scatter(axis: Any, test: pd.DataFrame, unit: str) -> None:
     axis.set(xlabel=f"observed {unit}", ylabel=f"predicted {unit}")
 
 
-def _draw_errors(axis: Any, test: pd.DataFrame, task: Task) -> None:
+def draw_errors(axis: Any, test: pd.DataFrame, task: Task) -> None:
     """Draw where the probe is wrong."""
     for line in _coast():
         axis.plot(*line.T, color="0.6", lw=0.4)

@@ -16,6 +16,7 @@ from satclip_explore.areas import Areas, areas_of
 from satclip_explore.files.columns import listed, shown
 from satclip_explore.files.places import read_places
 from satclip_explore.files.reading import Reading
+from satclip_explore.geo import as_lonlat
 from training.tasks.atlas import ATLAS_TASKS, load_task
 from training.tasks.task import KINDS, Task
 
@@ -48,6 +49,13 @@ def as_task(task: Any, target: str | None = None, *, kind: str = "auto") -> Task
     if named or (isinstance(task, str) and not Path(task).suffix and not isfile(task)):
         return load_task(task)
     return task_from_table(task, target, kind=kind)
+
+
+def as_places(places: Any) -> NDArray[np.float64]:
+    """Take places without labels from an array, a frame or a file, shape (N, 2)."""
+    if isinstance(places, str | Path):
+        return read_places(places).lonlat
+    return as_lonlat(places)
 
 
 def task_from_table(
