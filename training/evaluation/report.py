@@ -244,7 +244,7 @@ def _rows(frame: pd.DataFrame) -> list[str]:
         for index, row in zip(frame.index, frame.to_numpy(), strict=True)
     ]
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(_plain(one) for one in line) + " |" for line in lines]
+    return ["| " + " | ".join(_plain(text) for text in line) + " |" for line in lines]
 
 
 def _plain(text: Any) -> str:
