@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from satclip_explore import panes as panes
     from satclip_explore.atlas import load_atlas as load_atlas
     from satclip_explore.comparison import compare_encoders as compare_encoders
+    from satclip_explore.embedding_files import export_embeddings as export_embeddings
     from satclip_explore.encoders.base import LocationEncoder as LocationEncoder
     from satclip_explore.encoders.combine import concat as concat
     from satclip_explore.encoders.combine import stack as stack
@@ -50,6 +51,7 @@ _HOME = {
     "embed_grid": "satclip_explore.fields",
     "evaluate": "training.evaluate",
     "explore": "satclip_explore.notebook",
+    "export_embeddings": "satclip_explore.embedding_files",
     "from_callable": "satclip_explore.encoders.custom",
     "from_module": "satclip_explore.encoders.custom",
     "from_table": "satclip_explore.encoders.table",
