@@ -1,36 +1,55 @@
-"""Coordinates as people type them."""
+"""Coordinates as people type and paste them: numbers, letters, map links, WKT."""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
+import numpy as np
+import pandas as pd
+
+from satclip_explore.files.angles import read_angles
 from satclip_explore.geo import as_lonlat
 
-MAX_LENGTH = 80
-_NUMBER = (
-    r"(?P<sign>[-+−])?\s*(?P<degrees>\d{1,3}(?:\.\d{1,12})?)(?:\s*°)?"
-    r"(?:\s*(?P<minutes>\d{1,2}(?:\.\d{1,12})?)\s*['′])?"
-    r"(?:\s*(?P<seconds>\d{1,2}(?:\.\d{1,12})?)\s*(?:[\"″]|''))?"
+MAX_LENGTH = 500
+EXAMPLES = "Try 52.5 N, 13.4 E."
+_AT = r"(-?\d{1,3}(?:\.\d+)?)"
+_PAIR = rf"{_AT}\s*(?:,|~|%2C|\s)\s*{_AT}"
+_LINKS = tuple(
+    (re.compile(pattern, re.IGNORECASE), order)
+    for pattern, order in (
+        (rf"!3d{_AT}!4d{_AT}", "lat"),
+        (rf"[?&]mlat={_AT}&mlon={_AT}", "lat"),
+        (rf"[?&]lat(?:itude)?={_AT}&(?:lon|lng|long|longitude)={_AT}", "lat"),
+        (rf"[?&](?:lon|lng|longitude)={_AT}&lat(?:itude)?={_AT}", "lon"),
+        (rf"[?&]at={_PAIR}", "lon"),
+        (rf"#(?:map=)?\d+(?:\.\d+)?/{_AT}/{_AT}", "lat"),
+        (rf"[?&](?:q|query|ll|sll|cp|center|daddr|destination)=(?:loc:)?{_PAIR}", "lat"),
+        (rf"[@/]{_PAIR}", "lat"),
+        (rf"^geo:{_PAIR}", "lat"),
+    )
 )
-_LETTER_FIRST = re.compile(r"(?P<letter>[NSEW])\s*" + _NUMBER, re.IGNORECASE)
-_LETTER_LAST = re.compile(_NUMBER + r"(?:\s*(?P<letter>[NSEW]))?", re.IGNORECASE)
-_BETWEEN = re.compile(r"[\s,;/]*")
-EXAMPLES = "Try 13.4, 52.5 or 52.5 N, 13.4 E."
+"""Where addresses of map services hold a place, the most exact first, and what comes first."""
+_WKT = re.compile(r"^\s*(?:SRID\s*=\s*(?P<srid>\d+)\s*;\s*)?(?:MULTI)?(?:POINT|LINESTRING|POLYGON)"
+                  r"\s*(?:Z|M|ZM)?\s*\((?P<body>[-+\d.eE,()\s]+)\)\s*$", re.IGNORECASE)  # fmt: skip
+_LETTERS = re.compile(r"(?<![A-Za-z])[NSEW](?![A-Za-z])", re.IGNORECASE)
 
 
-def parse_place(text: str) -> tuple[float, float]:
-    """Read a place from text.
+def read_coordinates(text: str) -> list[tuple[float, float]]:
+    """Read a place from text; where the order of two numbers is open, both readings.
 
     Parameters
     ----------
     text : str
-        Two numbers, longitude first ("13.4, 52.5"), or in either order with N, S, E or W
-        ("52.5 N 13.4 E", "52°30'N, 13°24'E").
+        Two numbers in degrees, degrees and minutes, or degrees, minutes and seconds, with N, S, E
+        or W or without; the address of a map service; a geometry in WKT, longitude first.
 
     Returns
     -------
-    tuple of float
-        (lon, lat) in degrees, the longitude wrapped.
+    list of tuple of float
+        (lon, lat) in degrees, the longitude wrapped. One reading, or two where both numbers are
+        between -90 and 90 and no letter says which is which: longitude first, then latitude first.
+        Of a line or polygon it is the middle of its box.
 
     Raises
     ------
@@ -38,42 +57,72 @@ def parse_place(text: str) -> tuple[float, float]:
         If the text is not two coordinates, or they are out of range.
     """
     text = text.strip()
-    if not text or len(text) > MAX_LENGTH:
-        raise ValueError(f"type two coordinates, longitude first. {EXAMPLES}")
-    pattern = _LETTER_FIRST if text[0] in "NSEWnsew" else _LETTER_LAST
-    parts, position = [], 0
-    while position < len(text):
-        match = pattern.match(text, position)
-        if match is None:
-            raise ValueError(f"cannot read {text!r} as coordinates. {EXAMPLES}")
-        parts.append(match)
-        between = _BETWEEN.match(text, match.end())
-        assert between is not None  # it matches nothing at all too
-        position = between.end()
-        if match.end() == position < len(text) and match["letter"] is None:
-            raise ValueError(f"cannot read {text!r} as coordinates. {EXAMPLES}")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"a place may have {MAX_LENGTH} characters; got {len(text):,}. {EXAMPLES}")
+    if "://" in text or text.lower().startswith("geo:"):
+        return [_of_link(unquote(text))]
+    if (wkt := _WKT.match(text)) is not None:
+        return [_of_wkt(wkt, text)]
+    first, second = _halves(text)
+    ways = [_read(first, second), _read(second, first)]
+    found = list(dict.fromkeys(place for place in ways if place is not None))
+    if not found:
+        raise ValueError(f"cannot read {text!r} as two coordinates. {EXAMPLES}")
+    return found
+
+
+def _read(lon: str, lat: str) -> tuple[float, float] | None:
+    """Read two angles, None where they cannot be these."""
+    x, y = (read_angles(pd.Series([part]), axis)[0] for part, axis in ((lon, "lon"), (lat, "lat")))
+    if not (np.isfinite(x) and np.isfinite(y) and abs(x) <= 360.0 and abs(y) <= 90.0):
+        return None
+    place = as_lonlat((x, y))[0]
+    return float(place[0]), float(place[1])
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """Split two coordinates; a comma may be a decimal sign."""
+    letters = list(_LETTERS.finditer(text))
+    if len(letters) == 2:
+        cut = letters[1].start() if not text[: letters[0].start()].strip() else letters[0].end()
+        parts = [text[:cut], text[cut:]]
+    else:
+        parts = next(
+            (found for sign in (r";", r",\s", r"\s*/\s*", r",")
+             if len(found := re.split(sign, text)) == 2),
+            text.split(),
+        )  # fmt: skip
+    if len(parts) in (4, 6):
+        middle = len(parts) // 2
+        parts = [" ".join(parts[:middle]), " ".join(parts[middle:])]
     if len(parts) != 2:
-        raise ValueError(f"need two coordinates, longitude first; got {len(parts)}. {EXAMPLES}")
-    values = [_degrees(part) for part in parts]
-    letters = [(part["letter"] or "").upper() for part in parts]
-    if any(letters):
-        kinds = ["lat" if letter in "NS" else "lon" for letter in letters if letter]
-        if sorted(kinds) != ["lat", "lon"]:
-            raise ValueError(
-                f"need one of N or S and one of E or W, or no letters at all; got {text!r}."
-            )
-        if kinds[0] == "lat":
-            values.reverse()
-    lon, lat = as_lonlat(values)[0]
-    return float(lon), float(lat)
+        raise ValueError(f"cannot read {text!r} as two coordinates. {EXAMPLES}")
+    first, second = (part.strip(" \t,;/") for part in parts)
+    return first, second
 
 
-def _degrees(part: re.Match[str]) -> float:
-    value = float(part["degrees"]) + float(part["minutes"] or 0) / 60
-    value += float(part["seconds"] or 0) / 3600
-    letter = (part["letter"] or "").upper()
-    if part["sign"] in ("-", "−"):
-        if letter:
-            raise ValueError(f"a coordinate has a sign or a letter, not both; got {part[0]!r}.")
-        return -value
-    return -value if letter in ("S", "W") else value
+def _of_link(address: str) -> tuple[float, float]:
+    for pattern, order in _LINKS:
+        if (found := pattern.search(address)) is not None:
+            pair = found.groups() if order == "lon" else found.groups()[::-1]
+            place = _read(*pair)
+            if place is not None:
+                return place
+    raise ValueError(
+        "no place is written in this link: open it, and copy the long address that the map shows."
+    )
+
+
+def _of_wkt(wkt: re.Match[str], text: str) -> tuple[float, float]:
+    if wkt["srid"] not in (None, "4326"):
+        raise ValueError(f"a geometry has to be in degrees, EPSG:4326; got EPSG:{wkt['srid']}.")
+    points = [
+        point.split()[:2] for point in wkt["body"].replace("(", "").replace(")", "").split(",")
+    ]
+    try:
+        lonlat = as_lonlat([(float(x), float(y)) for x, y in points])
+    except ValueError as error:
+        raise ValueError(f"cannot read {text[:60]!r} as a geometry in degrees: {error}") from error
+    low, high = lonlat.min(axis=0), lonlat.max(axis=0)
+    middle = (low + high) / 2.0
+    return float(middle[0]), float(middle[1])

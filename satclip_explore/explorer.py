@@ -10,8 +10,9 @@ import panel_material_ui as pmui
 import param
 from panel_material_ui.template.base import Page
 
+from satclip_explore.address import page_links
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
-from satclip_explore.panes import theme, url_state, world
+from satclip_explore.panes import theme, url_state
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.compare.degrees import DegreesPane
@@ -23,13 +24,15 @@ from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane
-from satclip_explore.panes.probe.pane import ProbePane
+from satclip_explore.panes.probe.pane import OWN, ProbePane
+from satclip_explore.panes.search import SearchPane
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.store import RESULTS
 
 TITLE = "SatCLIP Explore"
 TALL = {"max-height": "none"}
 """Style of what may be higher than the window: Panel ends it there, and what follows overlaps."""
+COPY = "Copy link"
 TABS = {
     "explore": "Explore",
     "compare": "Compare",
@@ -51,6 +54,7 @@ class Explorer(pn.viewable.Viewer):
     encoder_name = param.Selector(default=None, objects=[], doc="which encoder is shown")
     tab = param.Selector(default="explore", objects=list(TABS), doc="which page is open")
     message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
+    copy_label = param.String(COPY, doc="on the button that copies the address")
 
     def __init__(self, encoder: Any = None, **params: Any) -> None:
         encoder = load_once(DEFAULT_ENCODER) if encoder is None else encoder
@@ -63,8 +67,10 @@ class Explorer(pn.viewable.Viewer):
         with param.parameterized.discard_events(self):
             self.encoder_name = encoder.name
         self._background, self._built = Background(), False
+        self.link: Any = None
         self.selection = Selection()
         shared: dict[str, Any] = {"selection": self.selection}
+        self.search = SearchPane(**shared)
         self.pca = PCAPane(encoder, **shared)
         self.map = MapPane(encoder, **shared)
         self.embedding = EmbeddingPane(encoder, **shared)
@@ -114,41 +120,41 @@ class Explorer(pn.viewable.Viewer):
 
     def _links(self) -> tuple[url_state.Link, ...]:
         """Say which parameter each key of the address holds."""
-        pca, near, Link = self.pca, self.neighbors, url_state.Link
-        return (
-            Link("encoder", self, "encoder_name", url_state.one_of(self._names())),
-            Link("tab", self, "tab", url_state.one_of(self.param.tab.objects)),
-            Link("at", self.selection, "lonlat", url_state.read_place, url_state.write_numbers),
-            Link("view", self.selection, "bounds", url_state.read_bounds, url_state.write_numbers),
-            Link("components", pca, "components", *url_state.labeled(world.COMPONENTS)),
-            Link("stretch", pca, "stretch", url_state.number_between(0.0, 20.0)),
-            Link("land", pca, "land_only", url_state.yes_or_no, lambda value: str(int(value))),
-            Link("base", self.map, "base", url_state.one_of(self.map.param.base.objects)),
-            Link("apart", near, "min_distance_km", url_state.number_between(0.0, 10_000.0)),
-            Link("region", near, "region", str),
-            Link("rows", near, "n_neighbors", url_state.whole_number_between(1, 50)),
-            Link("cut", self.similarity, "threshold", url_state.number_between(-0.5, 0.95)),
-            Link("opacity", self.map, "opacity", url_state.number_between(0.0, 1.0)),
-            Link("predict", self.probe, "task", url_state.one_of(self.probe.param.task.objects)),
-            Link(
-                "test", self.probe, "hold_out", url_state.one_of(self.probe.param.hold_out.objects)
-            ),
-            Link("model", self.probe, "model", url_state.one_of(self.probe.param.model.objects)),
-            Link("runs", self.probe, "seeds", url_state.whole_number_between(1, 20)),
-        )
+        return page_links(self)
 
     def _names(self) -> list[str]:
         return self.param.encoder_name.objects
 
-    def follow_address(self, location: Any) -> None:
+    def follow_address(self, link: Any) -> None:
         """Take over what the page's address says, then keep the address up to date.
 
         Parameters
         ----------
-        location : panel.io.location.Location
+        link : PageLink
             Of the session.
         """
-        self.message = " ".join(url_state.follow(location, self.links))
+        self.link = link
+        problems = url_state.follow(link, self.links)
+        link.on_copied = self._copied
+        if self.probe.task == OWN:
+            problems.append(
+                "This link was made with a table of its sender's own: ask for it, and drop it here."
+            )
+        self.message = " ".join(problems)
+
+    def _copied(self, done: bool) -> None:
+        self.copy_label = "Copied" if done else "Not copied"
+
+        def reset() -> None:
+            self.copy_label = COPY
+
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.add_timeout_callback(reset, 2_000)
+
+    def copy_link(self, _: Any = None) -> None:
+        """Copy the address of what is on the screen."""
+        if self.link is not None:
+            self.link.copied += 1
 
     @param.depends("message")
     def sentence(self) -> str:
@@ -161,16 +167,21 @@ class Explorer(pn.viewable.Viewer):
         return theme.text(self.sentence, visible=self.param.message.rx.bool())
 
     def header(self) -> list[Any]:
-        """Return what belongs beside the title: the pages and the encoder."""
+        """Return what belongs beside the title: the pages, a search field, the encoder."""
         pages = pmui.RadioButtonGroup.from_param(
             self.param.tab, options={label: name for name, label in TABS.items()}, label="",
-            color="primary", size="small", margin=(0, 0, 0, 10), description="",
+            color="primary", size="small", margin=(0, 0, 0, 6), description="",
             theme_config=theme.MATERIAL,
         )  # fmt: skip
-        choose = theme.select(self.param.encoder_name, "Encoder", 180)
+        choose = theme.select(self.param.encoder_name, "Encoder", 140)
+        tools = [self.search.field(), choose]
+        if self.link is not None:
+            tools.append(theme.button(self.param.copy_label, self.copy_link))
+        right = pn.FlexBox(*tools, align_items="center", justify_content="flex-end", margin=0,
+                           gap="4px", styles={"flex": "1 1 340px", "width": "auto"})  # fmt: skip
         return [
-            pn.FlexBox(pages, choose, align_items="center", justify_content="space-between",
-                       sizing_mode="stretch_width", margin=0, gap="4px")
+            pn.FlexBox(pages, right, align_items="center", sizing_mode="stretch_width", margin=0,
+                       gap="4px")
         ]  # fmt: skip
 
     def explore_page(self) -> Any:
@@ -223,8 +234,9 @@ class Explorer(pn.viewable.Viewer):
 
     def body(self) -> Any:
         """Return the pages with the credits under them."""
-        return pn.Column(theme.header_room(), self.status(), self.pages(), credits_line(),
-                         margin=8, sizing_mode="stretch_width", styles=TALL)  # fmt: skip
+        hidden = [self.link] if self.link is not None else []
+        return pn.Column(self.search.answers(), self.status(), self.pages(), credits_line(),
+                         *hidden, margin=8, sizing_mode="stretch_width", styles=TALL)  # fmt: skip
 
     def page(self) -> Page:
         """Return the page that is served."""

@@ -33,6 +33,8 @@ from scripts.atlas_boundaries import CELL, build_outlines, build_raster, read_co
 OUT = Path(__file__).resolve().parents[1] / "satclip_explore" / "data"
 N_PLACES = 20_000
 SEED = 2024
+SMALLEST_TOWN = 1_000
+"""People in the smallest place that can be found by name."""
 
 
 def sample_raster(path: Path, lonlat: np.ndarray) -> np.ndarray:
@@ -152,6 +154,26 @@ def build_basemap(shared: Path) -> bytes:
     return buffer.getvalue()
 
 
+def build_gazetteer(shared: Path) -> pd.DataFrame:
+    """Choose the populated places that can be found by name, largest first."""
+    source = pd.read_csv(
+        shared / "points/natural_earth_populated_places.csv", keep_default_na=False
+    )
+    source = source[source["pop_max"] >= SMALLEST_TOWN].sort_values(
+        ["pop_max", "name"], ascending=[False, True]
+    )
+    return pd.DataFrame(
+        {
+            "name": source["name"],
+            "district": source["adm1name"],
+            "country": source["adm0name"],
+            "population": source["pop_max"],
+            "lon": source["lon"].round(3),
+            "lat": source["lat"].round(3),
+        }
+    )
+
+
 def csv_gz(frame: pd.DataFrame) -> bytes:
     """Write a table as gzipped CSV without a time stamp; missing is empty."""
     return gzip_bytes(frame.to_csv(index=False, lineterminator="\n").encode())
@@ -173,6 +195,7 @@ def build(shared: Path) -> dict[str, bytes]:
     return {
         "atlas.csv.gz": csv_gz(build_places(shared, units)),
         "stations.csv.gz": csv_gz(build_stations(shared, units, raster)),
+        "gazetteer.csv.gz": csv_gz(build_gazetteer(shared)),
         "countries.csv": table.encode(),
         "countries.npz": packed.getvalue(),
         "outlines.json.gz": gzip_bytes(outlines.encode()),

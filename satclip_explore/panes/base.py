@@ -14,6 +14,7 @@ from satclip_explore.geo import GLOBE, as_lonlat, check_bounds
 from satclip_explore.panes import theme
 from satclip_explore.panes.jupyter import native
 
+LINE = {"min-height": "18px"}
 SETTLE_MS = 15
 """Time for the first answer to a click to reach the browser before slower ones are computed."""
 
@@ -116,7 +117,8 @@ class Pane(pn.viewable.Viewer):
     def status(self) -> pn.pane.HTML:
         """Show the message and what is being computed, in one line that keeps up to date."""
         # The text changes, not the pane: a new pane lays the whole page out anew.
-        return theme.text(self.sentences, sizing_mode="stretch_width")
+        # It keeps room for one line: what is below would jump whenever something is computed.
+        return theme.text(self.sentences, sizing_mode="stretch_width", styles=LINE)
 
 
 def sentence(otherwise: Callable[[], Any] = lambda: None) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ FAR_KM = 100.0
 FACTS = {
     "biome": "Biome",
     "ecoregion": "Ecoregion",
-    "koppen": "Köppen class",
+    "koppen": "Climate",
     "elevation_m": "Elevation",
     "population_density": "People per km²",
 }
@@ -77,7 +77,8 @@ class EmbeddingPane(world.ColoredPane):
         if self.components == world.BIOMES:
             by_component = {}
         scores = " &nbsp; ".join(
-            f"<span class='k'>{world.component_name(component)}</span> {score:+.2f}"
+            f"<span class='k' title='{COMPONENT}'>{world.component_name(component)}</span> "
+            f"{score:+.2f}"
             for component, score in by_component.items()
         )
         return (
@@ -86,8 +87,9 @@ class EmbeddingPane(world.ColoredPane):
             f"<span class='where'>{theme.coordinates(self.selection.lonlat)}</span>"
             f"<span class='name'>{self._where(facts)}</span></div>"
             f"{strip(numbers, self.per_row)}"
-            f"<div class='numbers'><span class='k'>{len(numbers)} numbers, norm</span> "
-            f"{summary['norm']:.2f} &nbsp; {scores}</div>{self._facts(facts)}"
+            f"<div class='numbers'><span class='k'>{len(numbers)} numbers, "
+            f"<span title='{LENGTH}'>length</span></span> {summary['norm']:.2f} &nbsp; "
+            f"{scores}</div>{self._facts(facts)}"
         )
 
     def _where(self, facts: dict[str, Any]) -> str:
@@ -114,9 +116,28 @@ class EmbeddingPane(world.ColoredPane):
         return theme.card("This place", body, self.status())
 
 
+LENGTH = "Square root of the sum of the squares of all numbers."
+COMPONENT = "Score on a principal component: a direction in which embeddings differ most."
+
+
+def climate(code: str) -> str:
+    """Say in words what a Köppen–Geiger class is: "Cfb" is "temperate, humid, warm summer"."""
+    main = {"A": "tropical", "B": "", "C": "temperate", "D": "cold", "E": "polar"}
+    second = {"f": "humid all year", "m": "monsoon", "w": "dry winter", "s": "dry summer",
+              "W": "desert", "S": "steppe", "T": "tundra", "F": "ice"}  # fmt: skip
+    third = {"a": "hot summer", "b": "warm summer", "c": "short summer", "d": "severe winter",
+             "h": "hot", "k": "cold"}  # fmt: skip
+    tables = (main, second, third)
+    words = [table.get(letter, "") for table, letter in zip(tables, code, strict=False)]
+    return ", ".join(filter(None, words))
+
+
 def _written(column: str, value: Any) -> str:
     if value == "":
         return "unknown"
+    if column == "koppen":
+        code = html.escape(str(value))
+        return f"{climate(str(value))} <span class='k' title='Köppen–Geiger class'>{code}</span>"
     if column == "elevation_m":
         return f"{float(value):,.0f} m"
     if column == "population_density":

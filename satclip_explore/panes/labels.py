@@ -19,6 +19,7 @@ from satclip_explore.files.table import csv_bytes
 from satclip_explore.geo import as_lonlat
 from satclip_explore.labels import predict_labels
 from satclip_explore.panes import plots, theme, world
+from satclip_explore.panes.furniture import earth_beneath, furnish
 from satclip_explore.panes.globe import GlobePane
 from satclip_explore.panes.uploads import drop_field, save_button
 
@@ -264,7 +265,14 @@ class LabelsPane(GlobePane):
         )
         raster = hv.DynamicMap(self.image, streams=[changes])
         points = hv.DynamicMap(self.points, streams=[changes])
-        view = plots.on_globe(raster, self.selection, points, alpha=0.4, select=self.label)
+        view = plots.on_globe(
+            raster,
+            self.selection,
+            points,
+            alpha=0.4,
+            select=self.label,
+            hooks=[plots.dark, earth_beneath, furnish],
+        )
         choose = theme.select(self.param.current, "A click means", 200, options=self.classes)
         # The list of the same control changes: another control would lay the page out anew.
         self.param.watch(

@@ -1,4 +1,4 @@
-"""A slippy map without network: click or type a place; rasters, neighbors and outlines on top.
+"""A slippy map without network: click a place; rasters, neighbors and outlines on top.
 
 The one file that swaps to ipyleaflet's (lat, lon) and wraps the longitudes it reports.
 """
@@ -6,6 +6,8 @@ The one file that swaps to ipyleaflet's (lat, lon) and wraps the longitudes it r
 from __future__ import annotations
 
 import io
+import math
+import time
 from typing import Any
 
 import ipyleaflet
@@ -16,11 +18,10 @@ import param
 from PIL import Image
 
 from satclip_explore.atlas import BASEMAP, outlines
-from satclip_explore.coordinates import parse_place
 from satclip_explore.geo import Grid
 from satclip_explore.panes import theme, world
 from satclip_explore.panes.background import Background, Job
-from satclip_explore.panes.served.leaflet import OfflineLeaflet, data_uri
+from satclip_explore.panes.served.leaflet import OfflineLeaflet, data_uri, picture_address
 
 EVERYWHERE = ((-90.0, -180.0), (90.0, 180.0))
 """The globe's corners as ipyleaflet wants them, (lat, lon)."""
@@ -54,6 +55,9 @@ MARK = {
 }
 """How a neighbor is drawn, in Leaflet's words."""
 
+OWN_MOVE_SECONDS = 1.0
+"""After the page has moved the map, for so long its bounds are not the reader's doing."""
+
 BASES = ["Blue Marble", "Plain", *ONLINE]
 
 
@@ -62,12 +66,11 @@ class MapPane(world.ColoredPane):
 
     base = param.Selector(default="Blue Marble", objects=BASES, doc="what lies beneath")
     opacity = param.Number(0.75, bounds=(0.0, 1.0), step=0.05, doc="of the colors of the embedding")
-    typed = param.String("", doc="a place as text, longitude first")
     height = param.Integer(300, bounds=(150, 2000), doc="pixels, at least")
 
     def __init__(self, encoder: Any = None, **params: Any) -> None:
         super().__init__(encoder, **params)
-        self._background = Background()
+        self._background, self._looking = Background(), False
         self._colors = ipyleaflet.ImageOverlay(url=data_uri(CLEAR), bounds=EVERYWHERE)
         self._place = ipyleaflet.CircleMarker(
             radius=8, color="#ffffff", weight=2, fill_color="#000000", fill_opacity=0.15
@@ -77,8 +80,8 @@ class MapPane(world.ColoredPane):
         )
         self._base = ipyleaflet.LayerGroup()
         self.widget = ipyleaflet.Map(
-            center=(self.selection.lonlat[1], self.selection.lonlat[0]),
-            zoom=1,
+            center=(0.0, 0.0),
+            zoom=0,
             min_zoom=0,
             max_zoom=12,
             crs=ipyleaflet.projections.EPSG4326,
@@ -87,7 +90,9 @@ class MapPane(world.ColoredPane):
             world_copy_jump=True,
             layout=ipywidgets.Layout(height="100%", width="100%"),
         )
+        self._first_bounds, self._own_move = True, 0.0
         self.widget.on_interaction(self._interact)
+        self.widget.observe(self._moved, "bounds")
         self._show_base()
         self._show_place()
         self._show_marks()
@@ -100,29 +105,51 @@ class MapPane(world.ColoredPane):
             if -90.0 <= lat <= 90.0:
                 self.selection.select(lon, lat)
 
-    @param.depends("typed", watch=True)
-    def _go(self) -> None:
-        if not self.typed:
+    def _moved(self, change: Any) -> None:
+        """Show elsewhere what the reader looks at here."""
+        # The browser tells the bounds once when it draws the map, and after every move of ours.
+        first, self._first_bounds = self._first_bounds, False
+        if first or not change["new"] or time.monotonic() - self._own_move < OWN_MOVE_SECONDS:
             return
-        try:
-            lon, lat = parse_place(self.typed)
-        except ValueError as error:
-            self.message = str(error)
+        (south, west), (north, east) = change["new"]
+        turns = 360.0 * np.floor(((west + east) / 2.0 + 180.0) / 360.0)
+        west, east = max(west - turns, -180.0), min(east - turns, 180.0)
+        south, north = max(south, -90.0), min(north, 90.0)
+        if west < east and south < north:
+            self._looking = True
+            try:
+                self.selection.look((west, south, east, north))
+            finally:
+                self._looking = False
+
+    @param.depends("selection.bounds", watch=True)
+    def _follow_view(self) -> None:
+        """Show what the reader looks at elsewhere."""
+        if self._looking:
             return
-        self.message = ""
-        self.selection.select(lon, lat)
+        lon_min, lat_min, lon_max, lat_max = self.selection.bounds
+        across, up = lon_max - lon_min, lat_max - lat_min
+        zoom, wide, high = self.widget.zoom, 360.0, 180.0
+        if self.widget.bounds:
+            (south, west), (north, east) = self.widget.bounds
+            wide, high = east - west, north - south
+        closer = math.floor(math.log2(min(wide / across, high / up)) + 0.3)
+        self._own_move = time.monotonic()
+        self.widget.zoom = int(np.clip(zoom + closer, self.widget.min_zoom, self.widget.max_zoom))
+        self.widget.center = ((lat_min + lat_max) / 2.0, (lon_min + lon_max) / 2.0)
 
     @param.depends("selection.lonlat", watch=True)
     def _show_place(self) -> None:
         lon, lat = self.selection.lonlat
         self._place.location = (lat, lon)
         if not self._sees(lon, lat):
+            self._own_move = time.monotonic()
             self.widget.center = (lat, lon)
 
     def _sees(self, lon: float, lat: float) -> bool:
-        """Tell whether the map as last reported shows a place; False before it is drawn."""
+        """Tell whether the map shows a place, as it last reported; at first it shows all."""
         if not self.widget.bounds:
-            return False
+            return True
         (south, west), (north, east) = self.widget.bounds
         return south <= lat <= north and (lon - west) % 360.0 <= east - west
 
@@ -149,7 +176,7 @@ class MapPane(world.ColoredPane):
             )
             self._base.layers = (layer,)
         elif self.base == "Blue Marble":
-            url = data_uri(BASEMAP.read_bytes(), "jpeg")
+            url = picture_address(BASEMAP)
             self._base.layers = (ipyleaflet.ImageOverlay(url=url, bounds=EVERYWHERE, opacity=0.6),)
         else:
             self._base.layers = ()
@@ -184,9 +211,8 @@ class MapPane(world.ColoredPane):
         self._shown = True
         pn.state.onload(self._show_colors)
         controls = (
-            theme.text_input(self.param.typed, "Go to lon, lat", 130, placeholder="13.4, 52.5"),
             theme.select(self.param.base, "Base map", 130),
-            theme.select(self.param.opacity, "Colors", 84, options=_OPACITY),
+            theme.select(self.param.opacity, "Opacity of colors", 124, options=_OPACITY),
         )
         leaflet = OfflineLeaflet(
             self.widget, margin=0, sizing_mode="stretch_width", stylesheets=[FILL],

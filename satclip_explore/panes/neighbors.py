@@ -12,6 +12,7 @@ import param
 from satclip_explore.neighbors import nearest_neighbors
 from satclip_explore.panes import theme
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.rows import Rows
 
 
 class NeighborsPane(Pane):
@@ -71,6 +72,11 @@ class NeighborsPane(Pane):
         self.param.update(found=table, message=message)
         self.selection.marks = [] if table is None else _marks(table)
 
+    def visit(self, row: int) -> None:
+        """Select the place of a row, counted from 0."""
+        if self.found is not None and row < len(self.found):
+            self.selection.select(*self.found.iloc[row][["lon", "lat"]])
+
     @param.depends("found")
     def view(self) -> str:
         """Write what was found as markup."""
@@ -81,14 +87,16 @@ class NeighborsPane(Pane):
         self.search()
         controls = (
             theme.text_input(self.param.region, "Region", 120, placeholder="everywhere"),
-            theme.select(self.param.min_distance_km, "At least", 100, options=_DISTANCES),
+            theme.select(self.param.min_distance_km, "Farther than", 106, options=_DISTANCES),
             theme.select(self.param.n_neighbors, "Rows", 68, options=[5, 8, 10, 20, 50]),
         )
-        # One HTML pane whose text changes: a new pane each time lays the whole page out anew.
-        rows = theme.text(self.view, sizing_mode="stretch_width")
+        # One pane whose text changes: a new one each time lays the whole page out anew.
+        rows = Rows(self.visit, object=self.param.found.rx.pipe(lambda _: self.view()),
+                    sizing_mode="stretch_width")  # fmt: skip
         body = pn.Column(rows, max_height=262, scroll="y-auto", sizing_mode="stretch_width",
                          margin=0)  # fmt: skip
-        return theme.card("Places like this one", self.status(), body, actions=controls)
+        return theme.card("Places like this one", self.status(), body, actions=controls,
+                          hint="click one to go there")  # fmt: skip
 
 
 _DISTANCES = {f"{km:,} km": float(km) for km in (0, 100, 500, 1_000, 2_500, 5_000)}
@@ -117,16 +125,20 @@ def _markup(table: pd.DataFrame, labels: list[str]) -> str:
         biome = f"<td class='b'>{html.escape(str(row['biome']))}</td>" if has_biome else ""
         share = max(0.0, float(row["similarity"])) * 100
         rows.append(
-            f"<tr><td class='r'>{rank + 1}</td><td class='p'>{html.escape(label)}</td>"
+            f"<tr data-row='{rank}' title='{html.escape(label, quote=True)}'>"
+            f"<td class='r'>{rank + 1}</td><td class='p'>{html.escape(label)}</td>"
             f"<td class='d'><span class='bar'><i style='width:{share:.0f}%'></i></span> "
             f"{row['similarity']:.3f}</td>"
             f"<td class='d'>{row['distance_km']:,.0f} km</td>{biome}</tr>"
         )
     return (
-        f"<style>{STYLE}</style><table class='n'><tr><th></th><th>Place</th><th>Cosine</th>"
-        f"<th>Distance</th>{'<th>Biome</th>' if has_biome else ''}</tr>{''.join(rows)}</table>"
+        f"<style>{STYLE}</style><table class='n'><tr><th></th><th>Place</th>"
+        f"<th title='{LIKENESS}'>Likeness</th><th>Distance</th>"
+        f"{'<th>Biome</th>' if has_biome else ''}</tr>{''.join(rows)}</table>"
     )
 
+
+LIKENESS = "Cosine of the angle between two embeddings: 1 is the same, 0 has nothing in common."
 
 STYLE = f"""
 .r {{ color: {theme.ACCENT}; font-weight: 600; width: 18px; }}

@@ -13,6 +13,7 @@ from satclip_explore.biome_colors import BIOMES
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.furniture import NumberedMarks, furnish
 from satclip_explore.projection import pca_colors
 from satclip_explore.store import RESULTS
 
@@ -33,6 +34,9 @@ class PCAPane(world.ColoredPane):
         self._rough: tuple[Any, np.ndarray] | None = None
         self._background = Background()
         self._asked: Any = None
+        self._same = plots.SameView(self.selection, lambda: self._looking)
+        self._ranges: Any = None
+        self._looking = False
 
     def grid(
         self, x_range: Any = None, y_range: Any = None, width: Any = None, height: Any = None
@@ -79,7 +83,27 @@ class PCAPane(world.ColoredPane):
 
     def look(self, x_range: Any = None, y_range: Any = None) -> None:
         """Tell the other panes which range is visible, in degrees."""
-        self.selection.look(self.grid(x_range, y_range).bounds)
+        self._looking = True
+        try:
+            self.selection.look(self.grid(x_range, y_range).bounds)
+        finally:
+            self._looking = False
+
+    def whole_world(self, _: Any = None) -> None:
+        """Show the whole globe again, here and in the other panes."""
+        self.selection.look(GLOBE)
+
+    @param.depends("selection.bounds", watch=True)
+    def _follow_view(self) -> None:
+        """Encode what the reader looks at elsewhere."""
+        if self._looking or self._ranges is None:
+            return
+        limits = self._same.limits()
+        self._looking = True
+        try:
+            self._ranges.event(x_range=limits["xlim"], y_range=limits["ylim"])
+        finally:
+            self._looking = False
 
     def fine(self, grid: Grid, progress: Any = None) -> np.ndarray:
         """Encode every pixel of a view: colors, shape (H, W, 3), uint8."""
@@ -152,10 +176,12 @@ class PCAPane(world.ColoredPane):
 
     def view(self) -> Any:
         """Return the zoomable raster with coastlines and the selected place."""
-        lon_min, lat_min, lon_max, lat_max = self.selection.bounds
+        limits = self._same.limits()
         shown = ["encoder", "components", "stretch", "land_only", "_tick"]
-        ranges = hv.streams.RangeXY(x_range=(lon_min, lon_max), y_range=(lat_min, lat_max))
+        ranges = hv.streams.RangeXY(x_range=limits["xlim"], y_range=limits["ylim"])
         ranges.add_subscriber(self.look)
+        self._ranges = ranges
+        marks = NumberedMarks(self.selection)
         streams = [
             ranges,
             hv.streams.PlotSize(),
@@ -163,7 +189,8 @@ class PCAPane(world.ColoredPane):
         ]
         return plots.on_globe(
             hv.DynamicMap(self.raster, streams=streams), self.selection,
-            xlim=(lon_min, lon_max), ylim=(lat_min, lat_max),
+            lines="countries", alpha=0.4,
+            hooks=[plots.dark, furnish, marks.hook, self._same.hook], **limits,
         )  # fmt: skip
 
     def __panel__(self) -> Any:
@@ -181,8 +208,11 @@ class PCAPane(world.ColoredPane):
         plot = plots.plot_pane(self.view())
         # As text: for a method Panel asks every kind of pane it has, and imports matplotlib.
         legend = theme.text(self.legend)
-        foot = theme.split(legend, theme.hint("drag and scroll to look closer, click to select"))
-        return theme.card("The world in three colors", plot, foot, self.status(), actions=controls)
+        foot = theme.split(legend, theme.hint("scroll to look closer, drag to move, click a place"))
+        return theme.card(
+            "The world as the encoder sees it", plot, foot, self.status(),
+            actions=(theme.button("Whole world", self.whole_world), *controls),
+        )  # fmt: skip
 
 
 _SEA = {"land only": True, "land and sea": False}

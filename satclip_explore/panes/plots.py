@@ -11,6 +11,7 @@ import numpy as np
 import panel as pn
 
 from satclip_explore.atlas import outlines
+from satclip_explore.geo import Bounds
 from satclip_explore.panes import theme
 from satclip_explore.panes.base import Selection
 
@@ -115,12 +116,59 @@ def world_options(**options: Any) -> dict[str, Any]:
     } | options
 
 
+def twice_as_wide(bounds: Bounds) -> Bounds:
+    """Widen a view, in degrees, to the shape of a figure; it stays on the globe."""
+    west, south, east, north = bounds
+    wide = max(east - west, 2.0 * (north - south))
+    lon = min(max((west + east) / 2.0, wide / 2.0 - 180.0), 180.0 - wide / 2.0)
+    lat = min(max((south + north) / 2.0, wide / 4.0 - 90.0), 90.0 - wide / 4.0)
+    return lon - wide / 2.0, lat - wide / 4.0, lon + wide / 2.0, lat + wide / 4.0
+
+
+class SameView:
+    """Shows in figures what a selection says that the reader looks at.
+
+    Parameters
+    ----------
+    selection : Selection
+        Followed.
+    leads : callable, optional
+        Tells whether it was these figures that moved the view.
+    """
+
+    def __init__(self, selection: Selection, leads: Callable[[], bool] = lambda: False) -> None:
+        self._selection, self._leads = selection, leads
+        self._figures: list[Any] = []
+        selection.param.watch(lambda _: self.show(), "bounds")
+
+    def hook(self, plot: Any, element: Any) -> None:
+        """Let a figure follow from now on; a HoloViews hook."""
+        if plot.state not in self._figures:
+            self._figures.append(plot.state)
+
+    def show(self) -> None:
+        """Move all figures to the selection's view."""
+        if self._leads():
+            return
+        west, south, east, north = twice_as_wide(self._selection.bounds)
+        for figure in self._figures:
+            figure.x_range.update(start=west, end=east)
+            figure.y_range.update(start=south, end=north)
+
+    def limits(self) -> dict[str, Any]:
+        """Return the view as options of a new figure."""
+        west, south, east, north = twice_as_wide(self._selection.bounds)
+        return {"xlim": (west, east), "ylim": (south, north)}
+
+
 def plot_pane(view: Any) -> pn.pane.HoloViews:
     """Hold a map in degrees: as wide as there is room, half as high."""
+    # Panel would give the figures of all pages one range, in place of the one they were made with.
     return pn.pane.HoloViews(
         view,
         sizing_mode="stretch_width",
         margin=0,
+        linked_axes=False,
         styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto"},
     )
 
@@ -157,6 +205,7 @@ def on_globe(
     selection: Selection,
     *layers: Any,
     alpha: float = 0.55,
+    lines: str = "land",
     select: Callable[[float, float], None] | None = None,
     **options: Any,
 ) -> Any:
@@ -171,7 +220,9 @@ def on_globe(
     *layers : holoviews element
         Drawn between the raster and the mark.
     alpha : float
-        Opacity of the coastlines.
+        Opacity of the outlines.
+    lines : {"land", "countries"}
+        Coasts, or borders too.
     select : callable, optional
         Called with (lon, lat) on a click, in place of `selection.select`.
     **options
@@ -189,7 +240,7 @@ def on_globe(
     tap.add_subscriber(tapped)
     chosen = world_options(**options)
     for_overlay = {k: v for k, v in chosen.items() if k not in ("axiswise", "shared_axes")}
-    overlay = raster * coastlines(alpha=alpha)
+    overlay = raster * coastlines(lines, alpha)
     for layer in layers:
         overlay = overlay * layer
     return (overlay * mark).opts(

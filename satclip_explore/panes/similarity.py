@@ -12,6 +12,7 @@ import xarray as xr
 
 from satclip_explore.atlas import land_mask
 from satclip_explore.panes import plots, theme
+from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.globe import GlobePane
 
 NOTHING = np.full((2, 4), -1.0, dtype=np.float32)
@@ -66,8 +67,13 @@ class SimilarityPane(GlobePane):
                 clipping_colors={"min": "#00000000", "NaN": "#00000000"},
             )
         )  # fmt: skip
+        same = plots.SameView(self.selection)
         return plots.on_globe(
-            raster, self.selection, alpha=0.4, hooks=[plots.dark, self._name_plot]
+            raster,
+            self.selection,
+            alpha=0.4,
+            **same.limits(),
+            hooks=[plots.dark, earth_beneath, same.hook, self._name_plot],
         )
 
     def _name_plot(self, plot: Any, element: Any) -> None:
@@ -93,8 +99,10 @@ class SimilarityPane(GlobePane):
         slider.param.watch(lambda event: self.param.update(threshold=event.new), "value_throttled")
         slider.jscallback(args={"name": self._plot_name}, value=MOVE_LOW_END)
         plot = plots.plot_pane(self.view())
-        legend = theme.color_scale(theme.SIMILARITY, "cosine: cut", "1.0, the place itself")
-        return theme.card("How alike is the rest", plot, legend, self.status(), actions=(slider,))
+        legend = theme.color_scale(theme.SIMILARITY, "hidden below", "1: the place itself")
+        return theme.card(
+            "How much the rest resembles it", plot, legend, self.status(), actions=(slider,)
+        )
 
 
 MOVE_LOW_END = """

@@ -40,6 +40,13 @@ MATERIAL = {
                 }
             }
         },
+        "MuiOutlinedInput": {
+            "styleOverrides": {
+                "root": {"minHeight": 32, "fontSize": 13.5},
+                "input": {"paddingTop": "5px !important", "paddingBottom": "5px !important"},
+            }
+        },
+        "MuiInputLabel": {"styleOverrides": {"root": {"fontSize": 13}}},
         "MuiPaper": {"styleOverrides": {"root": {"backgroundImage": "none"}}},
         "MuiToggleButton": {
             "styleOverrides": {
@@ -156,13 +163,6 @@ def color_scale(colors: Any, low: str, high: str) -> pn.pane.HTML:
     )
 
 
-def header_room() -> pn.pane.HTML:
-    """Leave room where a narrow page's header is two lines high."""
-    return pn.pane.HTML("", margin=0, height=0, stylesheets=[
-        "@media (max-width: 700px) { :host { height: 30px !important; } }"
-    ])  # fmt: skip
-
-
 def hint(words: str) -> pn.pane.HTML:
     """Show plain text, small and quiet."""
     return text(f"<span class='hint'>{html.escape(words)}</span>")
@@ -179,7 +179,7 @@ def select(parameter: param.Parameter, label: str, width: int, **options: Any) -
     return pmui.Select.from_param(parameter, **_small(label, width), **options)
 
 
-def text_input(parameter: param.Parameter, label: str, width: int, **options: Any) -> Any:
+def text_input(parameter: param.Parameter, label: str, width: int | None, **options: Any) -> Any:
     """Make a small text field for a parameter; it reports on Enter or when it is left."""
     return pmui.TextInput.from_param(parameter, **_small(label, width), **options)
 
@@ -193,7 +193,7 @@ def button(label: Any, press: Any, *, strong: bool = False, **options: Any) -> p
     )  # fmt: skip
 
 
-def _small(label: str, width: int) -> dict[str, Any]:
+def _small(label: str, width: int | None) -> dict[str, Any]:
     # A notebook has no page of ours around it whose colors a control could take over.
     return {"label": label, "width": width, "size": "small", "margin": (4, 2), "description": "",
             "theme_config": MATERIAL}  # fmt: skip
@@ -207,5 +207,10 @@ PAGE = f"""
 """
 """Style sheet of the page itself, for what lives outside Panel's own shadow roots."""
 
-NARROW = "@media (max-width: 700px) { h3.title { display: none; } }"
-"""Style sheet of the page's frame: on a phone the pages' names need the title's room."""
+NARROW = """
+@media (max-width: 900px) {
+  h3.title { display: none; }
+  main .MuiToolbar-root { min-height: 96px !important; }
+}
+"""
+"""Style sheet of the page's frame: a narrow page's header is two lines high, without the title."""

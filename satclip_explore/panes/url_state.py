@@ -22,6 +22,10 @@ MAX_VALUE = 120
 Reader = Callable[[str], Any]
 
 
+class NotHereError(ValueError):
+    """What an address names was with whoever made the link; its words are shown."""
+
+
 @dataclass(frozen=True)
 class Link:
     """One key of the address and the parameter that it holds.
@@ -38,6 +42,8 @@ class Link:
         Turns text into a value, raising ValueError.
     write : callable
         Turns a value into text.
+    keep : bool
+        Whether the browser's Back returns from a change of it.
     """
 
     key: str
@@ -45,6 +51,7 @@ class Link:
     name: str
     read: Reader
     write: Callable[[Any], str] = str
+    keep: bool = False
 
 
 def restore(query: str, links: Sequence[Link]) -> list[str]:
@@ -60,14 +67,14 @@ def restore(query: str, links: Sequence[Link]) -> list[str]:
 
 
 def follow(location: Any, links: Sequence[Link]) -> list[str]:
-    """Restore a page from its address, then keep the address up to date.
+    """Restore a page from its address, then keep the two in step.
 
     The address holds only what differs from the page as it was before.
 
     Parameters
     ----------
-    location : panel.io.location.Location
-        Of the session.
+    location : PageLink
+        Has `search`, `keep` and `on_back`, which is set here.
     links : sequence of Link
         What the address may hold.
 
@@ -77,18 +84,37 @@ def follow(location: Any, links: Sequence[Link]) -> list[str]:
         One sentence for each key that could not be restored.
     """
     first = {link.key: getattr(link.owner, link.name) for link in links}
+    returning = False
     problems = restore(location.search or "", links)
 
-    def write(*_: Any) -> None:
+    def write(keep: bool) -> None:
+        if returning:
+            return
         changed = {}
         for link in links:
             value = getattr(link.owner, link.name)
             if value != first[link.key]:
                 changed[link.key] = link.write(value)
-        location.search = write_query(changed) if changed else ""
+        search = write_query(changed) if changed else ""
+        if search != location.search:
+            location.param.update(keep=keep, search=search)
+
+    def go_back(search: str) -> None:
+        nonlocal returning
+        values, _ = read_query(search, {link.key: link.read for link in links})
+        returning = True
+        try:
+            for link in links:
+                value = values.get(link.key, first[link.key])
+                if value != getattr(link.owner, link.name):
+                    setattr(link.owner, link.name, value)
+        finally:
+            returning = False
+        write(False)
 
     for link in links:
-        link.owner.param.watch(write, link.name)
+        link.owner.param.watch(lambda _, keep=link.keep: write(keep), link.name)
+    location.on_back = go_back
     return problems
 
 
@@ -122,6 +148,8 @@ def read_query(query: str, readers: Mapping[str, Reader]) -> tuple[dict[str, Any
             if len(text) > MAX_VALUE:
                 raise ValueError("too long")
             values[key] = readers[key](text)
+        except NotHereError as error:
+            problems.append(str(error))
         except (ValueError, OverflowError):
             problems.append(_problem(key))
     return values, problems
@@ -150,6 +178,32 @@ def one_of(options: Any) -> Reader:
         if text not in allowed:
             raise ValueError("not among the options")
         return text
+
+    return read
+
+
+def several_of(options: Any, most: int) -> Reader:
+    """Make a reader of texts between commas, each among the options."""
+    choose = one_of(options)
+
+    def read(text: str) -> list[str]:
+        names = [choose(part) for part in text.split(",")]
+        if len(names) > most:
+            raise ValueError(f"more than {most}")
+        return names
+
+    return read
+
+
+def at_hand(options: Any, words: str) -> Reader:
+    """Make a reader that takes only these texts and says what it means that another is not here."""
+    choose = one_of(options)
+
+    def read(text: str) -> str:
+        try:
+            return choose(text)
+        except ValueError:
+            raise NotHereError(words) from None
 
     return read
 

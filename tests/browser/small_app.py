@@ -10,6 +10,7 @@ from satclip_explore.encoders.siren import Siren
 from satclip_explore.explorer import Explorer
 from satclip_explore.panes.pretrain.imagery_choice import PICTURE, ImageryChoice
 from satclip_explore.panes.pretrain.pane import PretrainPane
+from satclip_explore.panes.served.page_link import session_link
 from satclip_explore.panes.served.server import set_up_server
 from training.pretraining import config
 
@@ -49,5 +50,5 @@ if pn.state.served:  # pytest collects doctests here too, and must not build a p
         on_encoder=explorer._add,
         selection=explorer.selection,
     )
-    explorer.follow_address(pn.state.location)
+    explorer.follow_address(session_link())
     explorer.page().servable()

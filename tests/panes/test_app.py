@@ -14,6 +14,8 @@ from satclip_explore.panes.served.server import threads
 
 class Location(param.Parameterized):
     search = param.String("")
+    keep = param.Boolean(False)
+    copied = param.Integer(0)
 
 
 def test_one_selection_is_shared_and_two_explorers_have_their_own(tiny_encoder):
@@ -59,7 +61,7 @@ def test_an_address_is_followed_key_by_key(tiny_encoder):
     explorer.follow_address(location)
     assert explorer.selection.lonlat == (1.0, 2.0)
     assert explorer.tab == "label"
-    assert "'encoder'" in explorer.message
+    assert "encoder that is not on this machine" in explorer.message
     assert "'apart'" in explorer.message
     assert "<b>" not in explorer.message
     explorer.selection.select(3.0, 4.0)

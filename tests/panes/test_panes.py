@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import holoviews as hv
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,10 +13,11 @@ from satclip_explore.encoders.siren import Siren
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import world
 from satclip_explore.panes.base import Selection
-from satclip_explore.panes.embedding import EmbeddingPane, strip
+from satclip_explore.panes.embedding import EmbeddingPane, climate, strip
 from satclip_explore.panes.map import ONLINE, MapPane
 from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane, resample
+from satclip_explore.panes.rows import Rows
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.projection import pca_raster
 
@@ -170,14 +172,91 @@ def test_the_map_wraps_what_ipyleaflet_reports(tiny_encoder):
     assert pane._place.location == [48.9, pytest.approx(2.3)]
 
 
-def test_typed_places_move_the_map_or_give_a_sentence(tiny_encoder):
+def _report(pane, bounds):
+    """Let the map say, as a browser does, what it shows: ((south, west), (north, east))."""
+    pane.widget.set_trait("bounds", bounds)
+
+
+def test_the_map_moves_where_it_does_not_show_the_selected_place(tiny_encoder):
     pane = MapPane(tiny_encoder)
-    pane.typed = "33.9 S 151.2 E"
-    assert pane.selection.lonlat == (151.2, -33.9)
+    _report(pane, ((-10.0, -10.0), (10.0, 10.0)))
+    pane.selection.select(5.0, 5.0)
+    assert pane.widget.center == [0.0, 0.0]
+    pane.selection.select(151.2, -33.9)
     assert pane.widget.center == [-33.9, 151.2]
-    pane.typed = "somewhere"
-    assert "cannot read" in pane.message
-    assert pane.selection.lonlat == (151.2, -33.9)
+
+
+def test_map_and_raster_look_at_the_same_part_of_the_earth(tiny_encoder, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("satclip_explore.panes.map.time.monotonic", lambda: clock[0])
+    selection = Selection()
+    chart, raster = (
+        MapPane(tiny_encoder, selection=selection),
+        PCAPane(tiny_encoder, selection=selection),
+    )
+    figure = hv.render(raster.view())
+    _report(chart, ((-60.0, -190.0), (60.0, 170.0)))
+    assert selection.bounds == GLOBE, "how the browser first draws the map is nobody's wish"
+    # The reader moves the map, on its second copy of the globe.
+    clock[0] += 10.0
+    _report(chart, ((0.0, 370.0), (10.0, 400.0)))
+    assert selection.bounds == (10.0, -2.5, 40.0, 12.5), "as wide, in the shape of the raster"
+    assert (figure.x_range.start, figure.x_range.end) == (10.0, 40.0)
+    assert figure.y_range.end - figure.y_range.start == pytest.approx(15.0)
+    # The reader moves the raster.
+    clock[0] += 10.0
+    zoom = chart.widget.zoom
+    raster.look((20.0, 24.0), (2.0, 4.0))
+    assert chart.widget.center == [3.0, 22.0]
+    assert chart.widget.zoom > zoom
+    raster.whole_world()
+    assert selection.bounds == GLOBE
+    assert chart.widget.zoom == 0
+
+
+def test_figures_follow_a_view_and_the_one_that_leads_is_left_alone(tiny_encoder):
+    selection = Selection()
+    similarity, raster = (kind(tiny_encoder, selection=selection)
+                          for kind in (SimilarityPane, PCAPane))  # fmt: skip
+    follows, leads = hv.render(similarity.view()), hv.render(raster.view())
+    raster.look((0.0, 40.0), (10.0, 30.0))
+    assert (follows.x_range.start, follows.x_range.end) == (0.0, 40.0)
+    assert (leads.x_range.start, leads.x_range.end) == (-180.0, 180.0)
+
+
+def test_marks_have_their_numbers_on_the_raster(tiny_encoder):
+    pane = PCAPane(tiny_encoder)
+    figure = hv.render(pane.view())
+    source = figure.select_one({"name": "marks"}).data_source
+    pane.selection.marks = [(1.0, 2.0, "1. Here"), (3.0, 4.0, "2. <b>There")]
+    assert source.data == {"lon": [1.0, 3.0], "lat": [2.0, 4.0], "number": ["1", "2"]}
+
+
+def test_a_neighbor_that_is_clicked_is_selected(tiny_encoder, towns):
+    pane = NeighborsPane(tiny_encoder, towns, min_distance_km=0.0, spacing_km=0.0)
+    pane.search()
+    first = pane.found.iloc[0]
+    (rows,) = pane.__panel__().select(Rows)
+    rows._handle_msg({"row": 0})
+    assert pane.selection.lonlat == (first["lon"], first["lat"])
+    for message in ({"row": 99}, {"row": -1}, {"row": "<b>"}, None, {}):
+        rows._handle_msg(message)
+    assert pane.selection.lonlat == (first["lon"], first["lat"])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("Cfb", "temperate, humid all year, warm summer"),
+        ("BWh", "desert, hot"),
+        ("BSk", "steppe, cold"),
+        ("EF", "polar, ice"),
+        ("Am", "tropical, monsoon"),
+        ("Dwd", "cold, dry winter, severe winter"),
+    ],
+)
+def test_a_climate_class_is_said_in_words(code, words):
+    assert climate(code) == words
 
 
 def test_online_maps_are_layers_only_once_they_are_chosen(tiny_encoder):

@@ -15,6 +15,7 @@ class View(param.Parameterized):
 
 class Location(param.Parameterized):
     search = param.String("")
+    keep = param.Boolean(False)
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def view():
 @pytest.fixture
 def links(view):
     return (
-        Link("at", view, "at", url_state.read_place, url_state.write_numbers),
+        Link("at", view, "at", url_state.read_place, url_state.write_numbers, keep=True),
         Link("stretch", view, "stretch", url_state.number_between(0.0, 20.0)),
         Link("land", view, "land", url_state.yes_or_no, lambda value: str(int(value))),
     )
@@ -78,6 +79,40 @@ def test_the_address_follows_and_holds_only_what_was_changed(view, links):
     assert location.search == "?at=13.4123,-52.5&land=0"
     view.param.update(at=(0.0, 0.0), land=True)
     assert location.search == ""
+
+
+def test_back_restores_what_the_address_says_and_writes_no_entry(view, links):
+    location = Location()
+    url_state.follow(location, links)
+    view.at = (1.0, 2.0)
+    assert location.keep, "a place is something to go back to"
+    view.param.update(stretch=5.0)
+    assert not location.keep, "a setting replaces the address"
+    view.at = (3.0, 4.0)
+    written = []
+    location.param.watch(lambda event: written.append(event.new), "search")
+    location.on_back("?at=1,2")
+    assert (view.at, view.stretch) == ((1.0, 2.0), 1.0)
+    assert written == ["?at=1,2"]
+    assert not location.keep
+    location.on_back("")
+    assert view.at == (0.0, 0.0)
+    location.on_back("?at=<script>&stretch=5")
+    assert (view.at, view.stretch) == ((0.0, 0.0), 5.0)
+
+
+def test_what_was_with_the_sender_is_said_to_be_missing(view):
+    read = url_state.at_hand(["mini"], "The link names an encoder of its sender's own.")
+    problems = url_state.restore("?at=<b>mine", (Link("at", view, "at", read),))
+    assert problems == ["The link names an encoder of its sender's own."]
+
+
+def test_lists_in_an_address_hold_only_options_and_not_too_many():
+    read = url_state.several_of(["a", "b", "c"], 2)
+    assert read("a,c") == ["a", "c"]
+    for bad in ("a,x", "a,b,c", ""):
+        with pytest.raises(ValueError, match="options|more than"):
+            read(bad)
 
 
 def test_bounds_beyond_the_globe_are_refused():

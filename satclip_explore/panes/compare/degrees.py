@@ -16,6 +16,7 @@ from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.jupyter import native
 from satclip_explore.projection import pca_raster
 from satclip_explore.store import RESULTS
@@ -143,7 +144,7 @@ class DegreesPane(Pane):
             (theme.text(self.name_of_cut), self.cut, cut_streams),
         ):  # fmt: skip
             raster = hv.DynamicMap(draw, streams=stream)
-            hooks = [plots.dark, plots.linked_ranges(ranges)]
+            hooks = [plots.dark, earth_beneath, plots.linked_ranges(ranges)]
             plot = plots.plot_pane(plots.on_globe(raster, self.selection, alpha=0.4, hooks=hooks))
             plot.linked_axes = False
             cells.append(pn.Column(title, plot, margin=0, styles={

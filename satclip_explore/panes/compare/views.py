@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 
 from satclip_explore.comparison import Comparison
 from satclip_explore.panes import plots, theme
+from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.jupyter import native
 from training.probes.metrics import HIGHER_IS_BETTER
 
@@ -28,7 +29,9 @@ def globe(pane: Any, name: str, ranges: dict[str, Any], leads: bool) -> pn.pane.
         streams.append(hv.streams.RangeXY())
     raster = hv.DynamicMap(lambda **view: pane.image(name, **view), streams=streams)
     link = plots.linked_ranges(ranges)
-    drawn = plots.plot_pane(plots.on_globe(raster, pane.selection, hooks=[plots.dark, link]))
+    drawn = plots.plot_pane(
+        plots.on_globe(raster, pane.selection, hooks=[plots.dark, earth_beneath, link])
+    )
     # Panel would link the globes of all pages, and work for those that nobody sees.
     drawn.linked_axes = False
     return drawn

@@ -25,6 +25,7 @@ from satclip_explore.panes import theme
 from satclip_explore.panes.jupyter import front_end
 from satclip_explore.panes.jupyter.controls import Controls
 from satclip_explore.panes.jupyter.style import ROOT, STYLE, scoped
+from satclip_explore.panes.rows import Rows
 
 LINKED = "linked"
 """Tag of a layout whose figures share their ranges: it is one Bokeh widget."""
@@ -52,7 +53,7 @@ class Mirror(Controls):
             (pn.pane.IPyLeaflet, lambda shown: shown.object),
             (ReplacementPane, self._replaced),
             ((pn.Column, pn.Row, pn.FlexBox), self._box),
-            (pn.pane.HTML, self._text),
+            ((pn.pane.HTML, Rows), self._text),
             (pmui.Select, lambda shown: self._choice(shown, ipywidgets.Dropdown)),
             (pmui.RadioButtonGroup, lambda shown: self._choice(shown, ipywidgets.ToggleButtons)),
             (pmui.TextInput, self._line),

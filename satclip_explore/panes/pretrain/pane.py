@@ -20,6 +20,7 @@ from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.losses import loss_chart
 from satclip_explore.panes.pretrain import views
 from satclip_explore.panes.pretrain.imagery_choice import (
@@ -254,7 +255,9 @@ class PretrainPane(Pane):
         )
         # In a frame of its own: an updated plot is as high as what holds it.
         globe = pn.Column(
-            plots.plot_pane(plots.on_globe(raster, self.selection)),
+            plots.plot_pane(
+                plots.on_globe(raster, self.selection, hooks=[plots.dark, earth_beneath])
+            ),
             margin=0, styles={"flex": "2 1 480px", "min-width": "min(100%, 320px)"},
         )  # fmt: skip
         charts = pn.Column(

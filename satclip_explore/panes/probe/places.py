@@ -11,6 +11,7 @@ import numpy as np
 from satclip_explore.geo import GLOBE
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.base import Selection
+from satclip_explore.panes.furniture import earth_beneath
 
 MAX_SHOWN = 4000
 """Places drawn, at most: an even choice of them."""
@@ -144,7 +145,7 @@ def place_map(
     shown = plots.on_globe(
         empty, selection, hv.DynamicMap(points, streams=[stream]),
         hv.DynamicMap(edge, streams=[stream]),
-        toolbar="above", active_tools=["box_select"], hooks=[plots.dark, _few_tools],
+        toolbar="above", active_tools=["box_select"], hooks=[plots.dark, earth_beneath, _few_tools],
         tools=["box_select", "lasso_select", "pan", "wheel_zoom", "tap", "reset"],
     )  # fmt: skip
     return plots.plot_pane(shown)

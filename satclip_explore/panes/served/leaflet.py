@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import ipyleaflet
 import panel as pn
 
 EXTENSION = "satclip"
+_LOCK = threading.Lock()
 
 
 def serve_front_end() -> str:
@@ -27,7 +30,6 @@ def serve_front_end() -> str:
     FileNotFoundError
         If the installed jupyter-leaflet has no front end.
     """
-    from bokeh.embed import bundle
     from jupyter_core.paths import jupyter_path
 
     folders = [Path(path) / "nbextensions" / "jupyter-leaflet" for path in jupyter_path()]
@@ -36,17 +38,40 @@ def serve_front_end() -> str:
         raise FileNotFoundError(
             "the map's front end is not installed: pip install jupyter-leaflet, then try again."
         )
-    if EXTENSION not in bundle.extension_dirs:
-        version = ipyleaflet._version.EXTENSION_VERSION
-        root = Path(tempfile.mkdtemp(prefix="satclip-leaflet-"))
-        target = root / f"jupyter-leaflet@{version}" / "dist"
-        target.mkdir(parents=True)
+    version = ipyleaflet._version.EXTENSION_VERSION
+    target = _folder() / f"jupyter-leaflet@{version}" / "dist"
+    if not target.exists():
+        # Complete before it has its name: another visitor may ask at the same time.
+        made = Path(tempfile.mkdtemp(dir=_folder()))
         # The page asks for the module by its name, with no ending.
-        shutil.copy(source / "index.js", target / "index")
+        shutil.copy(source / "index.js", made / "index")
         for picture in source.glob("*.png"):
-            shutil.copy(picture, target)
-        bundle.extension_dirs[EXTENSION] = root
+            shutil.copy(picture, made)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            made.rename(target)
     return f"static/extensions/{EXTENSION}"
+
+
+def picture_address(path: Path) -> str:
+    """Return where the browser finds a JPEG: on this server; in a notebook it is the address."""
+    document = pn.state.curdoc
+    if document is None or document.session_context is None:
+        return data_uri(path.read_bytes(), "jpeg")
+    target = _folder() / path.name
+    if not target.exists():
+        shutil.copy(path, target)
+    return f"static/extensions/{EXTENSION}/{path.name}"
+
+
+def _folder() -> Path:
+    """Return the folder that Bokeh's server gives files from."""
+    from bokeh.embed import bundle
+
+    with _LOCK:
+        if EXTENSION not in bundle.extension_dirs:
+            bundle.extension_dirs[EXTENSION] = Path(tempfile.mkdtemp(prefix="satclip-page-"))
+    return Path(bundle.extension_dirs[EXTENSION])
 
 
 class OfflineLeaflet(pn.pane.IPyLeaflet):
