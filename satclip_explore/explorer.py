@@ -27,6 +27,7 @@ from satclip_explore.panes.pretrain.pane import PretrainPane
 from satclip_explore.panes.probe.pane import OWN, ProbePane
 from satclip_explore.panes.search import SearchPane
 from satclip_explore.panes.similarity import SimilarityPane
+from satclip_explore.panes.table.pane import TablePane
 from satclip_explore.store import RESULTS
 
 TITLE = "SatCLIP Explore"
@@ -39,6 +40,7 @@ TABS = {
     "probe": "Probe",
     "label": "Label",
     "train": "Train",
+    "data": "Your data",
 }
 
 
@@ -82,10 +84,13 @@ class Explorer(pn.viewable.Viewer):
         self.degrees = DegreesPane(encoder, **shared)
         self.probe = ProbePane(encoder, **shared)
         self.label = LabelsPane(encoder, **shared)
+        self.data = TablePane(
+            encoder, on_probe=self._probe_table, on_label=self._label_table, **shared
+        )
         self.train = PretrainPane(on_encoder=self._add, **shared)
         self.panes = [
             self.pca, self.map, self.embedding, self.neighbors, self.similarity, self.probe,
-            self.label, self.compare, self.degrees,
+            self.label, self.compare, self.degrees, self.data,
         ]  # fmt: skip
         self.links = self._links()
 
@@ -199,6 +204,14 @@ class Explorer(pn.viewable.Viewer):
         return pn.Column(self.compare, self.degrees, margin=0, sizing_mode="stretch_width",
                          styles=TALL | {"gap": "8px"})  # fmt: skip
 
+    def _probe_table(self, reading: Any, column: str, kind: str) -> None:
+        self.probe.take(reading, column, kind)
+        self.tab = "probe"
+
+    def _label_table(self, content: bytes) -> None:
+        self.label.load(content)
+        self.tab = "label"
+
     def _add(self, folder: Any) -> None:
         """Offer the encoder of a finished run."""
         encoder = load_encoder(folder)
@@ -216,6 +229,7 @@ class Explorer(pn.viewable.Viewer):
             "probe": lambda: self.probe,
             "label": lambda: self.label,
             "train": lambda: self.train,
+            "data": lambda: self.data,
         }
         pages = {
             name: pn.Column(visible=False, margin=0, sizing_mode="stretch_width", styles=TALL)

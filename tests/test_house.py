@@ -78,7 +78,7 @@ def layer(path):
     parts = path.relative_to(ROOT).parts
     if parts[0] == "training":
         return "training"
-    if parts[1] in {"app.py", "explorer.py", "notebook.py"}:
+    if parts[1] in {"address.py", "app.py", "explorer.py", "notebook.py"}:
         return "app"
     return "panes" if parts[1] == "panes" else "compute"
 
@@ -96,7 +96,12 @@ def forbidden(path, module):
     if here == "compute" and top == "training":
         return "compute never imports training"
     if here in {"compute", "training"} and module.startswith(
-        ("satclip_explore.panes", "satclip_explore.app", "satclip_explore.explorer")
+        (
+            "satclip_explore.panes",
+            "satclip_explore.app",
+            "satclip_explore.explorer",
+            "satclip_explore.address",
+        )
     ):
         return "imports point one way"
     return None

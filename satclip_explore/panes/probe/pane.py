@@ -79,7 +79,7 @@ class ProbePane(Pane):
     _not_settings: tuple[str, ...] = (*Pane._not_settings, "result", "field", "about")
 
     def __init__(self, encoder: Any, **params: Any) -> None:
-        self._upload: bytes | None = None
+        self._upload: Any = None
         self._read: tuple[Any, Task] | None = None
         super().__init__(encoder, **params)
         self._background = Background()
@@ -123,6 +123,12 @@ class ProbePane(Pane):
             self.message = "the drawn region has no area; drag a box or a closed line on the map."
             return
         self.param.update(drawn=region, hold_out="drawn")
+
+    def take(self, reading: Any, column: str, kind: str) -> None:
+        """Predict a column of a file that was read already."""
+        self._upload = reading
+        self.param.update(column=column, kind=kind, task=OWN)
+        self.preview()
 
     def upload(self, content: bytes) -> None:
         """Take a table; what was understood, and what was left out, is said at once."""
