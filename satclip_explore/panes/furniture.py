@@ -36,9 +36,9 @@ def furnish(plot: Any, element: Any) -> None:
     )  # fmt: skip
     ranges = {"x": figure.x_range, "y": figure.y_range, "bar": bar, "km": KM_PER_DEGREE}
     measure = CustomJS(args=ranges, code=MEASURE)
-    for one in (figure.x_range, figure.y_range):
-        one.js_on_change("start", measure)
-        one.js_on_change("end", measure)
+    for axis_range in (figure.x_range, figure.y_range):
+        axis_range.js_on_change("start", measure)
+        axis_range.js_on_change("end", measure)
     # At first there is no change yet that would draw it.
     figure.js_on_event("mouseenter", measure)
     words = Label(

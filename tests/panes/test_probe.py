@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,9 @@ from satclip_explore.geo import equal_area_sample
 from satclip_explore.panes.probe import pane as probe_module
 from satclip_explore.panes.probe.pane import OWN, ProbePane
 from satclip_explore.panes.probe.places import MAX_VERTICES, box, polygon
+from satclip_explore.panes.scores import score_table
 from satclip_explore.progress import Cancelled
+from training.probe import train_probe
 
 
 @pytest.fixture
@@ -209,7 +213,31 @@ def test_stopping_ends_the_spinner(pane, monkeypatch):
     pane.stop()
     pane._background.wait(10)
     assert pane.busy == ""
-    assert pane.message == "Stopped."
+    assert pane.message == "Stopped before there was anything to show."
+
+
+def test_stopping_shows_what_was_learned_until_then(pane, monkeypatch):
+    def stopped(*args, cancel, **settings):
+        cancel.set()
+        return train_probe(*args, **settings)
+
+    monkeypatch.setattr(probe_module, "train_probe", stopped)
+    pane.start()
+    pane._background.wait(60)
+    assert pane.result is not None
+    assert pane.message.startswith("Stopped early")
+
+
+def test_scores_have_plain_words_units_and_no_deviation_where_there_is_no_chance():
+    rows = pd.DataFrame({"mae": ["2.100 ± 0.000", "3.000 ± 0.200"]}, index=["a", "<b>"])
+    metrics = pd.DataFrame({"mae_sd": [0.0, 0.2]}, index=rows.index)
+    task = SimpleNamespace(is_classification=False, unit="°C")
+    result = SimpleNamespace(table=lambda: rows, metrics=metrics, task=task)
+    markup = score_table(result, lambda _: "", lambda _: "")
+    assert "mean error, °C" in markup
+    assert "<td>2.100</td>" in markup
+    assert "3.000 ± 0.200" in markup
+    assert "<b>" not in markup
     assert pane.result is None
 
 

@@ -294,7 +294,7 @@ class ComparePane(Pane):
         )  # fmt: skip
         settings = pn.FlexBox(
             theme.select(self.param.task, "Predict", 150),
-            theme.select(self.param.hold_out, "Test on", 230),
+            theme.select(self.param.hold_out, "Test on", 260),
             theme.select(self.param.model, "Small model", 200),
             theme.button("Train on each", self.probe, strong=True),
             theme.button("Stop", self.stop),

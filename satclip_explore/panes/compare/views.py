@@ -15,6 +15,7 @@ from satclip_explore.comparison import Comparison
 from satclip_explore.panes import plots, theme
 from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.jupyter import native
+from satclip_explore.panes.scores import score_table
 from training.probes.metrics import HIGHER_IS_BETTER
 
 BLANK = np.zeros((2, 4, 4), dtype=np.uint8)
@@ -134,9 +135,9 @@ def _pairs(comparison: Comparison, colors: dict[str, str]) -> str:
         for row in comparison.pairs.itertuples()
     )
     return (
-        "<table><tr><th>pair</th><th>linear CKA</th><th>shared neighbors</th></tr>"
-        f"{rows}</table><p class='hint' style='margin:4px 0 10px'>CKA: 1 is the same up to "
-        f"rotation and scale, 0 is unrelated. Of each place's {comparison.n_neighbors} nearest by "
+        "<table><tr><th>pair</th><th>likeness</th><th>shared neighbors</th></tr>"
+        f"{rows}</table><p class='hint' style='margin:4px 0 10px'>Likeness is linear CKA: 1 is the same up "
+        f"to rotation and scale, 0 is unrelated. Of each place's {comparison.n_neighbors} nearest by "
         f"cosine among {comparison.places:,}; {comparison.chance:.1%} by chance.</p>"
     )
 
@@ -150,10 +151,10 @@ def _shapes(comparison: Comparison, colors: dict[str, str]) -> str:
         for row in comparison.shapes.itertuples()
     )
     return (
-        "<table><tr><th>encoder</th><th>dimensions</th><th>participation ratio</th>"
+        "<table><tr><th>encoder</th><th>dimensions</th><th>effective dimensions</th>"
         f"<th>intrinsic dimension</th><th>half-variance distance, km</th></tr>{rows}</table>"
-        "<p class='hint' style='margin:4px 0'>Participation ratio: how many directions share the "
-        "variance. Intrinsic dimension: measured between nearest neighbors; 2 is a smooth map of "
+        "<p class='hint' style='margin:4px 0'>Effective dimensions: how many directions share "
+        "the variance (participation ratio). Intrinsic dimension: measured between nearest neighbors; 2 is a smooth map of "
         "the globe, more is rough at the spacing of the places. Half-variance distance: how far "
         "apart two places differ half as much as two random ones.</p>"
     )
@@ -172,7 +173,7 @@ def _variograms(comparison: Comparison, colors: dict[str, str]) -> pn.Column:
     return _chart(
         "How similarity falls with distance", hv.Overlay([level, *curves]),
         "0: the same. 1: as different as two random places.",
-        xlabel="distance on the ground, km", ylabel="semivariance", logx=True,
+        xlabel="distance on the ground, km", ylabel="difference, share of all", logx=True,
         xticks=[30, 100, 300, 1000, 3000, 10_000], ylim=(0.0, None),
     )  # fmt: skip
 
@@ -210,18 +211,15 @@ def _chart(title: str, overlay: hv.Overlay, words: str, **options: Any) -> pn.Co
 def scores(result: Any, names: Sequence[str]) -> str:
     """Write the table of scores, mean ± sd over seeds, the best in bold, and the split."""
     colors = dict(zip(names, theme.SERIES, strict=False))
-    table = result.table()
-    head = "".join(f"<th>{theme.escape(name.replace('_', ' '))}</th>" for name in table)
     column = result.metrics[result.primary]
     best = column.idxmax() if HIGHER_IS_BETTER[result.primary] else column.idxmin()
-    rows = []
-    for name, row in table.iterrows():
-        mine = " style='font-weight:650'" if name == best else ""
-        cells = "".join(f"<td>{theme.escape(value)}</td>" for value in row)
-        dot = _dot(colors.get(str(name), theme.FAINT))
-        rows.append(f"<tr{mine}><td>{dot} {theme.escape(name)}</td>{cells}</tr>")
+    table = score_table(
+        result,
+        lambda name: "font-weight:650" if name == best else "",
+        lambda name: f"{_dot(colors.get(name, theme.FAINT))} ",
+    )
     return (
-        f"<table><tr><th>encoder</th>{head}</tr>{''.join(rows)}</table>"
+        f"{table}"
         f"<p class='hint' style='margin:6px 0'>{theme.escape(result.split.description)}. "
         "Nearest: the label of the nearest labeled place, no encoder at all.</p>"
     )

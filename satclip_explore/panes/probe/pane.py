@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from satclip_explore.panes.losses import loss_chart
 from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
 from satclip_explore.panes.probe.views import HALF, RESOLUTION, maps, scores
 from satclip_explore.panes.uploads import drop_field
+from satclip_explore.progress import Cancelled
 from training.probe import hold_out, train_probe
 from training.probes.losses import Losses
 from training.probes.registry import MENU
@@ -55,6 +57,7 @@ def box_or_name(text: str) -> Any:
 
 
 BATCH_SECONDS = 0.2
+PARTLY = "Stopped early: the scores are those of what was learned until then."
 
 
 class ProbePane(Pane):
@@ -82,7 +85,7 @@ class ProbePane(Pane):
         self._upload: Any = None
         self._read: tuple[Any, Task] | None = None
         super().__init__(encoder, **params)
-        self._background = Background()
+        self._background, self._cancel = Background(), threading.Event()
 
     def chosen_task(self) -> Task:
         """Return the task: one that comes with the package, or the uploaded table."""
@@ -145,6 +148,7 @@ class ProbePane(Pane):
     def _forget_result(self) -> None:
         """Take away scores that belong to other settings than those on the page."""
         self._background.stop()
+        self._cancel.set()
         self.param.update(busy="", result=None, field=None, _losses=[])
 
     @param.depends("task", "column", "kind", "hold_out", "typed", "drawn", "shots", watch=True)
@@ -167,6 +171,7 @@ class ProbePane(Pane):
             self.message = str(error)
             return
         encoder, model, seeds = self.encoder, self.model, self.seeds
+        self._cancel = cancel = threading.Event()
         self.param.update(busy="training …", message="", result=None, _losses=[])
 
         def work(job: Job) -> Any:
@@ -175,6 +180,8 @@ class ProbePane(Pane):
 
             def on_progress(losses: Losses) -> None:
                 nonlocal last
+                if job.is_set():
+                    cancel.set()
                 points.append((losses.encoder, losses.step, losses.loss))
                 if time.monotonic() - last >= BATCH_SECONDS or len(points) == 1:
                     last = time.monotonic()
@@ -183,8 +190,10 @@ class ProbePane(Pane):
 
             result = train_probe(
                 task, encoder=encoder, model=model, seeds=seeds, on_progress=on_progress,
-                cancel=job, **split,
+                cancel=cancel, **split,
             )  # fmt: skip
+            if cancel.is_set():
+                job.deliver(lambda: self.param.update(message=PARTLY))
             return result, result.predict_raster(RESOLUTION), points
 
         def done(found: Any) -> None:
@@ -194,16 +203,22 @@ class ProbePane(Pane):
         def failed(error: ValueError) -> None:
             self.param.update(busy="", message=str(error))
 
-        self._background.start(work, done, failed)
+        def fit(job: Job) -> Any:
+            try:
+                return work(job)
+            except Cancelled as error:
+                raise ValueError("Stopped before there was anything to show.") from error
+
+        self._background.start(fit, done, failed)
 
     def _show(self, points: list[Any], done: float) -> None:
         self.param.update(_losses=points, busy=f"training … {done:.0%}")
 
     def stop(self, _: Any = None) -> None:
-        """Stop the training; what was there before is gone."""
-        self._background.stop()
+        """Stop the training; what was learned until then is shown."""
+        self._cancel.set()
         if self.busy:
-            self.param.update(busy="", message="Stopped.")
+            self.busy = "stopping; what was learned until now is scored …"
 
     def table(self) -> pd.DataFrame:
         """Return the scores of the encoder and the baselines, mean ± sd over seeds."""
@@ -248,7 +263,7 @@ class ProbePane(Pane):
 
     def _controls(self) -> Any:
         task = theme.select(self.param.task, "Predict", 150)
-        where = theme.select(self.param.hold_out, "Test on", 230)
+        where = theme.select(self.param.hold_out, "Test on", 250)
         typed = theme.text_input(self.param.typed, "Country or box", 210,
                                  placeholder="Peru, or -80, -20, -65, 0")  # fmt: skip
         shots = theme.select(self.param.shots, "Shown from there", 130, options=SHARES)

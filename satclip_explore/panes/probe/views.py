@@ -12,6 +12,7 @@ from satclip_explore.atlas import land_mask
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.base import Selection
+from satclip_explore.panes.scores import score_table
 
 RESOLUTION = 1.0
 MOST_NAMED = 14
@@ -20,17 +21,11 @@ MOST_NAMED = 14
 
 def scores(result: Any) -> pn.pane.HTML:
     """Show the table of scores and what it does and does not say, in sentences."""
-    table = result.table()
-    head = "".join(f"<th>{theme.escape(name.replace('_', ' '))}</th>" for name in table)
-    rows = []
-    for name, row in table.iterrows():
-        mine = f" style='color:{theme.ACCENT};font-weight:600'" if name == result.name else ""
-        cells = "".join(f"<td>{theme.escape(value)}</td>" for value in row)
-        rows.append(f"<tr{mine}><td>{theme.escape(name)}</td>{cells}</tr>")
+    mine = f"color:{theme.ACCENT};font-weight:600"
+    table = score_table(result, lambda name: mine if name == result.name else "", lambda _: "")
     said = "".join(f"<li>{theme.escape(line)}</li>" for line in result.verdict())
     return theme.text(
-        f"<table><tr><th>encoder</th>{head}</tr>{''.join(rows)}</table>"
-        f"<ul class='hint' style='padding-left:16px;margin:8px 0'>{said}</ul>",
+        f"{table}<ul class='hint' style='padding-left:16px;margin:8px 0'>{said}</ul>",
         sizing_mode="stretch_width",
     )
 

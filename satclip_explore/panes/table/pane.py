@@ -94,7 +94,9 @@ class TablePane(Pane):
     def _read(self) -> None:
         if self._content is None:
             return
-        said = {name: getattr(self, name).strip() or None for name in ("lon", "lat", "crs")}
+        said: dict[str, Any] = {
+            name: getattr(self, name).strip() or None for name in ("lon", "lat", "crs")
+        }
         try:
             reading = read_places(self._content, **said)
         except (ValueError, ImportError) as error:
@@ -126,7 +128,7 @@ class TablePane(Pane):
 
     def _label_of(self, name: str) -> Any:
         """Return a column's own label, which need not be text."""
-        return next(one for one in self.reading.columns if str(one) == name)
+        return next(label for label in self.reading.columns if str(label) == name)
 
     def embedded(self) -> io.BytesIO:
         """Write the rows with their embeddings as CSV."""

@@ -112,8 +112,8 @@ def legend(values: pd.Series | None, name: str, kind: str) -> str:
         more = values.dropna().astype(str).nunique() - len(names)
         keys = " &nbsp; ".join(
             f"<span style='white-space:nowrap'><span style='color:{color}'>●</span> "
-            f"{theme.escape(_cut(one))}</span>"
-            for one, color in zip(names, theme.SERIES, strict=False)
+            f"{theme.escape(_cut(label))}</span>"
+            for label, color in zip(names, theme.SERIES, strict=False)
         )
         return f"<div class='hint'>{keys}{f' and {more:,} more, gray' if more else ''}</div>"
     _, low, high = _scaled(values)
