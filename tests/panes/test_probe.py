@@ -214,6 +214,7 @@ def test_stopping_ends_the_spinner(pane, monkeypatch):
     pane._background.wait(10)
     assert pane.busy == ""
     assert pane.message == "Stopped before there was anything to show."
+    assert pane.result is None
 
 
 def test_stopping_shows_what_was_learned_until_then(pane, monkeypatch):
@@ -238,7 +239,6 @@ def test_scores_have_plain_words_units_and_no_deviation_where_there_is_no_chance
     assert "<td>2.100</td>" in markup
     assert "3.000 ± 0.200" in markup
     assert "<b>" not in markup
-    assert pane.result is None
 
 
 def test_scores_go_when_the_settings_they_belong_to_do(tiny_encoder):

@@ -136,9 +136,10 @@ def _pairs(comparison: Comparison, colors: dict[str, str]) -> str:
     )
     return (
         "<table><tr><th>pair</th><th>likeness</th><th>shared neighbors</th></tr>"
-        f"{rows}</table><p class='hint' style='margin:4px 0 10px'>Likeness is linear CKA: 1 is the same up "
-        f"to rotation and scale, 0 is unrelated. Of each place's {comparison.n_neighbors} nearest by "
-        f"cosine among {comparison.places:,}; {comparison.chance:.1%} by chance.</p>"
+        f"{rows}</table><p class='hint' style='margin:4px 0 10px'>Likeness is linear CKA: 1 is "
+        "the same up to rotation and scale, 0 is unrelated. Of each place's "
+        f"{comparison.n_neighbors} nearest by cosine among {comparison.places:,}; "
+        f"{comparison.chance:.1%} by chance.</p>"
     )
 
 
@@ -154,7 +155,8 @@ def _shapes(comparison: Comparison, colors: dict[str, str]) -> str:
         "<table><tr><th>encoder</th><th>dimensions</th><th>effective dimensions</th>"
         f"<th>intrinsic dimension</th><th>half-variance distance, km</th></tr>{rows}</table>"
         "<p class='hint' style='margin:4px 0'>Effective dimensions: how many directions share "
-        "the variance (participation ratio). Intrinsic dimension: measured between nearest neighbors; 2 is a smooth map of "
+        "the variance (participation ratio). Intrinsic dimension: measured between nearest "
+        "neighbors; 2 is a smooth map of "
         "the globe, more is rough at the spacing of the places. Half-variance distance: how far "
         "apart two places differ half as much as two random ones.</p>"
     )
