@@ -215,6 +215,20 @@ class LocationEncoder(ABC):
             "keep the file it came from, or its vectors: embed_grid(encoder).to_netcdf(path)."
         )
 
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write the encoder as an ONNX graph that `load_encoder` opens, and return its path.
+
+        Raises
+        ------
+        ValueError
+            If there is no graph for this kind of encoder: only SatCLIP encoders have one.
+        """
+        del path
+        raise ValueError(
+            f"{self.name} is of family {self.family!r}, and only SatCLIP encoders are written as "
+            "ONNX; keep its vectors: sx.export_embeddings(encoder, path)."
+        )
+
     @torch.no_grad()
     def iter_grid(
         self, grid: Grid, readout: Readout | None = None, *, precision: str | None = None

@@ -44,6 +44,7 @@ _LOADERS = {
     "raster": "products.raster:read_rasters",
     "arrays": "products.arrays:read_arrays",
     "points": "products.points:read_points",
+    "onnx": "onnx_files:read_onnx",
 }
 """Module and reader of each family that has files, and how the content of one is told.
 
@@ -273,6 +274,8 @@ def _family(path: Path) -> str:
         return product
     if path.suffix in (".csv", ".parquet") or path.name.endswith(".csv.gz"):
         return "mosaiks"
+    if path.suffix == ".onnx":
+        return "onnx"
     if path.suffix in (".npz", ".whl"):
         return "range" if path.suffix == ".npz" else "geoclip"
     content = read_weights(path)

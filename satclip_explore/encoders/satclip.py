@@ -107,6 +107,12 @@ class SatCLIP(LocationEncoder):
 
         return save_encoder(self, path)
 
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write the encoder as an ONNX graph; see `write_onnx`."""
+        from satclip_explore.encoders.onnx_files import write_onnx
+
+        return write_onnx(self, path)
+
     def to(self, device: str | torch.device) -> Self:
         """Move the encoder to a device and return it; see `LocationEncoder.to`."""
         self._series.clear()

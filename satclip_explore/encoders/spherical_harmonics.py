@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -223,6 +224,30 @@ def _padded_rows(lat: torch.Tensor, legendre_polys: int) -> torch.Tensor:
         row = torch.addcmul(ab[l] * rows[-2], a[l], x * rows[-1][:-1])
         rows.append(torch.cat([row, ends[l]]))
     return torch.nn.functional.hardshrink(torch.cat(rows[1:]), TINY)
+
+
+def harmonics_tables(legendre_polys: int) -> tuple[Any, Any, Any, Any, Any]:
+    """Return what the recurrence multiplies with, for writers of graphs.
+
+    Returns
+    -------
+    a, ab : list of numpy.ndarray, shape (l, 1)
+        For each degree l: a_lm and -a_lm·b_lm.
+    sectoral : numpy.ndarray, shape (L-1, 1)
+        Of the diagonal m = l.
+    legendre_index, trig_index : numpy.ndarray, shape (L²,)
+        Which rows make each Y_lm, as `harmonics_by_feature` gathers them.
+    """
+    device = torch.device("cpu")
+    a, ab, sectoral = _coefficients(legendre_polys, device)
+    legendre_index, trig_index = _row_indices(legendre_polys, device)
+    return (
+        [row.numpy() for row in a],
+        [row.numpy() for row in ab],
+        sectoral.numpy(),
+        legendre_index.numpy(),
+        trig_index.numpy(),
+    )
 
 
 @lru_cache(maxsize=16)
