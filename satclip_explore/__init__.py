@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from satclip_explore.encoders.table import from_table as from_table
     from satclip_explore.fields import embed_grid as embed_grid
     from satclip_explore.fields import similarity_raster as similarity_raster
+    from satclip_explore.files.geotiff import to_geotiff as to_geotiff
     from satclip_explore.files.places import read_places as read_places
-    from satclip_explore.files.raster import to_geotiff as to_geotiff
     from satclip_explore.files.raster import to_png as to_png
     from satclip_explore.files.table import to_csv as to_csv
     from satclip_explore.files.table import to_geoparquet as to_geoparquet
@@ -73,7 +73,7 @@ _HOME = {
     "task_from_table": "training.tasks.tables",
     "to_csv": "satclip_explore.files.table",
     "to_geoparquet": "satclip_explore.files.table",
-    "to_geotiff": "satclip_explore.files.raster",
+    "to_geotiff": "satclip_explore.files.geotiff",
     "to_html": "satclip_explore.webpage.page",
     "to_png": "satclip_explore.files.raster",
     "train_probe": "training.probe",

@@ -17,7 +17,7 @@ from satclip_explore.embedding_metadata import stac_item, zarr_attributes
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import Progress, check_memory, collect, iter_rows, view
 from satclip_explore.files.atomic import write_whole
-from satclip_explore.files.raster import to_geotiff
+from satclip_explore.files.geotiff import to_geotiff
 from satclip_explore.geo import GLOBE, Bounds, Grid
 from satclip_explore.provenance import provenance
 

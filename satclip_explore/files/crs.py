@@ -121,6 +121,13 @@ def _to_wgs84(crs: Any) -> Any:
     return pyproj.Transformer.from_crs(crs, WGS84, always_xy=True)
 
 
+def from_lonlat(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], crs: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Transform longitude and latitude of WGS 84 to a system; not finite outside of it."""
+    return _to_wgs84(crs).transform(lon, lat, direction="INVERSE")
+
+
 def to_lonlat(
     x: NDArray[np.float64], y: NDArray[np.float64], crs: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""A field as a file: its values, the grid they lie on, GeoTIFF and PNG content."""
+"""A field as a file: its values, the grid they lie on, and PNG content."""
 
 from __future__ import annotations
 
@@ -89,76 +89,14 @@ def field_facts(field: xr.DataArray, grid: Grid) -> dict[str, str]:
     return {**own, **theirs}
 
 
-def geotiff_bytes(field: xr.DataArray) -> bytes:
-    """Encode a field as a compressed GeoTIFF with its provenance as tags.
-
-    Parameters
-    ----------
-    field : xarray.DataArray, dims (lat, lon) or (lat, lon, …), shape (H, W) or (H, W, C)
-        Numbers on a regular grid of pixel centers, north first, degrees.
-
-    Returns
-    -------
-    bytes
-        EPSG:4326; one band per channel. Missing is NaN among floats; among integers the code in
-        ``attrs["nodata"]``, or -1 where ``attrs["classes"]`` names the codes.
-
-    Raises
-    ------
-    ValueError
-        If the axes are not those of a field.
-    ImportError
-        If rasterio is not installed.
-    """
-    values, grid = read_field(field)
-    try:
-        import rasterio
-    except ImportError as error:
-        raise ImportError("GeoTIFF needs rasterio: pip install 'satclip-explore[geo]'") from error
-    height, width, n_bands = values.shape
-    (d_lon, d_lat), (west, _, _, north) = grid.resolution, grid.bounds
-    floats = values.dtype.kind == "f"
-    colors = values.dtype == np.uint8 and n_bands in (3, 4)
-    with rasterio.MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff",
-            height=height,
-            width=width,
-            count=n_bands,
-            dtype=values.dtype.name,
-            crs="EPSG:4326",
-            transform=rasterio.Affine(d_lon, 0.0, west, 0.0, -d_lat, north),
-            nodata=np.nan if floats else _missing_code(field, values.dtype),
-            photometric="RGB" if colors else "MINISBLACK",
-            alpha="yes" if colors and n_bands == 4 else "unspecified",
-            compress="deflate",
-            predictor=3 if floats else 2,
-            interleave="band",
-        ) as file:
-            file.write(np.moveaxis(values, 2, 0))
-            file.update_tags(**field_facts(field, grid))
-            for band, label in enumerate(_band_labels(field), start=1):
-                file.set_band_description(band, label)
-        return bytes(memory.read())
-
-
-def _missing_code(field: xr.DataArray, dtype: np.dtype[Any]) -> int | None:
-    """Return the class code that stands for missing, or None where every number is a value."""
-    with suppress(TypeError, ValueError, OverflowError):
-        code = int(field.attrs.get("nodata", -1 if "classes" in field.attrs else ""))
-        if np.iinfo(dtype).min <= code <= np.iinfo(dtype).max:
-            return code
-    return None
-
-
 def png_bytes(field: xr.DataArray, *, low: float | None = None, high: float | None = None) -> bytes:
     """Encode a field as a PNG with its provenance as text chunks.
 
     Parameters
     ----------
     field : xarray.DataArray, dims (lat, lon) or (lat, lon, band)
-        As in `geotiff_bytes`. Bytes with three or four bands become colors; other numbers, of one
-        band, become gray, with missing ones transparent.
+        Numbers on a regular grid of pixel centers, north first. Bytes with three or four bands
+        become colors; other numbers, of one band, become gray, with missing ones transparent.
     low, high : float, optional
         Shown as black and white; default the range of the values. Kept as `gray_range`.
 
@@ -200,14 +138,6 @@ def png_bytes(field: xr.DataArray, *, low: float | None = None, high: float | No
     return buffer.getvalue()
 
 
-def _band_labels(field: xr.DataArray) -> list[str]:
-    if field.ndim == 2:
-        return [str(field.name or "value")]
-    name = str(field.dims[2])
-    labels = field[name].values if name in field.coords else range(field.shape[2])
-    return [f"{name} {label}" for label in labels]
-
-
 def _gray(
     values: NDArray[Any], low: float | None, high: float | None
 ) -> tuple[NDArray[np.uint8], tuple[float, float]]:
@@ -222,11 +152,6 @@ def _gray(
     if not known.all():
         gray = np.stack([gray, known.astype(np.uint8) * np.uint8(255)], axis=-1)
     return gray, (low, high)
-
-
-def to_geotiff(field: xr.DataArray, path: str | Path) -> Path:
-    """Write `geotiff_bytes(field)` to a file and return its path."""
-    return write_whole(path, geotiff_bytes(field))
 
 
 def to_png(
