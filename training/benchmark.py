@@ -1,10 +1,11 @@
-"""Table 1 and Figure 2b: any encoders on any tasks, made as in the paper.
+"""Table 1 and Figure 2b as in the paper, and CoordBench: any encoders on any tasks.
 
 Run it from the repository::
 
     python -m training.benchmark table1 --encoders mini-l40 sphere2vec=FILE --seeds 3
     python -m training.benchmark table1 --task elevation=labels_elevation.csv --tune
     python -m training.benchmark figure2b --seeds 3 --out runs/figure2b
+    python -m training.benchmark coordbench --data coordbench --encoders mini-l40 --seeds 5
 
 Every finished cell is a line in `results.jsonl`; a run that is stopped goes on where it was. Cells
 of other code, data or settings are not taken for finished.
@@ -31,6 +32,7 @@ import training.probes
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.files.atomic import write_whole
+from training.evaluation.coordbench import coordbench_report, run_coordbench
 from training.probe import train_probe
 from training.probes.baselines import BASELINES
 from training.probes.experiments import (
@@ -215,10 +217,27 @@ def _score(cell: Cell, task: Task, encoder: LocationEncoder | None, name: str) -
     }
 
 
+def _coordbench(chosen: argparse.Namespace, out: Path) -> int:
+    """Score CoordBench's tables by its own folds and probe."""
+    if chosen.data is None:
+        print("coordbench needs --data FOLDER, with data/<config>/data.parquet.", file=sys.stderr)
+        return 2
+    try:
+        rows = run_coordbench(
+            chosen.data, chosen.encoders or ["mini-l40"], out, configs=chosen.tasks or (),
+            seeds=chosen.seeds,
+        )  # fmt: skip
+    except (FileNotFoundError, ImportError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(coordbench_report(rows))
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 for bad arguments."""
     parser = argparse.ArgumentParser(prog="python -m training.benchmark", description=__doc__)
-    parser.add_argument("what", choices=("table1", "figure2b"))
+    parser.add_argument("what", choices=("table1", "figure2b", "coordbench"))
     parser.add_argument("--encoders", nargs="+", default=None, help="names, files, or SHOWN=FILE")
     parser.add_argument(
         "--tasks", "--task", nargs="+", default=None,
@@ -234,10 +253,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--published", action="store_true",
         help="a second row with the probe of the authors' notebook, where the target is a number",
     )  # fmt: skip
+    parser.add_argument("--data", type=Path, help="folder of CoordBench's data/<config>")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--out", type=Path, default=None, help="folder; default runs/WHAT")
     chosen = parser.parse_args(arguments)
     out = chosen.out or Path("runs") / chosen.what
+    if chosen.what == "coordbench":
+        return _coordbench(chosen, out)
     encoders = [*(chosen.encoders or ENCODERS), *BASELINES]
     encoders = list(dict.fromkeys(encoders))
     default = TABLE1_TASKS if chosen.what == "table1" else ("ecoregion", "biome")

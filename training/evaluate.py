@@ -26,16 +26,11 @@ from satclip_explore.errors import sentence
 from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
 from training.evaluation.cells import Cell, Step, cell, labels_digest, labels_of
-from training.evaluation.contenders import (
-    KRIGING_ROWS,
-    MODELS,
-    ON_EMBEDDINGS,
-    Contender,
-    Ridge,
-)
+from training.evaluation.contenders import MODELS, ON_EMBEDDINGS, Contender, Ridge
 from training.evaluation.ladder import Ladder
 from training.evaluation.verdict import COORDINATES
 from training.probes.baselines import as_encoder, covered_places, line_up
+from training.probes.kriging import MAX_SEARCHED
 from training.tasks.folds import RUNGS, Rung, make_rungs
 from training.tasks.tables import as_places, as_task, task_from_table
 from training.tasks.task import Task
@@ -232,8 +227,11 @@ def _bounds(task: Task, contenders: Mapping[str, Contender], rungs: Sequence[Run
         limit, most = contender.model.seeds, max(rung.n_seeds for rung in rungs)
         if limit is not None and limit < most:
             said.append(f"{name}: {limit} of {most} draws of the folds, since it is slow.")
-        if contender.model.kind == "kriging" and 0.8 * len(task) > KRIGING_ROWS:
-            said.append(f"{name}: {KRIGING_ROWS:,} labels of each fold, drawn at random.")
+        if contender.model.kind == "kriging" and len(task) > MAX_SEARCHED:
+            said.append(
+                f"{name}: looks for labels that are alike among {MAX_SEARCHED:,}, drawn at random; "
+                "for near ones among all."
+            )
     return said
 
 

@@ -28,9 +28,6 @@ Predictor = Callable[[NDArray[Any], Array], Array]
 IDW_NEIGHBORS = 50
 """As in CoordBench."""
 
-KRIGING_ROWS = 20_000
-"""Labels that kriging uses of each fold, at most."""
-
 KRIGING_VALID = 128
 """Labels on which it chooses its settings."""
 
@@ -216,8 +213,6 @@ class Kriging(Model):
 
     def fit(self, labels: Labels, rows: NDArray[np.int64], gap_km: float) -> Predictor:
         """Choose both kernels on labels that are hidden as far as the test is; see `Model.fit`."""
-        if len(rows) > KRIGING_ROWS:
-            rows = np.sort(rows[shuffled(len(rows), 0)[:KRIGING_ROWS]])
         target, mean, scale = labels.target[rows], 0.0, 1.0
         if not labels.n_classes:
             mean, scale = float(target.mean()), float(target.std()) or 1.0

@@ -174,8 +174,16 @@ class RidgeFolds:
         self, tests: Sequence[NDArray[np.int64]], trains: Sequence[NDArray[np.int64]]
     ) -> Iterator[Array]:
         """Predict the test rows of each fold from its training rows, shapes (T, C)."""
-        for test, weights, setting in self._fitted(tests, trains):
+        chosen = self._choose(tests, trains)
+        for test, weights, setting in zip(tests, self.weights(trains), chosen, strict=True):
             yield weights.predict(self.x[test], setting)
+
+    def weights(self, trains: Sequence[NDArray[np.int64]]) -> Iterator[Weights]:
+        """Fit the training rows of each fold with every setting, for centered features `x`."""
+        everyone = np.arange(len(self.x))
+        for train in trains:
+            aside = np.setdiff1d(everyone, train, assume_unique=True)
+            yield solve(self.total - self._sum(aside), self.penalties, self.chunk)
 
     def fit_all(self, tests: Sequence[NDArray[np.int64]]) -> tuple[Weights, float]:
         """Fit all rows with the setting that is best over all folds.
@@ -202,28 +210,20 @@ class RidgeFolds:
         penalty = self.penalties[best % len(self.penalties)]
         return Weights(weight, bias - self.x_mean @ weight), penalty
 
-    def _fitted(
-        self, tests: Sequence[NDArray[np.int64]], trains: Sequence[NDArray[np.int64]]
-    ) -> Iterator[tuple[NDArray[np.int64], Weights, int]]:
-        everyone = np.arange(len(self.x))
-        aside = [np.setdiff1d(everyone, train, assume_unique=True) for train in trains]
-        sums = [self._sum(rows) for rows in aside]
-        chosen = self._choose(tests, aside)
-        for test, left_out, setting in zip(tests, sums, chosen, strict=True):
-            yield test, solve(self.total - left_out, self.penalties, self.chunk), setting
-
     def _sum(self, rows: NDArray[np.int64]) -> Moments:
         return Moments.of(self.x[rows], self.y[rows])
 
     def _choose(
-        self, tests: Sequence[NDArray[np.int64]], aside: Sequence[NDArray[np.int64]]
+        self, tests: Sequence[NDArray[np.int64]], trains: Sequence[NDArray[np.int64]]
     ) -> list[int]:
         """Return the best setting of each fold, judged by all the others."""
         if len(self.penalties) == 1 and self.chunk is None:
             return [0] * len(tests)
         y = self.y if self.sketch is None else self.sketch
-        if len(tests) == 2:
-            return [self._halves(np.setdiff1d(np.arange(len(y)), rows), y) for rows in aside]
+        if len(tests) < 3:
+            return [self._halves(train, y) for train in trains]
+        everyone = np.arange(len(y))
+        aside = [np.setdiff1d(everyone, train, assume_unique=True) for train in trains]
         total = self.total if self.sketch is None else Moments.of(self.x, y)
         judged = [Moments.of(self.x[test], y[test]) for test in tests]
         plain = all(len(test) == len(rows) for test, rows in zip(tests, aside, strict=True))

@@ -181,10 +181,3 @@ def test_a_class_without_training_places_gets_the_lowest_score(model, n_classes)
     assert np.isfinite(scores).all()
     if n_classes:
         assert (scores.argmax(1) != 2).all()
-
-
-def test_kriging_says_what_it_leaves_out(monkeypatch):
-    monkeypatch.setattr(contenders, "KRIGING_ROWS", 50)
-    found = labels()
-    near = Kriging().fit(found, np.arange(160), 0.0)(found.features, found.lonlat)
-    assert np.isfinite(near).all()
