@@ -101,6 +101,10 @@ class Probe(ABC):
             Larger is likelier for classes; the standardized value for regression.
         """
 
+    def chances(self, scores: torch.Tensor) -> torch.Tensor:
+        """Turn scores of classes (S, N, C) into probabilities that sum to one, the same shape."""
+        return scores.float().softmax(dim=2)
+
     @property
     @abstractmethod
     def n_features(self) -> int | None:
@@ -247,13 +251,32 @@ def place_errors(scores: torch.Tensor, target: torch.Tensor, n_classes: int) -> 
     return (scores[..., 0].double() - target).square()
 
 
-def mean_error(errors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def mean_error(
+    errors: torch.Tensor, weights: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean of errors (S, N) over places and its standard error, each of shape (S,)."""
-    return errors.mean(dim=1), errors.std(dim=1, correction=0) / math.sqrt(errors.shape[1])
+    if weights is None:
+        return errors.mean(dim=1), errors.std(dim=1, correction=0) / math.sqrt(errors.shape[1])
+    share = weights.double() / weights.double().sum()
+    mean = errors @ share
+    return mean, ((errors - mean[:, None]).square() @ share.square()).sqrt()
 
 
-def loss_per_seed(scores: torch.Tensor, target: torch.Tensor, n_classes: int) -> torch.Tensor:
+def loss_per_seed(
+    scores: torch.Tensor,
+    target: torch.Tensor,
+    n_classes: int,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return cross-entropy or mean squared error of scores (S, N, C), shape (S,)."""
+    if weights is None:
+        if n_classes:
+            return torch.stack([functional.cross_entropy(each.float(), target) for each in scores])
+        return (scores[..., 0].float() - target).square().mean(dim=1)
     if n_classes:
-        return torch.stack([functional.cross_entropy(each.float(), target) for each in scores])
-    return (scores[..., 0].float() - target).square().mean(dim=1)
+        losses = [
+            functional.cross_entropy(each.float(), target, reduction="none") for each in scores
+        ]
+    else:
+        losses = list((scores[..., 0].float() - target).square())
+    return torch.stack(losses) @ weights / weights.sum()

@@ -45,6 +45,8 @@ class TrainingData:
         by distance hide labels nearer than this from the valid rows while they choose.
     groups : torch.Tensor, shape (N,), int64, optional
         Rows of one number are no witnesses for one another; default the rows of each place.
+    weights : torch.Tensor, shape (N,), float32, optional
+        How much each row counts, 1 on average; default all alike.
     """
 
     features: torch.Tensor
@@ -54,6 +56,12 @@ class TrainingData:
     valid: torch.Tensor
     gap_km: float = 0.0
     groups: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+
+    @property
+    def row_weights(self) -> torch.Tensor:
+        """How much each row counts, shape (N,)."""
+        return torch.ones_like(self.vectors[:, 0]) if self.weights is None else self.weights
 
     @property
     def group_codes(self) -> torch.Tensor:
@@ -76,6 +84,7 @@ class TrainingData:
             target=self.target[rows],
             valid=self.valid[rows],
             groups=None if self.groups is None else self.groups[rows],
+            weights=None if self.weights is None else self.weights[rows],
         )
 
 
@@ -176,8 +185,17 @@ def training_data(
         torch.from_numpy(valid).to(device),
         _gap_km(task, rows),
         torch.from_numpy(codes_by_appearance(task.group_codes[rows.train])).to(device),
+        _weights(task, rows, device),
     )
     return data, vectors
+
+
+def _weights(task: Task, rows: Split, device: torch.device) -> torch.Tensor | None:
+    """Return the weights of the training rows, 1 on average."""
+    if task.weights is None:
+        return None
+    weights = task.weights[rows.train]
+    return torch.from_numpy((weights / weights.mean()).astype(np.float32)).to(device)
 
 
 def _gap_km(task: Task, rows: Split) -> float:

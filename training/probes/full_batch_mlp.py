@@ -107,7 +107,7 @@ class FullBatchMLPProbe(MLPProbe):
         with suppress(KeyboardInterrupt):
             for done in range(1, settings.steps + 1):
                 loss = loss_per_seed(
-                    probe.scores(data.features, data.vectors), target, data.n_classes
+                    probe.scores(data.features, data.vectors), target, data.n_classes, data.weights
                 )
                 optimizer.zero_grad()
                 # Seeds share no weight: the gradient of the sum holds that of each.

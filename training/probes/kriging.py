@@ -16,7 +16,8 @@ from training.probes.base import (
     Step,
     check_settings,
     check_shapes,
-    loss_per_seed,
+    mean_error,
+    place_errors,
     standardization,
 )
 from training.probes.data import TrainingData
@@ -116,7 +117,6 @@ class KrigingProbe(RowsProbe):
     ) -> None:
         super().__init__(tensors, n_classes, settings)
         self.vectors, self.basis = self._tensors["vectors"], self._tensors["basis"]
-        self.counts = self._tensors["counts"]
         searched = torch.from_numpy(shuffled(len(self.points), 0)[:MAX_SEARCHED].copy())
         self._searched = searched.sort().values.to(self.points.device)
 
@@ -155,9 +155,7 @@ class KrigingProbe(RowsProbe):
     ) -> Self:
         """Build the probe from the content of a file; see `Probe.from_tensors`."""
         if "basis" not in tensors:  # written by 0.1
-            counts = torch.ones(len(tensors["values"]))
-            basis = torch.diag(1.0 / tensors["scale"])
-            tensors = {**tensors, "counts": counts, "basis": basis}
+            tensors = {**tensors, "basis": torch.diag(1.0 / tensors["scale"])}
         check_shapes(tensors, {"basis": (len(tensors["mean"]), -1)})
         return super().from_tensors(tensors, settings, n_classes)
 
@@ -180,9 +178,25 @@ class KrigingProbe(RowsProbe):
         parts = []
         for part, place in zip(folded.split(step), vectors.split(step), strict=True):
             rows, twice = self.neighbors(part, place)
-            system = _System(self, rows, twice, part, place)
-            parts.append(weighted_labels(rows, system.solve(chosen), self.values, self.n_classes))
+            weight = _System(self, rows, twice, part, place).solve(chosen)
+            parts.append(self.labels(rows, weight))
         return torch.cat(parts)[None]
+
+    def labels(self, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Sum labels by weights (Q, K), shape (Q, C); the rest of the weight is of the mean.
+
+        The mean of standardized values is zero, that of classes their shares.
+        """
+        sums = weighted_labels(rows, weight, self.values, self.n_classes)
+        if not self.n_classes:
+            return sums
+        shares = torch.bincount(self.values, self.counts, minlength=self.n_classes)
+        return sums + (1.0 - weight.sum(1, keepdim=True)) * (shares / shares.sum())
+
+    def chances(self, scores: torch.Tensor) -> torch.Tensor:
+        """Clip the scores, which sum to one, at zero (Deutsch & Journel 1998, IV.1)."""
+        clipped = scores.clamp(min=0.0)
+        return clipped / clipped.sum(dim=2, keepdim=True)
 
     def scores(self, features: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Score one chunk of places; see `Probe.scores`."""
@@ -307,11 +321,8 @@ def _choose(
     best, chosen = torch.inf, GRID[0]
     for step, settings in enumerate(GRID):
         weight = system.solve(settings)
-        scores = weighted_labels(rows, weight, probe.values, probe.n_classes)
-        if probe.n_classes:
-            loss = (scores.argmax(1) != valid.target).float().mean()[None]
-        else:
-            loss = loss_per_seed(scores[None], valid.target, 0)
+        errors = place_errors(probe.labels(rows, weight)[None], valid.target, probe.n_classes)
+        loss = mean_error(errors, valid.weights)[0].float()
         if on_step is not None:
             on_step(step, torch.full((1,), torch.nan), loss.cpu())
         if float(loss) < best:

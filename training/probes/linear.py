@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from torch.nn import functional
 
 from satclip_explore.encoders.base import Readout
 from satclip_explore.precision import fast_precision
@@ -20,77 +19,11 @@ from training.probes.base import (
     loss_per_seed,
     standardization,
 )
+from training.probes.closed_forms import discriminant, leave_one_out, ridge
 from training.probes.data import TrainingData
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-4, 11))
 """Ridge penalties that are tried: every one costs almost nothing."""
-
-
-def ridge(x: torch.Tensor, y: torch.Tensor, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Solve ridge regression with an intercept that is not penalized.
-
-    Parameters
-    ----------
-    x : torch.Tensor, shape (N, D)
-        Features.
-    y : torch.Tensor, shape (N, C)
-        Targets.
-    penalty : float
-        Added to the diagonal of XᵀX, as scikit-learn's alpha.
-
-    Returns
-    -------
-    weight : torch.Tensor, shape (C, D)
-    bias : torch.Tensor, shape (C,)
-
-    References
-    ----------
-    Hoerl & Kennard (1970), "Ridge regression", Technometrics 12(1).
-    """
-    x64, y64 = x.double(), y.double()
-    x_mean, y_mean = x64.mean(0), y64.mean(0)
-    centered = x64 - x_mean
-    gram = centered.T @ centered
-    gram.diagonal().add_(penalty)
-    weight = torch.linalg.solve(gram, centered.T @ (y64 - y_mean)).T
-    return weight.to(x), (y_mean - weight @ x_mean).to(x)
-
-
-def leave_one_out(x: torch.Tensor, y: torch.Tensor, penalties: Sequence[float]) -> torch.Tensor:
-    """Compute the error of ridge regression at each row, fitted without that row.
-
-    Few labels are too few to keep some for choosing a penalty; this uses every one.
-
-    Parameters
-    ----------
-    x : torch.Tensor, shape (N, D)
-        Features.
-    y : torch.Tensor, shape (N,)
-        Target.
-    penalties : sequence of float
-        P of them, as in `ridge`.
-
-    Returns
-    -------
-    torch.Tensor, shape (P,), float64
-        Mean squared errors, from one eigendecomposition.
-
-    References
-    ----------
-    Allen (1974), "The relationship between variable selection and data augmentation and a method
-    for prediction", Technometrics 16(1).
-    """
-    x64, y64 = x.double(), y.double()
-    centered, wanted = x64 - x64.mean(0), y64 - y64.mean()
-    values, basis = torch.linalg.eigh(centered.T @ centered)
-    rotated = centered @ basis
-    shrink = values.clamp(min=0)[:, None] + torch.tensor(penalties).to(values)
-    fitted = rotated @ ((rotated.T @ wanted)[:, None] / shrink)
-    # How much of its own fit a row is; the mean takes one N-th.
-    leverage = rotated.square() @ shrink.reciprocal() + 1.0 / len(x)
-    residual = (wanted[:, None] - fitted) / (1.0 - leverage).clamp(min=1e-9)
-    return residual.square().mean(0)
-
 
 MANY_CLASSES = 64
 """Above this, logistic regression is refined for a few rounds only from its closed-form start."""
@@ -153,9 +86,9 @@ class LinearProbe(Probe):
             )
         else:
             penalties = PENALTIES if penalty is None else (penalty,)
-            errors = leave_one_out(x, data.target, penalties)
+            errors = leave_one_out(x, data.target, penalties, data.weights)
             best = int(errors.argmin())
-            weight, bias = ridge(x, data.target[:, None], penalties[best])
+            weight, bias = ridge(x, data.target[:, None], penalties[best], data.weights)
             facts = {"solver": "ridge, closed form", "penalty": penalties[best]}
             if on_step is not None:
                 train = ((x @ weight.T + bias)[:, 0] - data.target).square().mean()
@@ -206,42 +139,6 @@ class LinearProbe(Probe):
         return type(self)(self.weight.to(device), self.bias.to(device), self.settings)
 
 
-def discriminant(
-    x: torch.Tensor, target: torch.Tensor, n_classes: int, shrinkage: float = 0.05
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Solve linear discriminant analysis: a closed form that many classes do not slow down.
-
-    Parameters
-    ----------
-    x : torch.Tensor, shape (N, D)
-        Standardized features.
-    target : torch.Tensor, shape (N,), int64
-        Class codes.
-    n_classes : int
-        C; classes without a place get scores that never win.
-    shrinkage : float
-        Share of the identity in the pooled covariance.
-
-    Returns
-    -------
-    weight : torch.Tensor, shape (C, D)
-    bias : torch.Tensor, shape (C,)
-
-    References
-    ----------
-    Friedman (1989), "Regularized Discriminant Analysis", JASA 84(405).
-    """
-    counts = torch.bincount(target, minlength=n_classes).to(x)
-    sums = x.new_zeros(n_classes, x.shape[1]).index_add_(0, target, x)
-    means = sums / counts.clamp(min=1)[:, None]
-    within = x - means[target]
-    covariance = (within.T @ within / len(x)).mul_(1.0 - shrinkage)
-    covariance.diagonal().add_(shrinkage)
-    weight = torch.linalg.solve(covariance, means.T).T
-    bias = torch.log((counts / len(x)).clamp(min=1e-8)) - 0.5 * (means * weight).sum(1)
-    return weight, bias
-
-
 def _logistic(
     data: TrainingData,
     x: torch.Tensor,
@@ -252,11 +149,16 @@ def _logistic(
     """Refine the discriminant by L-BFGS on the training rows; keep the best on the valid ones."""
     fit_x, target = x[~data.valid], data.target[~data.valid]
     valid_x, valid_target = x[data.valid], data.target[data.valid]
-    weight, bias = discriminant(fit_x, target, data.n_classes)
+    valid_weights = None if data.weights is None else data.weights[data.valid]
+    fit_weights = None if data.weights is None else data.weights[~data.valid]
+    weight, bias = discriminant(fit_x, target, data.n_classes, weights=fit_weights)
     # Discriminants are sure of themselves; one number makes them fit the labels.
     logits = valid_x @ weight.T + bias
     factors = [1.0, 0.5, 0.25, 0.12, 0.06, 0.03]
-    losses = [float(functional.cross_entropy(logits * f, valid_target)) for f in factors]
+    losses = [
+        float(loss_per_seed((logits * f)[None], valid_target, data.n_classes, valid_weights))
+        for f in factors
+    ]
     factor = factors[losses.index(min(losses))]
     weight, bias = weight * factor, bias * factor
     weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
@@ -264,11 +166,12 @@ def _logistic(
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=steps, history_size=10, line_search_fn="strong_wolfe"
     )
-    closure = _Objective(fit_x, target, weight, bias, penalty)
+    closure = _Objective(fit_x, target, weight, bias, penalty, fit_weights)
     best, kept, done = float("inf"), (weight.detach().clone(), bias.detach().clone()), 0
     for done in range(rounds + 1):
         with torch.no_grad():
-            valid = loss_per_seed((valid_x @ weight.T + bias)[None], valid_target, data.n_classes)
+            scores = (valid_x @ weight.T + bias)[None]
+            valid = loss_per_seed(scores, valid_target, data.n_classes, valid_weights)
         if on_step is not None:
             on_step(done, closure.loss.clone(), valid.cpu())
         improved = best - float(valid)
@@ -291,12 +194,14 @@ class _Objective:
         weight: torch.Tensor,
         bias: torch.Tensor,
         penalty: float,
+        weights: torch.Tensor | None,
     ) -> None:
         many = len(bias) > MANY_CLASSES
         fast = many and fast_precision(str(x.device)) == "bfloat16"
         self.x = x.bfloat16() if fast else x
         self.target, self.weight, self.bias = target[:, None], weight, bias
         self.penalty = penalty / len(x)
+        self.counts = None if weights is None else weights[:, None]
         self.logits = self.x.new_empty(len(x), len(bias))
         self.chances = x.new_empty(len(x), len(bias))
         self.loss = torch.full((1,), torch.nan)
@@ -308,6 +213,10 @@ class _Objective:
         torch.softmax(self.logits, 1, dtype=torch.float32, out=self.chances)
         likely = self.chances.gather(1, self.target).clamp_min_(1e-30)
         self.chances.scatter_add_(1, self.target, torch.full_like(likely, -1.0))
+        log_likely = likely.log()
+        if self.counts is not None:
+            self.chances.mul_(self.counts)
+            log_likely.mul_(self.counts)
         self.logits.copy_(self.chances)
         share = 1.0 / len(self.x)
         assert self.weight.grad is not None
@@ -315,6 +224,6 @@ class _Objective:
         self.weight.grad.copy_(self.logits.T @ self.x).mul_(share)
         self.weight.grad.add_(self.weight, alpha=self.penalty)
         torch.sum(self.chances, 0, out=self.bias.grad).mul_(share)
-        loss = -likely.log().mean() + 0.5 * self.penalty * self.weight.square().sum()
+        loss = -log_likely.mean() + 0.5 * self.penalty * self.weight.square().sum()
         self.loss = loss[None].cpu()
         return loss

@@ -157,17 +157,20 @@ VALID_SCORES = 20_000_000
 
 
 def _validate(
-    low: Weights, x: torch.Tensor, target: torch.Tensor, n_classes: int
+    low: Weights, x: torch.Tensor, data: TrainingData
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return loss, mean error and its standard error on rows (N, D), each of shape (S,)."""
-    width = max(n_classes, low.sizes[1])
+    width = max(data.n_classes, low.sizes[1])
     step = max(1, VALID_SCORES // (low.n_seeds * width))
     losses, errors = [], []
-    for rows, wanted in zip(x.split(step), target.split(step), strict=True):
-        scores = forward(low, rows)
-        losses.append(loss_per_seed(scores, wanted, n_classes) * (len(rows) / len(x)))
-        errors.append(place_errors(scores, wanted, n_classes))
-    return torch.stack(losses).sum(0), *mean_error(torch.cat(errors, dim=1))
+    for start in range(0, len(x), step):
+        part = slice(start, start + step)
+        weights = None if data.weights is None else data.weights[part]
+        scores, target = forward(low, x[part]), data.target[part]
+        share = len(target) / len(x) if weights is None else weights.sum() / data.row_weights.sum()
+        losses.append(loss_per_seed(scores, target, data.n_classes, weights) * share)
+        errors.append(place_errors(scores, target, data.n_classes))
+    return torch.stack(losses).sum(0), *mean_error(torch.cat(errors, dim=1), data.weights)
 
 
 def _train(
@@ -189,7 +192,7 @@ def _train(
     fit_x = ((fitting.features - mean) / scale).to(dtype)
     valid_x = ((valid.features - mean) / scale).to(dtype)
 
-    run = Run(fit_x, fitting.target, data.n_classes, seeds, settings)
+    run = Run(fit_x, fitting.target, data.n_classes, seeds, settings, fitting.weights)
     best = run.weights.of(torch.arange(len(seeds)))
     least = torch.full((len(seeds),), math.inf, dtype=torch.float64, device=device)
     margin = torch.zeros_like(least)
@@ -203,7 +206,7 @@ def _train(
     with suppress(KeyboardInterrupt), torch.no_grad():
         for step in range(steps + 1):
             if step % every == 0 or step == steps:
-                loss, error, deviation = _validate(run.low, valid_x, valid.target, data.n_classes)
+                loss, error, deviation = _validate(run.low, valid_x, valid)
                 # Later weights, of a lower rate, are taken unless they are clearly worse.
                 better = error <= least[going] + margin[going]
                 best.put(going[better].tolist(), run.weights, better.nonzero()[:, 0].tolist())

@@ -16,7 +16,6 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 FEW_CLASSES = 32
 """Up to here softmax is done in passes over all rows: torch's own takes rows one by one."""
 
-
 ALIGNED = 1024
 """Lengths of flat buffers are multiples of this. The optimizer rounds the last few numbers of a
 length that does not fill its vectors otherwise, and a seed would depend on the company it is in."""
@@ -155,8 +154,10 @@ class Stepper:
         low: Weights,
         gradient: Weights,
         batch_size: int,
+        counts: torch.Tensor | None = None,
     ) -> None:
         self.x, self.target, self.n_classes = x, target, n_classes
+        self.counts = counts
         self.low, self.gradient = low, gradient
         n_seeds, hidden_dim, n_outputs = low.all[2].shape
         size = self.batch_size = min(batch_size, len(x))
@@ -186,13 +187,15 @@ class Stepper:
             flat, true = self.error.view(-1), self.first + target.flatten()
             if with_loss:
                 likely = flat[true].float().clamp_min_(1e-12)
-                self.loss = -likely.log().view(n_seeds, size).mean(dim=1)
+                self.loss = self._mean(-likely.log().view(n_seeds, size), rows)
             # scatter_add would take a hundred times as long in bfloat16.
             flat.index_add_(0, true, self.minus_one)
         else:
             torch.sub(self.out, target[..., None].to(self.out), out=self.error)
             if with_loss:
-                self.loss = self.error.float().square().mean(dim=(1, 2))
+                self.loss = self._mean(self.error[..., 0].float().square(), rows)
+        if self.counts is not None:
+            self.error.mul_(self.counts[rows][..., None])
         turned = hidden.transpose(1, 2)
         turned = turned if self.turned is None else self.turned.copy_(turned)
         torch.bmm(turned, self.error, out=g2)
@@ -202,6 +205,11 @@ class Stepper:
         torch.ops.aten.threshold_backward.grad_input(self.back, hidden, 0, grad_input=self.back)
         torch.bmm(x.transpose(1, 2), self.back, out=g1)
         torch.sum(self.back, 1, keepdim=True, out=gb1)
+
+    def _mean(self, losses: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Average the losses of a batch, (S, B): (S,)."""
+        counts = torch.ones_like(losses) if self.counts is None else self.counts[rows]
+        return (losses * counts).sum(1) / counts.sum(1)
 
     def _chances(self) -> None:
         """Fill `error` with the softmax of the scores."""
@@ -258,6 +266,8 @@ class Run:
         One probe each.
     settings : MLPSettings
         Completed: its `steps` and `weight_decay` are numbers.
+    counts : torch.Tensor, shape (N,), optional
+        How much each row counts, 1 on average.
     """
 
     def __init__(
@@ -267,8 +277,10 @@ class Run:
         n_classes: int,
         seeds: Sequence[int],
         settings: MLPSettings,
+        counts: torch.Tensor | None = None,
     ) -> None:
         self.x, self.target, self.n_classes, self.settings = x, target, n_classes, settings
+        self.counts = None if counts is None else counts.to(x.dtype)
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         sizes = (x.shape[1], settings.hidden_dim, n_classes or 1)
         # In blocks of seeds' own draws: a seed sees the same numbers whatever company it is in.
@@ -287,8 +299,9 @@ class Run:
         self.gradient = Weights(torch.zeros_like(self.low.flat), n_seeds, sizes)
         self.slope = self.gradient.flat if same else torch.zeros_like(weights.flat)
         self.step_of = Stepper(
-            self.x, self.target, self.n_classes, self.low, self.gradient, self.settings.batch_size
-        )
+            self.x, self.target, self.n_classes, self.low, self.gradient, self.settings.batch_size,
+            self.counts,
+        )  # fmt: skip
 
     def step(self, step: int, *, with_loss: bool) -> None:
         """Take one step; `with_loss` fills `loss` on the way."""

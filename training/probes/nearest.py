@@ -1,4 +1,4 @@
-"""Probes without weights: the nearest labeled places, on the globe or in embedding space."""
+"""Probes that keep their rows, and the simplest of them: the nearest labeled places."""
 
 from __future__ import annotations
 
@@ -16,19 +16,9 @@ from satclip_explore.progress import Cancel
 from training.probes.base import (
     Probe,
     Step,
-    check_settings,
     check_shapes,
-    place_errors,
-    standardization,
 )
 from training.probes.data import TrainingData
-from training.tasks.splits import shuffled
-
-NEIGHBOR_COUNTS = (1, 3, 5, 10, 20, 40)
-"""Counts that the probe tries."""
-
-MAX_LEFT_OUT = 2000
-"""Rows that are left out in turn, at most, to choose the count."""
 
 INVERSE_DISTANCE_NEIGHBORS = 8
 """Places averaged by the `nearest` baseline in regression."""
@@ -44,22 +34,22 @@ class RowsProbe(Probe):
     ----------
     tensors : sequence of torch.Tensor
         In the order of `names`, the same on every device: points (N, K), the training rows in the
-        space that is searched; values (N,), class codes (int64) or standardized values; mean (D,)
-        of what is turned into such points.
+        space that is searched; values (N,), class codes (int64) or standardized values; counts
+        (N,), how much each counts; mean (D,) of what is turned into such points.
     n_classes : int
         0 for regression.
     settings : dict
         What was chosen.
     """
 
-    names: tuple[str, ...] = ("points", "values", "mean", "scale")
+    names: tuple[str, ...] = ("points", "values", "counts", "mean", "scale")
 
     def __init__(
         self, tensors: Sequence[torch.Tensor], n_classes: int, settings: dict[str, Any]
     ) -> None:
         by_name = dict(zip(self.names, tensors, strict=True))
         self.points, self.values = by_name["points"], by_name["values"]
-        self.mean = by_name["mean"]
+        self.mean, self.counts = by_name["mean"], by_name["counts"]
         self._tensors, self.n_classes, self.settings = by_name, n_classes, settings
 
     @property
@@ -82,6 +72,8 @@ class RowsProbe(Probe):
     ) -> Self:
         """Build the probe from the content of a file; see `Probe.from_tensors`."""
         values = tensors["values"]
+        if "counts" not in tensors:  # written by 0.1
+            tensors = {**tensors, "counts": torch.ones(len(values))}
         places, width = len(values), len(tensors["mean"])
         shapes: dict[str, tuple[int, ...]] = {"mean": (width,), "scale": (width,)}
         depth = tensors["basis"].shape[1] if "basis" in cls.names else width
@@ -124,9 +116,13 @@ class NeighborProbe(RowsProbe):
         parts = []
         for part in query.split(rows_per_chunk(self.points, count)):
             distance, rows = nearest_rows(part, self.points, count)
-            weight = _by_distance(distance, float(self.settings["power"]))
+            weight = by_distance(distance, float(self.settings["power"]), self.counts[rows])
             parts.append(weighted_labels(rows, weight, self.values, self.n_classes))
         return torch.cat(parts)[None]
+
+    def chances(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores: shares of the neighbors' weights."""
+        return scores
 
     @classmethod
     def settings_of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +134,20 @@ class NeighborProbe(RowsProbe):
         }
 
 
+@dataclass(frozen=True)
+class NearestSettings:
+    """Settings of the nearest labeled places.
+
+    Parameters
+    ----------
+    n_neighbors : int, optional
+        Places whose labels are weighed by their inverse squared distance; default 1 for classes,
+        8 for values.
+    """
+
+    n_neighbors: int | None = None
+
+
 class NearestProbe(NeighborProbe):
     """The label of the nearest labeled place, or the inverse-distance mean of eight.
 
@@ -145,6 +155,7 @@ class NearestProbe(NeighborProbe):
     """
 
     kind = "nearest"
+    Settings = NearestSettings
     label = "nearest labeled place"
     uses_embedding = False
     space = "place"
@@ -163,16 +174,19 @@ class NearestProbe(NeighborProbe):
 
         Rows at one place become one: the mean of their values, or the most frequent class.
         """
-        del seeds, settings, on_step, cancel
-        data, _ = one_row_per_place(dataclasses.replace(data, features=data.features[:, :0]))
+        del seeds, on_step, cancel
+        data, counts = one_row_per_place(dataclasses.replace(data, features=data.features[:, :0]))
         vectors, target = data.vectors, data.target
         mean, scale = torch.zeros_like(data.vectors[0]), torch.ones_like(data.vectors[0])
         facts = {
             "space": cls.space,
-            "n_neighbors": 1 if data.n_classes else INVERSE_DISTANCE_NEIGHBORS,
+            "n_neighbors": (settings or NearestSettings()).n_neighbors
+            or (1 if data.n_classes else INVERSE_DISTANCE_NEIGHBORS),
             "power": 2.0,
         }
-        return cls((vectors, target, mean, scale), data.n_classes, facts)
+        # Repeated measurements make a place no nearer: only weights that were given count.
+        counts = torch.ones_like(counts) if data.weights is None else counts
+        return cls((vectors, target, counts, mean, scale), data.n_classes, facts)
 
 
 def one_row_per_place(data: TrainingData) -> tuple[TrainingData, torch.Tensor]:
@@ -183,72 +197,29 @@ def one_row_per_place(data: TrainingData) -> tuple[TrainingData, torch.Tensor]:
     data : TrainingData
         P rows.
     counts : torch.Tensor, shape (P,), float32
-        Rows that each stands for.
+        Sum of the weights of the rows that each stands for.
     """
     codes = place_codes(data.vectors.cpu())
-    _, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    _, first = np.unique(codes, return_index=True)
     same = len(first) < len(codes) and torch.equal(
         data.features[torch.from_numpy(first[codes])], data.features
     )
     if not same:
-        return data, torch.ones_like(data.vectors[:, 0])
-    target = data.target.cpu().numpy()
+        return data, data.row_weights
+    target, each = data.target.cpu().numpy(), data.row_weights.double().cpu().numpy()
+    counts = np.bincount(codes, each)
     if data.n_classes:
-        pairs, votes = np.unique(np.stack([codes, target], axis=1), axis=0, return_counts=True)
+        pairs, which = np.unique(np.stack([codes, target], axis=1), axis=0, return_inverse=True)
+        votes = np.bincount(which.ravel(), each)
         # The last pair of each place has the most votes; in a tie, the lowest class.
         order = np.lexsort([-pairs[:, 1], votes, pairs[:, 0]])
         last = np.append(np.flatnonzero(np.diff(pairs[order, 0])), len(order) - 1)
         joined = pairs[order[last], 1]
     else:
-        joined = (np.bincount(codes, target) / counts).astype(np.float32)
+        joined = (np.bincount(codes, each * target) / counts).astype(np.float32)
     kept = data.part(torch.from_numpy(first))
     labels = torch.from_numpy(joined).to(data.target)
     return dataclasses.replace(kept, target=labels), torch.from_numpy(counts).to(data.vectors)
-
-
-@dataclass(frozen=True)
-class KNNSettings:
-    """Settings of the nearest embeddings.
-
-    Parameters
-    ----------
-    n_neighbors : int, optional
-        Default: chosen among 1 … 40 by leaving one place, or group, out.
-    """
-
-    n_neighbors: int | None = None
-
-    def __post_init__(self) -> None:
-        check_settings(self, whole={"n_neighbors": (1, 10_000)}, real={})
-
-
-class KNNProbe(NeighborProbe):
-    """The labels of the nearest training rows in embedding space. Nothing in it is random."""
-
-    kind = "knn"
-    label = "nearest embeddings"
-    Settings = KNNSettings
-    space = "embedding"
-
-    @classmethod
-    def fit(
-        cls,
-        data: TrainingData,
-        seeds: Sequence[int],
-        settings: KNNSettings | None = None,
-        *,
-        on_step: Step | None = None,
-        cancel: Cancel | None = None,
-    ) -> Self:
-        """Keep all rows and count neighbors by leaving each place out; see `Probe.fit`."""
-        del seeds
-        mean, scale = standardization(data.features)
-        points = (data.features - mean) / scale
-        count = (settings or KNNSettings()).n_neighbors
-        if count is None:
-            count = _choose_count(points, data, on_step, cancel)
-        facts = {"space": cls.space, "n_neighbors": count, "power": 1.0}
-        return cls((points, data.target, mean, scale), data.n_classes, facts)
 
 
 def rows_per_chunk(points: torch.Tensor, count: int) -> int:
@@ -297,36 +268,9 @@ def weighted_labels(
     return table.scatter_add_(1, values[rows], weight)
 
 
-def _choose_count(
-    points: torch.Tensor, data: TrainingData, on_step: Step | None, cancel: Cancel | None
-) -> int:
-    """Return the count with the least error where no row of a group is a neighbor of another."""
-    left_out = torch.from_numpy(shuffled(len(points), 0)[:MAX_LEFT_OUT]).to(points.device)
-    groups = data.group_codes
-    others = len(points) - int(groups.bincount().max())
-    counts = [count for count in NEIGHBOR_COUNTS if count <= others] or [1]
-    found = []
-    for rows in left_out.split(rows_per_chunk(points, counts[-1])):
-        itself = groups[rows, None] == groups
-        found.append(nearest_rows(points[rows], points, counts[-1], itself))
-    distance, neighbors = (torch.cat(part) for part in zip(*found, strict=True))
-    target, best, chosen = data.target[left_out], torch.inf, counts[0]
-    for step, count in enumerate(counts):
-        weight = _by_distance(distance[:, :count], 1.0)
-        scores = weighted_labels(neighbors[:, :count], weight, data.target, data.n_classes)
-        error = place_errors(scores[None], target, data.n_classes).mean(dim=1)
-        if on_step is not None:
-            on_step(step, torch.full((1,), torch.nan), error.float().cpu())
-        if float(error) < best:
-            best, chosen = float(error), count
-        if cancel is not None and cancel.is_set():
-            break
-    return chosen
-
-
-def _by_distance(distance: torch.Tensor, power: float) -> torch.Tensor:
+def by_distance(distance: torch.Tensor, power: float, counts: torch.Tensor) -> torch.Tensor:
     """Weigh neighbors by a power of their inverse distance, shape (Q, K); a row sums to one."""
-    weight = (distance + 1e-6) ** -power
+    weight = (distance + 1e-6) ** -power * counts
     return weight / weight.sum(1, keepdim=True)
 
 

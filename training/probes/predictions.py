@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.geo import Grid, unit_vectors
+from satclip_explore.provenance import clean_facts
 from training.probes.base import Probe
 from training.probes.data import Scale
 from training.tasks.task import Task
@@ -91,39 +94,71 @@ def summarize(scores: torch.Tensor, is_class: bool, scale: Scale) -> tuple[torch
     return values.mean(0), scores[..., 0].std(0, correction=0).to(values) * scale.deviation
 
 
+def class_chances(probe: Probe, scores: torch.Tensor) -> torch.Tensor:
+    """Join the seeds' probabilities of classes by their geometric mean, (S, N, C) to (N, C).
+
+    The likeliest class is that of `summarize`.
+    """
+    chances = probe.chances(scores)
+    if len(chances) == 1:
+        return chances[0]
+    return chances.clamp(min=1e-30).log().mean(0).softmax(1)
+
+
 def predict_grid(
-    encoder: LocationEncoder, probe: Probe, grid: Grid, is_class: bool, scale: Scale
-) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+    encoder: LocationEncoder,
+    probe: Probe,
+    grid: Grid,
+    reduce: Callable[[torch.Tensor], torch.Tensor],
+    width: int,
+    dtype: np.dtype[Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[Any]:
     """Predict a grid from north to south.
 
-    Linear probes and the first layer of others are folded into the encoder's last layer.
+    Linear probes and the first layer of others are folded into the encoder's last layer. `reduce`
+    turns scores (S, N, C) into `width` numbers of each place, (K, N); `progress` is called with
+    (rows done, rows in all).
 
-    Yields
-    ------
-    rows : slice
-        Which rows of the grid.
-    prediction, spread : numpy.ndarray, shape (rows, W)
-        As in `summarize`; NaN (or class -1) where the encoder has no coverage.
+    Returns
+    -------
+    numpy.ndarray, shape (K, H, W)
+        NaN where the encoder has no coverage.
     """
     vectors = torch.from_numpy(unit_vectors(grid.lonlat)).float()
-    width = grid.shape[1]
+    height, across = grid.shape
+    result = np.empty((width, height, across), dtype=dtype)
+    step = max(256, CHUNK_SCORES // probe.n_scores)
     for rows, values in encoder.iter_grid(grid, probe.readout):
         flat = values.reshape(-1, values.shape[-1]).float()
-        place = vectors[rows.start * width : rows.stop * width].to(flat.device)
+        place = vectors[rows.start * across : rows.stop * across].to(flat.device)
         missing = torch.isnan(flat).any(1)
         flat = torch.where(missing[:, None], 0.0, flat)
-        step = max(256, CHUNK_SCORES // probe.n_scores)
-        parts = [
-            summarize(probe.finish(part, here), is_class, scale)
-            for part, here in zip(flat.split(step), place.split(step), strict=True)
-        ]
-        prediction = torch.cat([part[0] for part in parts])
-        spread = torch.cat([part[1] for part in parts])
-        prediction[missing] = -1 if is_class else torch.nan
-        spread[missing] = torch.nan
-        shape = (rows.stop - rows.start, width)
-        yield (
-            rows,
-            prediction.reshape(shape).cpu().numpy(),
-            spread.reshape(shape).cpu().numpy(),
-        )
+        parts = zip(flat.split(step), place.split(step), strict=True)
+        with torch.no_grad():
+            joined = torch.cat([reduce(probe.finish(*part)) for part in parts], dim=1)
+        joined[:, missing] = torch.nan
+        result[:, rows] = joined.reshape(width, -1, across).cpu().numpy()
+        if progress is not None:
+            progress(rows.stop, height)
+    return result
+
+
+def name_raster(
+    values: NDArray[Any], grid: Grid, classes: Sequence[str], kind: str, suitability: bool
+) -> xr.DataArray:
+    """Name the axes and units of a raster of numbers (K, H, W); see `Predictor.predict_raster`."""
+    dims: list[str] = ["lat", "lon"]
+    coords: dict[str, Any] = {"lat": grid.lat, "lon": grid.lon}
+    field, unit = values[0], "bit" if kind == "entropy" else "1"
+    if kind == "probability":
+        field = np.moveaxis(values, 0, 2)
+        dims, coords = [*dims, "class"], coords | {"class": np.array(classes)}
+    elif kind == "prediction" and classes and not suitability:
+        field, unit = np.where(np.isnan(field), -1, field).astype(np.int16), ""
+    facts = clean_facts({"grid_bounds": grid.bounds, "grid_shape": grid.shape, "crs": "EPSG:4326"})
+    if unit:
+        facts["units"] = unit
+    if kind == "prediction":
+        coords["spread"] = (("lat", "lon"), values[1])
+    return xr.DataArray(field, dims=dims, coords=coords, attrs=facts)

@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 from training.probes.base import Probe
 from training.probes.full_batch_mlp import FullBatchMLPProbe
+from training.probes.knn import KNNProbe
 from training.probes.kriging import KrigingProbe
 from training.probes.linear import LinearProbe
 from training.probes.mlp import MLPProbe
-from training.probes.nearest import KNNProbe, NearestProbe
+from training.probes.nearest import NearestProbe
 
 PROBES: Mapping[str, type[Probe]] = MappingProxyType(
     {

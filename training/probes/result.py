@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder
-from satclip_explore.geo import GLOBE, Bounds, Grid
+from satclip_explore.geo import GLOBE, Bounds, Grid, unit_vectors
 from training.probes.base import Probe
+from training.probes.baselines import task_features
 from training.probes.data import Scale
 from training.probes.figures import figure_html
 from training.probes.losses import Losses, tidy_losses
@@ -28,7 +30,13 @@ from training.probes.metrics import (
     regression_metrics,
     standard_deviation,
 )
+from training.probes.predictions import chunks, class_chances
 from training.probes.saved import ProbeModel
+from training.probes.uncertainty import (
+    calibration_table,
+    expected_calibration_error,
+    interval_table,
+)
 from training.tasks.splits import Split
 from training.tasks.task import Task
 
@@ -162,11 +170,48 @@ class ProbeResult:
             self.scale,
             self.facts,
             self.metrics,
+            None if self.task.is_classification else np.sort(np.abs(self.test["error"])),
         )
 
     def predict_frame(self, table: Any, *, polygons: str = "mean", **options: Any) -> Any:
         """Predict the rows of a table; see `ProbeModel.predict_frame`."""
         return self.model.predict_frame(table, polygons=polygons, **options)
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """How far its probabilities, or intervals, can be trusted at the test places.
+
+        Classes: `calibration_table` of the probability of the predicted class. Values: level, the
+        coverage of intervals that half of the test places were calibrated on in the other half,
+        and their width in the unit of the target.
+        """
+        rows = self.split.test
+        if not self.task.is_classification:
+            return interval_table(self.test["error"].to_numpy())
+        mine = self.fitted[self.name]
+        features = task_features(mine.encoder, self.task)[rows]
+        vectors = torch.from_numpy(unit_vectors(self.task.lonlat[rows])).float()
+        best = [
+            class_chances(mine.probe, scores).max(1)
+            for scores in chunks(mine.probe, features, vectors)
+        ]
+        confidence, predicted = (torch.cat(part).numpy() for part in zip(*best, strict=True))
+        return calibration_table(confidence, predicted == self.task.target[rows])
+
+    @property
+    def calibration_error(self) -> float:
+        """Mean gap between probability and frequency (expected calibration error); for classes."""
+        if not self.task.is_classification:
+            raise ValueError("the calibration error is of classes; see .calibration for intervals.")
+        return expected_calibration_error(self.calibration)
+
+    def predict_proba(self, lonlat: Any) -> pd.DataFrame:
+        """Predict how likely each class is; see `ProbeModel.predict_proba`."""
+        return self.model.predict_proba(lonlat)
+
+    def predict_interval(self, lonlat: Any, *, level: float = 0.9) -> pd.DataFrame:
+        """Predict intervals of a value; see `ProbeModel.predict_interval`."""
+        return self.model.predict_interval(lonlat, level=level)
 
     def predict(self, lonlat: Any, *, polygons: str = "mean") -> pd.DataFrame:
         """Predict places; see `ProbeModel.predict`."""
@@ -178,11 +223,15 @@ class ProbeResult:
         resolution: float = 0.5,
         bounds: Bounds = GLOBE,
         *,
+        kind: str = "prediction",
         region: Any = None,
         grid: Grid | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> xr.DataArray:
         """Predict every pixel of a grid; see `ProbeModel.predict_raster`."""
-        return self.model.predict_raster(resolution, bounds, region=region, grid=grid)
+        return self.model.predict_raster(
+            resolution, bounds, kind=kind, region=region, grid=grid, progress=progress
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write the probe, its scores and provenance; `load_probe` reads them back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,32 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     """
     gap = (table["confidence"] - table["frequency"]).abs()
     return float((gap * table["places"]).sum() / table["places"].sum())
+
+
+def interval_table(
+    errors: NDArray[Any], levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95), *, seed: int = 0
+) -> pd.DataFrame:
+    """Check conformal intervals: made from one half of held-out errors, tried on the other.
+
+    Parameters
+    ----------
+    errors : numpy.ndarray, shape (N,)
+        Prediction minus truth at places that the model was not fitted to.
+    levels : sequence of float
+        Coverage wanted.
+    seed : int
+        Which half.
+
+    Returns
+    -------
+    pandas.DataFrame
+        level, coverage (mean of both ways round), width (mean, in the unit of the errors).
+    """
+    sizes = np.abs(np.random.default_rng(seed).permutation(np.asarray(errors, dtype=np.float64)))
+    even, odd = sizes[::2], sizes[1::2]
+    rows = []
+    for level in levels:
+        halves = [(conformal_quantile(a, level), b) for a, b in ((even, odd), (odd, even))]
+        coverage = float(np.mean([np.mean(held <= half) for half, held in halves]))
+        rows.append((level, coverage, 2.0 * float(np.mean([half for half, _ in halves]))))
+    return pd.DataFrame(rows, columns=["level", "coverage", "width"])

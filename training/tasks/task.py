@@ -77,6 +77,8 @@ class Task:
     groups : numpy.ndarray, shape (N,), int64, optional
         Rows with the same number stay together, in training or in test; as years at one place.
         Default: the rows of each place.
+    weights : numpy.ndarray, shape (N,), float64, optional
+        How much each row counts, above 0, while a probe learns and in its scores.
     published_test : numpy.ndarray, shape (N,), bool, optional
         The rows that whoever published the task tests on.
 
@@ -97,6 +99,7 @@ class Task:
     dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     image_features: NDArray[np.float32] | None = None
     groups: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
     published_test: NDArray[np.bool_] | None = None
     areas: Areas | None = None
 
@@ -140,6 +143,8 @@ class Task:
             self._check_groups(np.asarray(self.groups))
         if self.areas is not None and len(self.areas.counts) != len(target):
             raise ValueError(f"areas must be those of {len(target)} polygons.")
+        if self.weights is not None:
+            self._check_weights(np.asarray(self.weights, dtype=np.float64))
         test = self.published_test
         if test is not None and (test.shape != target.shape or test.dtype != np.bool_):
             raise ValueError(
@@ -147,6 +152,17 @@ class Task:
                 f"{test.shape}."
             )
         object.__setattr__(self, "target", target.astype(dtype))
+
+    def _check_weights(self, weights: NDArray[np.float64]) -> None:
+        if weights.shape != (len(self.lonlat),):
+            raise ValueError(f"weights must have shape ({len(self.lonlat)},); got {weights.shape}.")
+        odd = ~(np.isfinite(weights) & (weights > 0.0))
+        if odd.any():
+            raise ValueError(
+                f"weights must be finite and above 0; got {weights[odd][0]:g} in {odd.sum():,} "
+                "rows: leave out rows that are not to count."
+            )
+        object.__setattr__(self, "weights", weights)
 
     def _check_groups(self, groups: NDArray[Any]) -> None:
         if groups.shape != (len(self.lonlat),):
@@ -185,6 +201,7 @@ class Task:
             target=self.target[rows],
             image_features=features,
             groups=None if self.groups is None else self.groups[rows],
+            weights=None if self.weights is None else self.weights[rows],
             published_test=None if self.published_test is None else self.published_test[rows],
             areas=None if self.areas is None else self.areas.subset(rows),
         )

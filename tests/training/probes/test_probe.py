@@ -23,9 +23,9 @@ from training import probe
 from training.probe import Losses, train_probe
 from training.probes import registry
 from training.probes.data import Scale
+from training.probes.knn import KNNSettings
 from training.probes.linear import LinearProbe
 from training.probes.mlp import MLPProbe, MLPSettings
-from training.probes.nearest import KNNSettings
 from training.probes.saved import load_probe
 from training.tasks.atlas import load_task
 from training.tasks.splits import Split, random_split
@@ -550,13 +550,13 @@ def test_a_new_probe_is_one_class_and_one_line(hemispheres, monkeypatch, tmp_pat
 ADDED = """
 import io, sys
 from contextlib import redirect_stdout, suppress
-from training.probes import linear, nearest
+from training.probes import knn, linear
 
 class Majority(linear.LinearProbe):
     kind, label = "majority", "most frequent class"
 
 # The registry is read once: this stands for the line that a new probe has in it.
-nearest.KNNProbe = Majority
+knn.KNNProbe = Majority
 from satclip_explore.geo import equal_area_sample
 from satclip_explore.panes.compare.pane import ComparePane
 from satclip_explore.panes.probe.pane import ProbePane

@@ -6,16 +6,12 @@ import torch
 
 from satclip_explore.geo import equal_area_sample, unit_vectors
 from training.probes.base import standardization
+from training.probes.closed_forms import discriminant, leave_one_out, ridge
 from training.probes.data import TrainingData
-from training.probes.linear import (
-    LinearProbe,
-    LinearSettings,
-    discriminant,
-    leave_one_out,
-    ridge,
-)
+from training.probes.knn import KNNProbe, KNNSettings
+from training.probes.linear import LinearProbe, LinearSettings
 from training.probes.mlp import MLPProbe, MLPSettings
-from training.probes.nearest import KNNProbe, KNNSettings, NearestProbe
+from training.probes.nearest import NearestProbe
 from training.probes.tuning import trials, tune
 
 
