@@ -28,6 +28,7 @@ DEFAULT_ENCODER = "mini-l40"
 
 _LOADERS = {
     "satclip": "checkpoint:read_encoder:is_satclip",
+    "bare-satclip": "bare_weights:read_bare_satclip",
     "csp": "space2vec:read_csp",
     "torchspatial": "space2vec:read_space2vec:is_torchspatial",
     "gps2vec": "gps2vec:read_gps2vec",
@@ -65,6 +66,7 @@ def load_encoder(
     *,
     path: str | Path | None = None,
     name: str = "",
+    family: str | None = None,
     dtype: str = "float32",
     device: str = "auto",
     download: bool = False,
@@ -84,6 +86,9 @@ def load_encoder(
         Where the weights of that name are, if not in the cache.
     name : str
         How results call the encoder; default the registered name, or what its file says.
+    family : str, optional
+        Of a file that does not tell it. "satclip" with ``legendre_polys=`` reads bare weights; see
+        `bare_weights.read_bare_satclip`.
     dtype : {"float32", "float64", "bfloat16"}
         Arithmetic.
     device : str
@@ -132,10 +137,11 @@ def load_encoder(
         read = _baseline(card.name, arithmetic)
     else:
         file = _existing(wanted, path) if card is None else locate(card, path, cache, download)
-        family = _family(file) if card is None else card.family
+        told = _stated(family, file) if family is not None else ""
+        told = told or (_family(file) if card is None else card.family)
         own = {} if card is None else {"name": card.name}
         wanted = str(file.resolve()) if card is None else card.name
-        read, has = _reader(family, file, own | arithmetic)
+        read, has = _reader(told, file, own | arithmetic)
         given = file if path is not None and card is not None else None
     unknown = [key for key in options if key not in has]
     if unknown:
@@ -150,6 +156,7 @@ def load_encoder(
     if "dim" in wishes and "dim" not in has:
         encoder = _prefix(encoder, wishes["dim"])
     call = {"name_or_path": wanted, "path": path and str(path), "name": name or None}
+    call |= {"family": family}
     encoder.origin = _plain(call | wishes | options)
     if given is not None and card is not None and not (wishes or options):
         _check_identity(encoder, card, given)
@@ -258,6 +265,16 @@ def _existing(name: str, path: str | Path | None) -> Path:
         f"no encoder is called {name!r:.80}; closest: {', '.join(close)}. "
         "list_encoders() shows them all."
     )
+
+
+def _stated(family: str, path: Path) -> str:
+    """Check a family that was stated for a file."""
+    if family not in _LOADERS:
+        raise ValueError(f"family must be one of {', '.join(_LOADERS)}; got {family!r:.60}.")
+    described = path.is_dir() or (path.suffix == ".safetensors" and read_settings(path))
+    if family == "satclip" and not described and "hyper_parameters" not in read_weights(path):
+        return "bare-satclip"
+    return family
 
 
 def _family(path: Path) -> str:
