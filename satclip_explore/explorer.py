@@ -23,7 +23,7 @@ from satclip_explore.panes.labels import LabelsPane
 from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane
-from satclip_explore.panes.pretrain.pane import PretrainPane
+from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from satclip_explore.panes.probe.pane import OWN, ProbePane
 from satclip_explore.panes.search import SearchPane
 from satclip_explore.panes.similarity import SimilarityPane
@@ -61,7 +61,8 @@ class Explorer(pn.viewable.Viewer):
     def __init__(self, encoder: Any = None, **params: Any) -> None:
         encoder = load_once(DEFAULT_ENCODER) if encoder is None else encoder
         table = list_encoders()
-        names = table["name"][table["available"]].tolist()
+        self._runs = finished_runs()
+        names = [*table["name"][table["available"]], *self._runs]
         self._encoders = {encoder.name: encoder}
         super().__init__(**params)
         # Before this line they would be the options of every visitor.
@@ -80,7 +81,7 @@ class Explorer(pn.viewable.Viewer):
         self.similarity = SimilarityPane(encoder, **shared)
         for pane in (self.map, self.embedding):
             pane.follow_colors(self.pca)
-        self.compare = ComparePane(encoder, self._names(), load_once, **shared)
+        self.compare = ComparePane(encoder, self._names(), self._load, **shared)
         self.degrees = DegreesPane(encoder, **shared)
         self.probe = ProbePane(encoder, **shared)
         self.label = LabelsPane(encoder, **shared)
@@ -102,7 +103,7 @@ class Explorer(pn.viewable.Viewer):
             return
 
         def work(_: Job) -> Any:
-            return load_once(name)
+            return self._load(name)
 
         def failed(error: ValueError) -> None:
             self.encoder_name = self.pca.encoder.name
@@ -113,9 +114,13 @@ class Explorer(pn.viewable.Viewer):
             return
         # A link names an encoder: whatever is drawn first is drawn of that one.
         try:
-            self._use(load_once(name))
+            self._use(self._load(name))
         except ValueError as error:
             failed(error)
+
+    def _load(self, name: str) -> Any:
+        """Load an encoder by its registered name, or one that was trained here before."""
+        return load_encoder(self._runs[name]) if name in self._runs else load_once(name)
 
     def _use(self, encoder: Any) -> None:
         self._encoders[encoder.name] = encoder
@@ -141,6 +146,8 @@ class Explorer(pn.viewable.Viewer):
         self.link = link
         problems = url_state.follow(link, self.links)
         link.on_copied = self._copied
+        link.on_stored = self.label.restore
+        self.label.param.watch(lambda _: link.param.update(kept=self.label.kept()), "labels")
         if self.probe.task == OWN:
             problems.append(
                 "This link was made with a table of its sender's own: ask for it, and drop it here."

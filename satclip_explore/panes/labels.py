@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 from typing import Any
 
 import holoviews as hv
@@ -215,6 +216,35 @@ class LabelsPane(GlobePane):
         self._remember()
         classes = list(dict.fromkeys([*names, *self.classes]))[:MAX_CLASSES]
         self.param.update(classes=classes, labels=rows, current=classes[0])
+
+    def kept(self) -> str:
+        """Write classes and labels as text that a browser keeps; see `restore`."""
+        return json.dumps({"classes": self.classes, "labels": self.labels})
+
+    def restore(self, text: str) -> None:
+        """Bring back the labels of an earlier session, unless there are some already.
+
+        Parameters
+        ----------
+        text : str
+            From `kept`, by way of a browser: what is no good in it is passed over.
+        """
+        if self.labels or len(text) > MAX_BYTES:
+            return
+        try:
+            found = json.loads(text)
+            classes = [checked_name(name) for name in found["classes"]][:MAX_CLASSES]
+            lonlat = as_lonlat([row[:2] for row in found["labels"][:MAX_LABELS]])
+            rows = [
+                (float(lon), float(lat), name)
+                for (lon, lat), (*_, name) in zip(lonlat, found["labels"], strict=False)
+                if name in classes
+            ]
+        except (ValueError, TypeError, KeyError, IndexError):
+            return
+        if rows and classes:
+            self.param.update(classes=classes, labels=rows, current=classes[0])
+            self.message = f"{len(rows)} labels of your last visit are back; Clear removes them."
 
     def prediction(self) -> xr.DataArray:
         """Return the class of every pixel; see `satclip_explore.labels.predict_labels`."""

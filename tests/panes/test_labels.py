@@ -153,3 +153,32 @@ def test_a_file_that_is_no_good_gives_a_sentence_and_keeps_the_labels(pane, cont
     pane.load(content)
     assert pane.message.startswith("The labels could not be read: ")
     assert pane.labels == [(1.0, 2.0, "forest")]
+
+
+def test_labels_outlive_a_session_in_the_browser(tiny_encoder):
+    before = LabelsPane(tiny_encoder)
+    before.new_class = "lake"
+    before.label(1.0, 2.0)
+    after = LabelsPane(tiny_encoder)
+    after.restore(before.kept())
+    assert after.labels == [(1.0, 2.0, "lake")]
+    assert after.classes == before.classes
+    assert "last visit" in after.message
+    after.label(3.0, 4.0)
+    after.restore(before.kept())
+    assert len(after.labels) == 2, "what is on the page is not replaced"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '{"classes": ["a"], "labels": [[1, 200, "a"]]}',
+        '{"classes": ["a"], "labels": [[1]]}', '{"classes": [""], "labels": []}',
+        '{"classes": ["a"], "labels": [[1, 2, "b"]]}', '{"classes": "a", "labels": {}}',
+    ],
+)  # fmt: skip
+def test_what_a_browser_kept_and_is_no_good_is_passed_over(tiny_encoder, text):
+    pane = LabelsPane(tiny_encoder)
+    pane.restore(text)
+    assert pane.labels == []
+    assert pane.classes == ["forest", "desert"]

@@ -8,6 +8,7 @@ import threading
 import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import holoviews as hv
 import numpy as np
@@ -16,8 +17,13 @@ import pytest
 import training.pretraining.config
 from satclip_explore import load_encoder
 from satclip_explore.panes.pretrain import views as pretrain_views
-from satclip_explore.panes.pretrain.imagery_choice import FOLDER, PICTURE, ImageryChoice
-from satclip_explore.panes.pretrain.pane import PretrainPane
+from satclip_explore.panes.pretrain.imagery_choice import (
+    BLUE_MARBLE,
+    FOLDER,
+    PICTURE,
+    ImageryChoice,
+)
+from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from training.imagery import download
 from training.pretraining.progress import TrainingProgress
 
@@ -65,7 +71,7 @@ def finish(pane):
     assert not pane.running
 
 
-def test_a_run_is_shown_while_it_goes_and_its_encoder_offered(pane):
+def test_a_run_is_shown_while_it_goes_and_its_encoder_offered(pane, tmp_path):
     words = []
     pane.param.watch(lambda event: words.append(event.new), "busy")
     pane.start()
@@ -82,6 +88,9 @@ def test_a_run_is_shown_while_it_goes_and_its_encoder_offered(pane):
     assert len(pane.recall()) == 6
     assert pane.image().dimension_values("R").any()
     assert pane.outcome.startswith("All 3 epochs are done. It finds")
+    assert str(tmp_path / "runs" / pane.run_name()) in pane.outcome
+    # The next session offers it.
+    assert [*finished_runs(tmp_path / "runs")] == [pane.run_name()]
     assert "my-laptop-picture under Encoder" in pane.how_far()
     (folder,) = pane.found
     assert load_encoder(folder).name == "my-laptop-picture"
@@ -247,6 +256,8 @@ def test_a_missing_blue_marble_is_offered_with_its_size_and_fetched_only_when_as
     pane, server, tmp_path
 ):
     choice = pane.imagery = ImageryChoice(tmp_path / "store")
+    assert choice.kind == PICTURE, "what is at hand comes first"
+    choice.kind = BLUE_MARBLE
     assert "52.0 MB to fetch" in choice.sentences()
     pane.start()
     finish(pane)
@@ -271,7 +282,7 @@ def test_settings_that_look_at_the_night_need_more_than_the_picture(pane, tmp_pa
 
 def test_a_download_is_shown_canceled_and_gone_on_with(server, tmp_path, monkeypatch):
     monkeypatch.setattr("satclip_explore.panes.pretrain.imagery_choice.BATCH_SECONDS", 0.0)
-    choice = ImageryChoice(tmp_path / "store")
+    choice = ImageryChoice(tmp_path / "store", kind=BLUE_MARBLE)
     choice.fetch()
     wait_for(lambda: choice.left < 52_000_000)
     assert "of 52.0 MB fetched" in choice.sentences()
@@ -299,7 +310,7 @@ def test_a_download_that_fails_is_one_sentence(server, tmp_path, monkeypatch):
 
 
 def test_words_from_outside_are_escaped(tmp_path):
-    choice = ImageryChoice(tmp_path / "<b>")
+    choice = ImageryChoice(tmp_path / "<b>", kind=BLUE_MARBLE)
     assert "&lt;b&gt;" in choice.sentences()
     choice.message = "<script>"
     assert "<script>" not in choice.sentences()
@@ -316,8 +327,8 @@ def test_how_far_a_run_is_in_words():
     assert "width:5.0%" in pretrain_views.how_far(first, "")
     opening = TrainingProgress("imagery", 0, 0, epoch=0, epochs=2)
     assert pretrain_views.how_far(opening, "") == pretrain_views.how_far(None, "") == ""
-    assert pretrain_views.ending("a", 2, 2, math.nan) == (
-        "All 2 epochs are done. Choose a under Encoder to look at it."
+    assert pretrain_views.ending("a", Path("/runs/a"), 2, 2, math.nan) == (
+        "All 2 epochs are done. Choose a under Encoder to look at it. It lies in /runs/a."
     )
 
 

@@ -50,7 +50,10 @@ class ImageryChoice(pn.viewable.Viewer):
 
     def __init__(self, store: str | Path | None = None, **params: Any) -> None:
         self._store = Path(store) if store is not None else blue_marble_folder()
-        super().__init__(left=missing_bytes(self._store), **params)
+        left = missing_bytes(self._store)
+        # What is at hand comes first: nobody should have to fetch anything to see a run.
+        params.setdefault("kind", PICTURE if left else BLUE_MARBLE)
+        super().__init__(left=left, **params)
         self._background = Background()
         self._cancel = threading.Event()
 
@@ -125,7 +128,12 @@ class ImageryChoice(pn.viewable.Viewer):
         if self.message:
             return f"<div class='sentence' role='alert'>{theme.escape(self.message)}</div>"
         if self.kind == PICTURE:
-            words = "39 km per pixel and no seasons: to try it out, and not to learn much from."
+            words = (
+                "39 km per pixel and no seasons: to try it out, and not to learn much from. Blue "
+                f"Marble, twelve months, is {_mb(self.left)} to fetch."
+                if self.left
+                else "39 km per pixel and no seasons: to try it out, and not to learn much from."
+            )
         elif self.kind == FOLDER:
             words = (
                 "The twelve months of Blue Marble, or S2-100K as it is distributed: index.csv with "

@@ -30,6 +30,7 @@ from satclip_explore.panes.pretrain.imagery_choice import (
 )
 from satclip_explore.steady_colors import SteadyColors
 from training.pretrain import Cancelled, TrainingProgress, pretrain
+from training.pretraining.checkpoint import STATE_FILE
 from training.pretraining.config import load_config
 
 CONFIGS = {
@@ -55,6 +56,16 @@ OFFERS = {
 """How this page says what answers an error."""
 BATCH_SECONDS = 0.2
 RASTER_DEGREES = 1.0
+
+
+RUNS = Path("runs")
+"""Where results lie, below the folder that the server was started in."""
+
+
+def finished_runs(runs: Path = RUNS) -> dict[str, Path]:
+    """Return the folders of runs that left a checkpoint, by the names of their encoders."""
+    folders = sorted(file.parent for file in runs.glob(f"*/{STATE_FILE}"))
+    return {folder.name: folder for folder in folders}
 
 
 class PretrainPane(Pane):
@@ -86,7 +97,7 @@ class PretrainPane(Pane):
     def __init__(
         self,
         encoder: Any = None,
-        runs: str | Path = "runs",
+        runs: str | Path = RUNS,
         imagery: ImageryChoice | None = None,
         on_encoder: Any = None,
         **params: Any,
@@ -123,6 +134,7 @@ class PretrainPane(Pane):
         settings = {"name": name} | ({"epochs": self.epochs} if self.epochs else {})
         config, output, fresh = self.config, self._runs / name, self.fresh
         self._cancel = cancel = threading.Event()
+        self.imagery.message = ""
         self.param.update(
             running=True, busy="starting …", message="", outcome="", progress=None, fresh=False,
             _points=[], _epochs=[], _globe=None,
@@ -173,7 +185,7 @@ class PretrainPane(Pane):
                 raise
 
         def done(folder: Path) -> None:
-            self.param.update(running=False, busy="", outcome=self._ending(folder.name))
+            self.param.update(running=False, busy="", outcome=self._ending(folder))
             if self._on_encoder is not None:
                 self._on_encoder(folder)
 
@@ -188,9 +200,15 @@ class PretrainPane(Pane):
         if self.running:
             self.busy = "stopping after this step; the last checkpoint stays …"
 
-    def _ending(self, name: str) -> str:
+    def _ending(self, folder: Path) -> str:
         kept, recall = self._epochs[-1][:2] if self._epochs else (0, math.nan)
-        return views.ending(name, kept, self.progress.epochs if self.progress else 0, recall)
+        return views.ending(
+            folder.name,
+            folder.resolve(),
+            kept,
+            self.progress.epochs if self.progress else 0,
+            recall,
+        )
 
     def _show(self, progress: TrainingProgress, points: list[tuple[int, float]]) -> None:
         busy = self.busy if self._cancel.is_set() else STAGES[progress.stage]

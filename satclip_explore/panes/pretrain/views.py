@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import holoviews as hv
@@ -38,13 +39,15 @@ def how_far(progress: TrainingProgress | None, outcome: str) -> str:
     return f"<div class='hint'>{' · '.join(words)}</div>{progress_bar(share)}"
 
 
-def ending(name: str, kept: int, epochs: int, recall: float) -> str:
+def ending(name: str, folder: Path, kept: int, epochs: int, recall: float) -> str:
     """Say how a run ended.
 
     Parameters
     ----------
     name : str
         Of its encoder.
+    folder : Path
+        Where it lies.
     kept, epochs : int
         Epochs in the last checkpoint, and in all.
     recall : float
@@ -53,11 +56,11 @@ def ending(name: str, kept: int, epochs: int, recall: float) -> str:
     words = (
         f"Stopped. Epoch {kept} of {epochs} is kept, and Start goes on from there."
         if kept < epochs
-        else f"All {epochs} epochs are done."
+        else ("The one epoch is done." if epochs == 1 else f"All {epochs} epochs are done.")
     )
     if math.isfinite(recall):
         words += f" It finds {recall:.0%} of the unseen images at first try."
-    return f"{words} Choose {name} under Encoder to look at it."
+    return f"{words} Choose {name} under Encoder to look at it. It lies in {folder}."
 
 
 def recall_chart(rows: list[tuple[Any, ...]], epochs: int) -> hv.Overlay:
