@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from satclip_explore.encoders.table import from_table as from_table
     from satclip_explore.fields import embed_grid as embed_grid
     from satclip_explore.fields import similarity_raster as similarity_raster
+    from satclip_explore.files.cf import to_netcdf as to_netcdf
     from satclip_explore.files.geotiff import to_geotiff as to_geotiff
     from satclip_explore.files.places import read_places as read_places
     from satclip_explore.files.raster import to_png as to_png
     from satclip_explore.files.table import to_csv as to_csv
     from satclip_explore.files.table import to_geoparquet as to_geoparquet
+    from satclip_explore.files.vector_files import to_vector as to_vector
     from satclip_explore.geo import Grid as Grid
     from satclip_explore.neighbors import nearest_neighbors as nearest_neighbors
     from satclip_explore.notebook import explore as explore
@@ -75,7 +77,9 @@ _HOME = {
     "to_geoparquet": "satclip_explore.files.table",
     "to_geotiff": "satclip_explore.files.geotiff",
     "to_html": "satclip_explore.webpage.page",
+    "to_netcdf": "satclip_explore.files.cf",
     "to_png": "satclip_explore.files.raster",
+    "to_vector": "satclip_explore.files.vector_files",
     "train_probe": "training.probe",
 }
 """Where each public name lives. The imports above say the same to type checkers and editors."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder, Readout
+from satclip_explore.files.cf import LAT, LON
 from satclip_explore.geo import GLOBE, Bounds, Grid, as_lonlat
 from satclip_explore.html_view import facts_table
 from satclip_explore.provenance import provenance
@@ -266,6 +267,6 @@ def as_field(
     return xr.DataArray(
         values,
         dims=dims,
-        coords={"lat": grid.lat, "lon": grid.lon},
+        coords={"lat": ("lat", grid.lat, LAT), "lon": ("lon", grid.lon, LON)},
         attrs=provenance(encoder, grid, **facts),
     )

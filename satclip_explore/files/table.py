@@ -37,13 +37,20 @@ def csv_bytes(frame: pd.DataFrame, facts: Mapping[str, Any] | None = None) -> by
         UTF-8; read it with ``pandas.read_csv(path, comment="#")``. Text that a spreadsheet would
         run as a formula gets an apostrophe in front.
     """
-    lines = "".join(
-        f"# {key}: {' '.join(value.split())}\n" for key, value in _table_facts(frame, facts).items()
-    )
     safe = frame.rename(columns=_no_formula)
     for position, dtype in enumerate(frame.dtypes):
         if not pd.api.types.is_numeric_dtype(dtype):
             safe.isetitem(position, frame.iloc[:, position].map(_no_formula, na_action="ignore"))
+    said = _table_facts(frame, facts)
+    defused = sum(map(_is_formula, frame.columns)) + sum(
+        _is_formula(value)
+        for position, dtype in enumerate(frame.dtypes)
+        if not pd.api.types.is_numeric_dtype(dtype)
+        for value in frame.iloc[:, position]
+    )
+    if defused:
+        said["formulas_defused"] = f"{defused} (an apostrophe stands before each)"
+    lines = "".join(f"# {key}: {' '.join(value.split())}\n" for key, value in said.items())
     # Quotes keep a "#" inside a cell from starting a comment.
     table = safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     return (lines + table).encode()
@@ -112,14 +119,19 @@ def _table_facts(frame: pd.DataFrame, facts: Mapping[str, Any] | None) -> dict[s
 
 
 def _no_formula(value: Any) -> Any:
-    """Put an apostrophe before text that a spreadsheet would run; numbers written as text stay."""
+    """Put an apostrophe before text that a spreadsheet would run."""
+    return f"'{value}" if _is_formula(value) else value
+
+
+def _is_formula(value: Any) -> bool:
+    """Tell whether a spreadsheet would run a value; it does not run numbers written as text."""
     if not isinstance(value, str) or not FORMULA.match(value):
-        return value
+        return False
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
-    return value
+        return True
+    return False
 
 
 def _well_known_points(lonlat: NDArray[np.float64]) -> list[bytes]:

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.files.cf import LAT, LON
 from satclip_explore.geo import Grid, unit_vectors
 from satclip_explore.provenance import clean_facts
 from training.probes.base import Probe
@@ -149,7 +150,7 @@ def name_raster(
 ) -> xr.DataArray:
     """Name the axes and units of a raster of numbers (K, H, W); see `Predictor.predict_raster`."""
     dims: list[str] = ["lat", "lon"]
-    coords: dict[str, Any] = {"lat": grid.lat, "lon": grid.lon}
+    coords: dict[str, Any] = {"lat": ("lat", grid.lat, LAT), "lon": ("lon", grid.lon, LON)}
     field, unit = values[0], "bit" if kind == "entropy" else "1"
     if kind == "probability":
         field = np.moveaxis(values, 0, 2)

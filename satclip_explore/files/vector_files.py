@@ -1,0 +1,86 @@
+"""A table of places or polygons as a file of GIS: GeoPackage, GeoJSON, GeoParquet, FlatGeobuf."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from satclip_explore.files.atomic import write_whole
+from satclip_explore.geo import as_lonlat
+from satclip_explore.provenance import clean_facts, provenance
+
+DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
+ENDINGS = (".gpkg", ".geojson", ".parquet", ".fgb")
+
+
+def to_vector(
+    frame: pd.DataFrame, path: str | Path, facts: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a table with its points or polygons, in the format that the path's ending names.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame or geopandas.GeoDataFrame
+        Any geometry, in the coordinate system that it says; or columns lon and lat, as points in
+        EPSG:4326. The index is left out.
+    path : path
+        Ends in .gpkg, .geojson (always in longitude and latitude), .parquet or .fgb.
+    facts : mapping, optional
+        Provenance, as in `to_csv`; kept where the format has a place for it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown, there are no places, or a column cannot be written.
+    ImportError
+        If geopandas is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"path must end in {', '.join(ENDINGS)}; got {path.name!r:.60}.")
+    try:
+        import geopandas
+        import pyogrio
+    except ImportError as error:
+        raise ImportError(
+            "vector files need geopandas: pip install 'satclip-explore[geo]'"
+        ) from error
+    said = {**provenance(), **clean_facts(frame.attrs), **clean_facts(facts or {})}
+    if hasattr(frame, "crs") and hasattr(frame, "geometry"):
+        placed = frame.copy(deep=False)
+        if placed.crs is None:
+            raise ValueError("the geometry says no coordinate system; use frame.set_crs first.")
+    else:
+        points = geopandas.points_from_xy(*as_lonlat(frame).T)
+        placed = geopandas.GeoDataFrame(frame, geometry=points, crs="EPSG:4326")
+    placed.attrs = {}
+    placed = placed.reset_index(drop=True)
+    placed.columns = [str(label) for label in placed.columns]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder) / f"{path.stem}{path.suffix}"
+            if path.suffix == ".parquet":
+                placed.to_parquet(part, compression="zstd", index=False)
+            elif path.suffix == ".geojson":
+                document = json.loads(placed.to_crs("EPSG:4326").to_json(drop_id=True))
+                document.pop("crs", None)
+                part.write_text(json.dumps({"provenance": said, **document}, ensure_ascii=False))
+            else:
+                # GeoPackage alone has a place for facts; FlatGeobuf's index would sort the rows.
+                special = {".gpkg": {"layer_metadata": said}, ".fgb": {"SPATIAL_INDEX": "NO"}}
+                driver = DRIVERS[path.suffix]
+                pyogrio.write_dataframe(placed, part, driver=driver, **special[path.suffix])
+            return write_whole(path, part.read_bytes())
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ValueError(f"the table cannot be written as {path.suffix}: {reason}.") from error
