@@ -24,6 +24,7 @@ from satclip_explore.embedding_geometry import (
     unit_length,
 )
 from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import Progress
 
 N_SAMPLES = 4000
@@ -157,7 +158,7 @@ def shared_neighbors(first: NDArray[np.intp], second: NDArray[np.intp]) -> float
 
 
 def compare_encoders(
-    encoders: Sequence[LocationEncoder],
+    encoders: Sequence[LocationEncoder | str],
     *,
     n_samples: int = N_SAMPLES,
     n_neighbors: int = 10,
@@ -167,8 +168,8 @@ def compare_encoders(
 
     Parameters
     ----------
-    encoders : sequence of LocationEncoder
-        Two or more, each with a name of its own.
+    encoders : sequence of LocationEncoder or str
+        Two or more, each with a name of its own; a string is a registered name or a file.
     n_samples : int
         Land places, uniform by area, at most 20,000.
     n_neighbors : int
@@ -186,7 +187,8 @@ def compare_encoders(
         If there are fewer than two encoders, two share a name, too few places are covered by all,
         or an encoder says the same everywhere.
     """
-    names = [encoder.name for encoder in encoders]
+    loaded = [load_encoder(e) if isinstance(e, str) else e for e in encoders]
+    names = [encoder.name for encoder in loaded]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"need two or more encoders with different names; got {names}.")
     lonlat = load_atlas().lonlat[:n_samples]
@@ -198,7 +200,7 @@ def compare_encoders(
             progress(next(steps), 2 * len(names) + len(pairs))
 
     embeddings: dict[str, NDArray[Any]] = {}
-    for encoder in encoders:
+    for encoder in loaded:
         embeddings[encoder.name] = encoder.embed(lonlat).astype(np.float64)
         step()
     covered = np.all([np.isfinite(x).all(axis=1) for x in embeddings.values()], axis=0)

@@ -309,3 +309,8 @@ def test_an_exception_in_progress_stops_the_comparison():
 
     with pytest.raises(KeyboardInterrupt):
         compare_encoders([load_encoder("xyz"), load_encoder("wrap")], n_samples=50, progress=stop)
+
+
+def test_encoders_are_given_by_name_too():
+    found = compare_encoders(["xyz", "lonlat"], n_samples=500)
+    assert list(found.names) == ["xyz", "lonlat"]

@@ -16,6 +16,7 @@ from satclip_explore.files.formats import read_content
 from satclip_explore.files.geometry_columns import Located
 from satclip_explore.files.grids import read_grid
 from satclip_explore.files.location import locate
+from satclip_explore.files.plausible import check_degrees, sea_note
 from satclip_explore.files.raw_table import MAX_COLUMNS, MAX_ROWS, RawTable, ReadOptions, numbered
 from satclip_explore.files.reading import Reading
 from satclip_explore.files.sentinels import find_sentinels
@@ -282,7 +283,7 @@ def _report(
     x, y = found.lon, found.lat
     finite = np.isfinite(x) & np.isfinite(y)
     in_range = finite & (np.abs(x) <= 540.0) & (np.abs(y) <= 90.0)
-    check_degrees(x, y, finite, in_range)
+    check_degrees(found, raw, in_range)
     zero = in_range & (x == 0.0) & (y == 0.0) & (not keep_zero and raw.counted_in != "cell")
     kept = in_range & ~zero
     left_out = dict(raw.left_out)
@@ -290,6 +291,7 @@ def _report(
     for reason, mask in reasons.items():
         if mask.any():
             left_out[reason] = (int(mask.sum()), int(raw.lines[np.argmax(mask)]))
+    table.notes += sea_note(found, raw, kept)
     frame = frame.loc[kept].reset_index(drop=True)
     frame.insert(0, "lon", wrap_lon(x[kept]))
     frame.insert(1, "lat", y[kept])
@@ -309,19 +311,3 @@ def _with_geometry(frame: pd.DataFrame, shapes: NDArray[np.object_]) -> Any:
     except ImportError as error:
         raise ImportError("polygons need geopandas: pip install 'satclip-explore[geo]'") from error
     return geopandas.GeoDataFrame(frame, geometry=shapes, crs="EPSG:4326")
-
-
-def check_degrees(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    finite: NDArray[np.bool_],
-    in_range: NDArray[np.bool_],
-) -> None:
-    """Refuse coordinates most of which are not degrees."""
-    if finite.any() and in_range.sum() < 0.5 * finite.sum():
-        largest = max(np.abs(x[finite]).max(), np.abs(y[finite]).max())
-        guess = "coordinates in meters" if largest > 1000 else "latitude and longitude swapped"
-        raise ValueError(
-            f"most coordinates are not degrees (up to {largest:,.0f}): {guess}? Give longitude and "
-            "latitude in degrees, or say crs=, e.g. crs='EPSG:32633'."
-        )

@@ -501,3 +501,28 @@ def test_points_may_stand_between_thousands_where_commas_may():
     # The letter of a hemisphere does not hide which sign the coordinates have.
     content = content.replace(b"1;2", b"1,5 E;2,5 N")
     assert read_places(content).frame["income"].tolist() == [930_000, 290_000]
+
+
+def test_a_third_of_latitudes_out_of_range_says_swapped_with_the_way_out():
+    rng = np.random.default_rng(0)
+    lat, lon = rng.uniform(25, 49, 100), rng.uniform(-124, -67, 100)  # the United States
+    frame = pd.DataFrame({"lon": lat, "lat": lon, "v": 1.0})
+    n_out = int((lon < -90).sum())
+    with pytest.raises(ValueError, match=rf"'lat' cannot be latitude: {n_out} of 100.*lon='lat'"):
+        read_places(frame)
+    assert len(read_places(frame, lon="lat", lat="lon").frame) == 100
+
+
+def test_one_bad_latitude_in_a_hundred_is_a_row_left_out():
+    frame = pd.DataFrame({"lon": np.linspace(5, 15, 100), "lat": np.linspace(45, 55, 100)})
+    frame.loc[7, "lat"] = 123.0
+    assert read_places(frame).left_out == {"place out of range": (1, 8)}
+
+
+def test_places_at_sea_that_swapped_lie_on_land_are_asked_about():
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(-70, -50, 200), rng.uniform(-10, 0, 200)  # the Amazon
+    right = read_places(pd.DataFrame({"lon": lon, "lat": lat}))
+    swapped = read_places(pd.DataFrame({"lon": lat, "lat": lon}))
+    assert not any("at sea" in note for note in right.notes)
+    assert any("at sea" in note and "swapped" in note for note in swapped.notes)

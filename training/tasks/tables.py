@@ -145,6 +145,8 @@ def _target_column(reading: Reading, target: str | None) -> Any:
     columns = reading.columns
     if target is None and len(columns) == 1:
         return columns[0]
+    if not columns:
+        raise ValueError("the table has no column to predict besides the coordinates.")
     if target is None:
         raise ValueError(f"say which column to predict with target=: {listed(columns)}.")
     if target not in columns:
