@@ -29,38 +29,25 @@ def settle(page: Any) -> None:
     page.wait_for_timeout(3_000)
 
 
-def explore(page: Any) -> None:
-    """Show the first page as it opens."""
-
-
-def compare(page: Any) -> None:
-    """Compare the default encoder with what stands beside it."""
-    page.get_by_role("button", name="Compare").click()
-    page.get_by_text("shared neighbors").first.wait_for()
-
-
 def probe(page: Any) -> None:
     """Train a probe."""
-    page.get_by_role("button", name="Probe").click()
     page.get_by_role("button", name="Train", exact=True).last.click()
-    page.get_by_text("nearest").first.wait_for()
+    page.locator(".busy:visible").first.wait_for()
 
 
-def label(page: Any) -> None:
-    """Show the page for labels, before the first click."""
-    page.get_by_role("button", name="Label").click()
-    page.get_by_text("Label by clicking").first.wait_for()
+def data(page: Any) -> None:
+    """Read a table that the page offers."""
+    page.get_by_role("button", name="weather stations").click()
+    page.get_by_role("button", name="Probe it").wait_for()
 
 
-def train(page: Any) -> None:
-    """Pretrain on the embedded picture for a while."""
-    page.get_by_role("button", name="Train", exact=True).click()
-    page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_text("places per second").wait_for()
-    page.wait_for_timeout(60_000)
-
-
-PAGES: tuple[Callable[[Any], None], ...] = (explore, compare, probe, label, train)
+PAGES: dict[str, tuple[str, Callable[[Any], None] | None]] = {
+    "explore": ("", None),
+    "compare": ("?tab=compare", None),
+    "probe": ("?tab=probe&predict=biome&model=linear&runs=3", probe),
+    "data": ("?tab=data", data),
+}
+"""What each page's address holds, and what is done there."""
 
 
 def take(address: str, names: list[str]) -> None:
@@ -69,21 +56,20 @@ def take(address: str, names: list[str]) -> None:
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        for go in PAGES:
-            if go.__name__ not in names:
-                continue
+        for name in names:
+            query, act = PAGES[name]
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(PATIENCE)
-            # Components in which forests, steppes and mountains show.
-            page.goto(f"{address}?components=7·8·9" if go is explore else address)
-            page.locator(".where").first.wait_for()
-            go(page)
-            if go is not train:
+            page.goto(f"{address}{query}", wait_until="domcontentloaded")
+            page.get_by_role("button", name="Explore", exact=True).wait_for()
+            settle(page)
+            if act is not None:
+                act(page)
                 settle(page)
             with Image.open(io.BytesIO(page.screenshot())) as image:
-                width = 1440 if go is explore else 960
+                width = 1440 if name == "explore" else 960
                 small = image.convert("RGB").resize((width, width * image.height // image.width))
-                small.save(IMAGES / f"{go.__name__}.webp", quality=80, method=6)
+                small.save(IMAGES / f"{name}.webp", quality=80, method=6)
             page.close()
 
 
@@ -91,8 +77,7 @@ def main() -> None:
     """Read the address from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default="http://localhost:5006/app")
-    names = [go.__name__ for go in PAGES]
-    parser.add_argument("--pages", nargs="+", default=names, choices=names)
+    parser.add_argument("--pages", nargs="+", default=[*PAGES], choices=[*PAGES])
     chosen = parser.parse_args()
     take(chosen.address, chosen.pages)
 
