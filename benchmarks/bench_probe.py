@@ -33,7 +33,7 @@ from training.probe import train_probe
 from training.probes.base import mean_error, place_errors, standardization
 from training.probes.data import TrainingData
 from training.probes.mlp import MLPProbe, MLPSettings
-from training.probes.mlp_training import Batches, Run, Weights, first_weights, schedule
+from training.probes.mlp_training import Batches, Weights, first_weights, schedule
 from training.tasks.atlas import load_task
 from training.tasks.splits import random_split, shuffled
 
@@ -144,65 +144,6 @@ def together_and_alone(name: str, encoder: str, settings: MLPSettings, repeats: 
     print(f"    {_difference(data, together, alone)}", flush=True)
 
 
-class AutogradStep:
-    """One step of ten seeds as batched autograd takes it, with the library's fused AdamW."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, settings = run, run.settings
-        self.weights = [torch.nn.Parameter(part.clone()) for part in run.weights.all]
-        assert settings.weight_decay is not None
-        self.optimizer = torch.optim.AdamW(
-            self.weights, lr=1e-3, betas=(0.9, 0.99), weight_decay=settings.weight_decay, fused=True
-        )
-
-    def __call__(self) -> None:
-        """Take a step."""
-        w1, b1, w2, b2 = self.weights
-        rows = self.run.batches.next()
-        hidden = torch.baddbmm(b1, self.run.x[rows], w1).relu()
-        scores = torch.baddbmm(b2, hidden, w2)
-        loss = torch.nn.functional.cross_entropy(
-            scores.flatten(0, 1), self.run.target[rows].flatten(), reduction="sum"
-        )
-        self.optimizer.zero_grad()
-        (loss / rows.shape[1]).backward()
-        self.optimizer.step()
-
-
-def step_against_autograd(n_classes: int, rounds: int, steps: int = 10) -> None:
-    """Time the hand-written step against autograd: 10 seeds, D = 256, H = 128, batch 256, float32.
-
-    Blocks of steps alternate in one process; the ratio is the median over pairs of blocks.
-    """
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4096, 256, generator=generator)
-    target = torch.randint(n_classes, (4096,), generator=generator)
-    settings = MLPSettings(precision="float32").completed(256, n_classes)
-    written, plain = (Run(x, target, n_classes, list(SEEDS), settings) for _ in range(2))
-    autograd = AutogradStep(plain)
-
-    def by_hand() -> None:
-        with torch.no_grad():
-            for k in range(steps):
-                written.step(k, with_loss=False)
-
-    def by_autograd() -> None:
-        for _ in range(steps):
-            autograd()
-
-    by_hand()
-    by_autograd()
-    times = [(seconds(by_autograd)[:2], seconds(by_hand)[:2]) for _ in range(rounds)]
-    slow, fast = ([pair[k] for pair in times] for k in (0, 1))
-    wall, cpu = (statistics.median(pair[k] for pair in fast) / steps * 1e3 for k in (0, 1))
-    print(
-        f"step of 10 seeds, {n_classes} classes: {wall:.1f} ms (cpu {cpu:.1f}); autograd with "
-        f"fused AdamW takes {_ratio(slow, fast, 0):.2f} times as long, cpu "
-        f"{_ratio(slow, fast, 1):.2f}",
-        flush=True,
-    )
-
-
 def calls(name: str, repeats: int) -> None:
     """Time one call of `train_probe` for ten seeds against ten calls for one, baselines included.
 
@@ -295,8 +236,6 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     settings = MLPSettings(precision=chosen.precision)
-    for n_classes in (14, 694):
-        step_against_autograd(n_classes, 10 * chosen.repeats)
     for name in chosen.tasks:
         together_and_alone(name, chosen.encoder, settings, chosen.repeats)
     if chosen.seeds_only:

@@ -23,7 +23,7 @@ from training.probes.base import (
     standardization,
 )
 from training.probes.data import TrainingData
-from training.probes.mlp_training import FEW_CLASSES, MLPSettings, Run, Weights, forward
+from training.probes.mlp_training import MLPSettings, Run, Weights, forward
 
 NEVER = -1e30
 """Score of a class without a training row: below any other, and finite, as files must be."""
@@ -137,8 +137,8 @@ class MLPProbe(Probe):
 
 
 def _aligned(n_classes: int) -> int:
-    """Round many classes up to a multiple of 32, so that products fill whole vectors."""
-    return n_classes if n_classes <= FEW_CLASSES else -(-n_classes // 32) * 32
+    """Round more than 32 classes up to a multiple of it, so that products fill whole vectors."""
+    return n_classes if n_classes <= 32 else -(-n_classes // 32) * 32
 
 
 def _for_all_classes(
@@ -226,7 +226,7 @@ def _train(
                     going = going[patient]
             if step == steps or (cancel is not None and cancel.is_set()):
                 break
-            run.step(step, with_loss=(step + 1) % every == 0 or step + 1 == steps)
+            run.step(step)
     w1, b1, w2, b2 = best.all
     w1 = w1 / scale[:, None]
     # Not a matrix product: that one rounds by how many seeds there are.

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.functional import cross_entropy
 from torch.optim.adamw import adamw
 
 from training.probes.base import check_settings
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-
-FEW_CLASSES = 32
-"""Up to here softmax is done in passes over all rows: torch's own takes rows one by one."""
 
 ALIGNED = 1024
 """Lengths of flat buffers are multiples of this. The optimizer rounds the last few numbers of a
@@ -140,88 +138,6 @@ def forward(low: Weights, x: torch.Tensor) -> torch.Tensor:
     return torch.baddbmm(b2, torch.baddbmm(b1, x.expand(len(w1), *x.shape), w1).relu_(), w2)
 
 
-class Stepper:
-    """Forward and backward of one step, written out, in buffers that are made once.
-
-    Fresh memory for every product would cost more than the products.
-    """
-
-    def __init__(
-        self,
-        x: torch.Tensor,
-        target: torch.Tensor,
-        n_classes: int,
-        low: Weights,
-        gradient: Weights,
-        batch_size: int,
-        counts: torch.Tensor | None = None,
-    ) -> None:
-        self.x, self.target, self.n_classes = x, target, n_classes
-        self.counts = counts
-        self.low, self.gradient = low, gradient
-        n_seeds, hidden_dim, n_outputs = low.all[2].shape
-        size = self.batch_size = min(batch_size, len(x))
-        self.rows = x.new_empty(n_seeds * size, x.shape[1])
-        self.hidden = x.new_empty(n_seeds, size, hidden_dim)
-        self.back = torch.empty_like(self.hidden)
-        # The float32 product is several times slower on a transposed view than on a copy.
-        self.turned = x.new_empty(n_seeds, hidden_dim, size) if x.dtype == torch.float32 else None
-        self.out = x.new_empty(n_seeds, size, n_outputs)
-        self.error = torch.empty_like(self.out)
-        self.first = torch.arange(n_seeds * size, device=x.device) * n_outputs
-        self.minus_one = x.new_full((n_seeds * size,), -1.0)
-        self.loss = torch.full((n_seeds,), math.nan, device=x.device)
-
-    def __call__(self, rows: torch.Tensor, *, with_loss: bool = True) -> None:
-        """Fill the gradient from one batch, rows (S, B): summed over its rows, not averaged."""
-        w1, b1, w2, b2 = self.low.all
-        g1, gb1, g2, gb2 = self.gradient.all
-        n_seeds, size = rows.shape
-        torch.index_select(self.x, 0, rows.reshape(-1), out=self.rows)
-        x = self.rows.view(n_seeds, size, -1)
-        hidden = torch.baddbmm(b1, x, w1, out=self.hidden).relu_()
-        torch.baddbmm(b2, hidden, w2, out=self.out)
-        target = self.target[rows]
-        if self.n_classes:
-            self._chances()
-            flat, true = self.error.view(-1), self.first + target.flatten()
-            if with_loss:
-                likely = flat[true].float().clamp_min_(1e-12)
-                self.loss = self._mean(-likely.log().view(n_seeds, size), rows)
-            # scatter_add would take a hundred times as long in bfloat16.
-            flat.index_add_(0, true, self.minus_one)
-        else:
-            torch.sub(self.out, target[..., None].to(self.out), out=self.error)
-            if with_loss:
-                self.loss = self._mean(self.error[..., 0].float().square(), rows)
-        if self.counts is not None:
-            self.error.mul_(self.counts[rows][..., None])
-        turned = hidden.transpose(1, 2)
-        turned = turned if self.turned is None else self.turned.copy_(turned)
-        torch.bmm(turned, self.error, out=g2)
-        torch.sum(self.error, 1, keepdim=True, out=gb2)
-        torch.bmm(self.error, w2.transpose(1, 2), out=self.back)
-        # The rectifier's own backward: comparing and multiplying would take two slow passes.
-        torch.ops.aten.threshold_backward.grad_input(self.back, hidden, 0, grad_input=self.back)
-        torch.bmm(x.transpose(1, 2), self.back, out=g1)
-        torch.sum(self.back, 1, keepdim=True, out=gb1)
-
-    def _mean(self, losses: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Average the losses of a batch, (S, B): (S,)."""
-        counts = torch.ones_like(losses) if self.counts is None else self.counts[rows]
-        return (losses * counts).sum(1) / counts.sum(1)
-
-    def _chances(self) -> None:
-        """Fill `error` with the softmax of the scores."""
-        if self.n_classes > FEW_CLASSES:
-            torch.softmax(self.out, -1, out=self.error)
-            return
-        scores = self.out.float()
-        scores.sub_(scores.amax(-1, keepdim=True)).exp_()
-        torch.div(scores, scores.sum(-1, keepdim=True), out=scores)
-        self.error.copy_(scores)
-
-
 WARM_UP = 20
 """Steps over which the learning rate rises."""
 
@@ -286,8 +202,8 @@ class Run:
         # In blocks of seeds' own draws: a seed sees the same numbers whatever company it is in.
         flat = first_weights(generators, sizes).to(x.device)
         empty = [Weights(torch.zeros_like(flat), len(seeds), sizes) for _ in range(2)]
+        self.batches = Batches(len(x), min(settings.batch_size, len(x)), generators)
         self._begin(Weights(flat, len(seeds), sizes), (empty[0], empty[1]))
-        self.batches = Batches(len(x), self.step_of.batch_size, generators)
 
     def _begin(self, weights: Weights, means: tuple[Weights, Weights], count: float = 0.0) -> None:
         """Make the buffers for some weights, the running means of their gradients and squares."""
@@ -296,25 +212,19 @@ class Run:
         n_seeds, sizes = weights.n_seeds, weights.sizes
         same = self.x.dtype == weights.flat.dtype
         self.low = weights if same else Weights(weights.flat.to(self.x.dtype), n_seeds, sizes)
-        self.gradient = Weights(torch.zeros_like(self.low.flat), n_seeds, sizes)
-        self.slope = self.gradient.flat if same else torch.zeros_like(weights.flat)
-        self.step_of = Stepper(
-            self.x, self.target, self.n_classes, self.low, self.gradient, self.settings.batch_size,
-            self.counts,
-        )  # fmt: skip
+        self.gradient = Weights(torch.zeros_like(weights.flat), n_seeds, sizes)
+        self.loss = torch.full((n_seeds,), math.nan, device=self.x.device)
 
-    def step(self, step: int, *, with_loss: bool) -> None:
-        """Take one step; `with_loss` fills `loss` on the way."""
+    def step(self, step: int) -> None:
+        """Take one step; `loss` becomes that of each seed in this batch, shape (S,)."""
         steps, decay = self.settings.steps, self.settings.weight_decay
         assert steps is not None
         assert decay is not None
-        self.step_of(self.batches.next().to(self.x.device), with_loss=with_loss)
-        if self.slope is not self.gradient.flat:
-            self.slope.copy_(self.gradient.flat)
+        self._differentiate(self.batches.next().to(self.x.device))
         # The function, not the class: making an AdamW imports a compiler, for over a second.
         adamw(
             [self.weights.flat],
-            [self.slope],
+            [self.gradient.flat],
             [self.means[0].flat],
             [self.means[1].flat],
             [],
@@ -326,16 +236,33 @@ class Run:
             lr=self.settings.learning_rate * schedule(step, steps),
             weight_decay=decay,
             # Gradients are summed over the batch: this is 1e-8 for their mean.
-            eps=1e-8 * self.step_of.batch_size,
+            eps=1e-8 * self.batches.size,
             maximize=False,
         )
         if self.low is not self.weights:
             self.low.flat.copy_(self.weights.flat)
 
-    @property
-    def loss(self) -> torch.Tensor:
-        """Training loss of each seed in its last batch, shape (S,)."""
-        return self.step_of.loss
+    def _differentiate(self, rows: torch.Tensor) -> None:
+        """Fill the gradient from one batch, rows (S, B): summed over its rows, not averaged."""
+        target = self.target[rows]
+        parts = [part.detach().requires_grad_() for part in self.low.all]
+        w1, b1, w2, b2 = parts
+        with torch.enable_grad():
+            hidden = torch.baddbmm(b1, self.x[rows], w1).relu()
+            scores = torch.baddbmm(b2, hidden, w2).float()
+            if self.n_classes:
+                each = cross_entropy(scores.flatten(0, 1), target.flatten(), reduction="none")
+                losses = each.view(target.shape)
+            else:
+                losses = 0.5 * (scores[..., 0] - target).square()
+            counts = torch.ones_like(losses) if self.counts is None else self.counts[rows].float()
+            losses = losses * counts
+            slopes = torch.autograd.grad(losses.sum(), parts)
+        for part, slope in zip(self.gradient.all, slopes, strict=True):
+            part.copy_(slope)
+        # The loss of a value is reported as the squared error, twice what is differentiated.
+        factor = 1.0 if self.n_classes else 2.0
+        self.loss = factor * losses.detach().sum(1) / counts.sum(1)
 
     def keep(self, seeds: torch.Tensor) -> None:
         """Go on with some seeds, given as positions: those that have given up cost nothing more."""

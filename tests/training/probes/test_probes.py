@@ -61,21 +61,21 @@ def test_a_seed_that_stops_early_alone_stops_there_among_others(precision):
     assert len({probe.settings["stopped_at"] for probe in fitted}) > 1
     alone = torch.cat([probe.scores(task.features, task.vectors) for probe in fitted])
     scores = together.scores(task.features, task.vectors)
-    # Products of the same shapes: rounding at most.
-    assert (scores - alone).abs().max() < 1e-3 * scores.abs().mean()
+    # Rounding at most, carried through 300 steps.
+    assert (scores - alone).abs().max() < 5e-3 * scores.abs().mean()
 
 
-def test_one_written_out_step_equals_autograd():
-    from training.probes.mlp_training import Stepper, Weights, buffer_length, first_weights, forward
+def test_the_gradient_of_all_seeds_is_that_of_each():
+    from training.probes.mlp_training import Run, Weights, buffer_length, forward
 
     for n_classes in (0, 5):
         task = data(n_classes=n_classes)
         sizes = (12, 8, task.n_outputs)
-        flat = first_weights([torch.Generator().manual_seed(s) for s in (0, 1)], sizes)
-        low, gradient = Weights(flat, 2, sizes), Weights(torch.zeros_like(flat), 2, sizes)
+        settings = MLPSettings(hidden_dim=8, precision="float32").completed(12, n_classes)
+        run = Run(task.features, task.target, n_classes, (0, 1), settings)
+        flat, low = run.weights.flat, run.low
         rows = torch.tensor([[0, 5, 9, 3], [7, 1, 2, 8]])
-        step = Stepper(task.features, task.target, n_classes, low, gradient, 4)
-        step(rows)
+        run._differentiate(rows)
         leaf = flat.clone().requires_grad_()
         weights = Weights(leaf, 2, sizes)
         loss = 0.0
@@ -89,7 +89,7 @@ def test_one_written_out_step_equals_autograd():
                 loss = loss + 0.5 * (out[:, 0] - wanted).square().mean()
         loss.backward()
         # float32 sums over four rows.
-        torch.testing.assert_close(gradient.flat, 4 * leaf.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(run.gradient.flat, 4 * leaf.grad, rtol=1e-4, atol=1e-5)
         assert forward(low, task.features).shape == (2, 600, task.n_outputs)
         assert buffer_length(2, sizes) == flat.numel()
 

@@ -15,7 +15,7 @@ from training.probes.data import TrainingData
 from training.probes.knn import KNNProbe, KNNSettings
 from training.probes.kriging import KrigingProbe, KrigingSettings
 from training.probes.mlp import MLPProbe, MLPSettings
-from training.probes.mlp_training import Stepper, Weights, first_weights
+from training.probes.mlp_training import Run
 
 
 @pytest.fixture
@@ -81,14 +81,12 @@ def test_losses_errors_and_discriminants_are_those_of_repeated_rows(task, classe
 @pytest.mark.parametrize("kind", ["task", "classes"])
 def test_a_step_of_the_mlp_weighs_its_rows(kind, request):
     data = request.getfixturevalue(kind)
-    sizes = (6, 8, data.n_outputs)
-    flat = first_weights([torch.Generator().manual_seed(0)], sizes)
+    settings = MLPSettings(hidden_dim=8, precision="float32").completed(6, data.n_outputs)
 
     def gradient(x, target, rows, counts):
-        low, found = Weights(flat, 1, sizes), Weights(torch.zeros_like(flat), 1, sizes)
-        step = Stepper(x, target, data.n_classes, low, found, len(rows), counts)
-        step(rows[None])
-        return found.flat, step.loss
+        run = Run(x, target, data.n_classes, [0], settings, counts)
+        run._differentiate(rows[None])
+        return run.gradient.flat, run.loss
 
     one = gradient(data.features, data.target, torch.arange(80), data.weights)
     n = int(data.weights.sum())
