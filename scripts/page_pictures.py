@@ -29,6 +29,11 @@ def settle(page: Any) -> None:
     page.wait_for_timeout(3_000)
 
 
+def compare(page: Any) -> None:
+    """Wait for what two encoders have in common."""
+    page.get_by_text("shared neighbors").first.wait_for()
+
+
 def probe(page: Any) -> None:
     """Train a probe."""
     page.get_by_role("button", name="Train", exact=True).last.click()
@@ -43,7 +48,7 @@ def data(page: Any) -> None:
 
 PAGES: dict[str, tuple[str, Callable[[Any], None] | None]] = {
     "explore": ("", None),
-    "compare": ("?tab=compare", None),
+    "compare": ("?tab=compare", compare),
     "probe": ("?tab=probe&predict=biome&model=linear&runs=3", probe),
     "data": ("?tab=data", data),
 }
