@@ -313,4 +313,4 @@ def test_an_exception_in_progress_stops_the_comparison():
 
 def test_encoders_are_given_by_name_too():
     found = compare_encoders(["xyz", "lonlat"], n_samples=500)
-    assert list(found.names) == ["xyz", "lonlat"]
+    assert found.pairs.loc[0, ["first", "second"]].tolist() == ["xyz", "lonlat"]
