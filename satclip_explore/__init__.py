@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from training.probes.saved import load_probe as load_probe
     from training.tasks.atlas import list_tasks as list_tasks
     from training.tasks.atlas import load_task as load_task
+    from training.tasks.presence import presence_task as presence_task
     from training.tasks.tables import task_from_table as task_from_table
 
 _HOME = {
@@ -72,6 +73,7 @@ _HOME = {
     "region": "satclip_explore.regions",
     "similarity_raster": "satclip_explore.fields",
     "stack": "satclip_explore.encoders.combine",
+    "presence_task": "training.tasks.presence",
     "task_from_table": "training.tasks.tables",
     "to_csv": "satclip_explore.files.table",
     "to_geoparquet": "satclip_explore.files.table",

@@ -24,10 +24,11 @@ from training.probes.baselines import (
 )
 from training.probes.data import Scale, training_data, valid_rows
 from training.probes.losses import Losses, Reports
-from training.probes.nearest import NearestProbe
+from training.probes.nearest import NearestProbe, NearestSettings
 from training.probes.predictions import predict_test
 from training.probes.registry import find_model
 from training.probes.result import Fitted, ProbeResult
+from training.probes.suitability import choose_threshold
 from training.probes.tuning import tune as tuned
 from training.tasks.blocks import block_split
 from training.tasks.splits import Split, published_split, random_split, region_split
@@ -47,6 +48,9 @@ def train_probe(
     *,
     target: str | None = None,
     kind: str = "auto",
+    species: str | None = None,
+    background: str | None = None,
+    group: Any = None,
     region: Any = None,
     shots: float | int = 0.01,
     split: str | Split | None = None,
@@ -69,7 +73,13 @@ def train_probe(
     task : str, Task, path or table
         A name in `list_tasks`; a task; or labeled places of one's own, as a file or a frame.
     target, kind : str, optional
-        Column of such a table, and what it holds; see `task_from_table`.
+        Column of such a table, and what it holds; see `task_from_table`. kind="presence" takes
+        occurrences of a species, and predicts suitability.
+    species, background : str, optional
+        Which species of such occurrences, and how the background is drawn: "random",
+        "target-group" or "thickened". `presence_task` has more to choose.
+    group : object, optional
+        Column whose rows stay together in training or in test.
     region : str, sequence, mapping or Region, optional
         Hold out this part of the Earth, but for `shots`; see `satclip_explore.region`.
     shots : float or int
@@ -130,7 +140,7 @@ def train_probe(
     chosen_seeds = _seeds(seeds)
     split_seed = whole_number(split_seed, "split_seed", -(2**63), 2**63 - 1)
     where = resolve_device(device)
-    task = as_task(task, target, kind=kind)
+    task = as_task(task, target, kind=kind, species=species, background=background, group=group)
     encoder = as_encoder(encoder, device)
     rivals = [as_encoder(rival, device) for rival in encoders]
     compared = line_up(encoder, rivals, baseline_names(baselines), device)
@@ -149,6 +159,9 @@ def train_probe(
     baseline_seeds = chosen_seeds[:BASELINE_SEEDS]
     fitted: dict[str, Fitted] = {}
     reports = Reports(len(compared), on_progress)
+    threshold: float | None = None
+    # One nearest place is no ranking: presences among many say how near they are.
+    nearest = NearestSettings(50) if task.is_presence else None
     for position, (name, each) in enumerate(compared.items()):
         if cancel is not None and cancel.is_set():
             break
@@ -156,13 +169,15 @@ def train_probe(
         features = task_features(each, task).to(where)
         data, vectors = training_data(task, rows, features, valid, scale, where)
         if each is None:
-            found: Probe = NearestProbe.fit(data, baseline_seeds)
+            found: Probe = NearestProbe.fit(data, baseline_seeds, nearest)
         else:
             chosen = tuned(probe, data, settings, cancel) if tune else settings
             if name in in_question:
                 found = probe.fit(data, chosen_seeds, chosen, on_step=reports.step, cancel=cancel)
             else:
                 found = fit_once(probe, data, baseline_seeds, chosen, reports.step, cancel)
+        if task.is_presence and each is encoder:
+            threshold = choose_threshold(probe, data, chosen_seeds, chosen)
         predicted = predict_test(found, features[test], vectors[test], task, scale, reports.scored)
         fitted[name] = Fitted(each, found.to(torch.device("cpu")), predicted)
     if encoder.name not in fitted:
@@ -184,7 +199,7 @@ def train_probe(
         settings=fitted[encoder.name].probe.settings,
         complete=len(fitted) == len(compared),
     )
-    return ProbeResult(task, rows, encoder.name, fitted, reports.losses, scale, facts)
+    return ProbeResult(task, rows, encoder.name, fitted, reports.losses, scale, facts, threshold)
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:

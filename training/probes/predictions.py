@@ -44,8 +44,15 @@ def predict_test(
     Returns
     -------
     numpy.ndarray, shape (S, N, up to 5), int64, or (S, N), float64
-        The best classes of each place, best first; or values in the unit of the target.
+        The best classes of each place, best first; or values in the unit of the target. For
+        presences the suitability, (S, N).
     """
+    if task.is_presence:
+        likely = [
+            probe.chances(scores)[..., 1].cpu().double()
+            for scores in chunks(probe, features, vectors, scored)
+        ]
+        return torch.cat(likely, dim=1).numpy()
     if task.is_classification:
         ranked = [
             scores.topk(min(RANKS, scores.shape[2]), dim=2).indices.cpu()

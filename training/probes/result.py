@@ -32,6 +32,7 @@ from training.probes.metrics import (
 )
 from training.probes.predictions import chunks, class_chances
 from training.probes.saved import ProbeModel
+from training.probes.suitability import placements, suitability_metrics
 from training.probes.uncertainty import (
     calibration_table,
     expected_calibration_error,
@@ -72,6 +73,8 @@ class ProbeResult:
         Of a regression target.
     facts : mapping of str to str
         Provenance.
+    threshold : float, optional
+        For presences: the suitability from which a place is called suitable.
     """
 
     task: Task
@@ -81,10 +84,13 @@ class ProbeResult:
     losses: Sequence[Losses]
     scale: Scale
     facts: Mapping[str, str]
+    threshold: float | None = None
 
     @property
     def primary(self) -> str:
-        """The metric that comparisons use: accuracy, or mse of the standardized target."""
+        """The metric that comparisons use: accuracy, auc, or mse of the standardized target."""
+        if self.task.is_presence:
+            return "auc"
         return "accuracy" if self.task.is_classification else "mse"
 
     @cached_property
@@ -100,12 +106,7 @@ class ProbeResult:
         for name in sorted(self.fitted, key=lambda name: (name != self.name, name != "nearest")):
             fitted = self.fitted[name]
             scores = pd.DataFrame(
-                [
-                    classification_metrics(ranked, target)
-                    if self.task.is_classification
-                    else regression_metrics(ranked, target, self.scale.deviation)
-                    for ranked in fitted.predicted
-                ]
+                [self._scores(predicted, target) for predicted in fitted.predicted]
             )
             row: dict[str, float] = {}
             for metric in scores:
@@ -114,7 +115,8 @@ class ProbeResult:
                     standard_deviation(scores[metric], 1) if len(scores) > 1 else 0.0
                 )
             if name != self.name:
-                lonlat = self.task.lonlat[self.split.test]
+                rows_of = self.split.test[target == 1] if self.task.is_presence else self.split.test
+                lonlat = self.task.lonlat[rows_of]
                 difference = paired_bootstrap(mine, self._contributions(fitted), lonlat)
                 row |= dict(zip(("difference", "low", "high"), difference, strict=True))
             rows[name] = row
@@ -138,7 +140,13 @@ class ProbeResult:
         predicted = self.fitted[self.name].predicted
         frame = self.task.frame().iloc[rows].reset_index(drop=True)
         target = self.task.target[rows]
-        if self.task.is_classification:
+        if self.threshold is not None:
+            called = predicted >= self.threshold
+            frame["suitability"] = predicted.mean(axis=0)
+            best = (frame["suitability"] >= self.threshold).astype(np.int64)
+            frame["prediction"] = np.array(self.task.classes)[best]
+            frame["error"] = (called != target).mean(axis=0)
+        elif self.task.is_classification:
             best = _majority(predicted[..., 0])
             frame["prediction"] = np.array(self.task.classes)[best]
             frame["error"] = (predicted[..., 0] != target).mean(axis=0)
@@ -171,6 +179,7 @@ class ProbeResult:
             self.facts,
             self.metrics,
             None if self.task.is_classification else np.sort(np.abs(self.test["error"])),
+            threshold=self.threshold,
         )
 
     def predict_frame(self, table: Any, *, polygons: str = "mean", **options: Any) -> Any:
@@ -185,6 +194,8 @@ class ProbeResult:
         coverage of intervals that half of the test places were calibrated on in the other half,
         and their width in the unit of the target.
         """
+        if self.task.is_presence:
+            raise ValueError("suitability ranks places, and is no probability to calibrate.")
         rows = self.split.test
         if not self.task.is_classification:
             return interval_table(self.test["error"].to_numpy())
@@ -250,6 +261,12 @@ class ProbeResult:
                 f"{1 - self.ceiling:.0%} of the test places belong to classes without a single "
                 "training place: no probe can be right there."
             )
+        if self.threshold is not None:
+            lines.append(
+                f"{self.task.source}. Suitability ranks places; it is no probability. From "
+                f"{self.threshold:.3g} on a place is called suitable: there sensitivity plus "
+                "specificity is largest, on training places that each fit had left out."
+            )
         if not self.task.is_classification and "r2" not in table:
             lines.append("All test targets are the same, so there is no R² to give.")
         for name, row in table.iloc[1:].iterrows():
@@ -293,9 +310,19 @@ class ProbeResult:
             index=self.metrics.index,
         )
 
+    def _scores(self, predicted: NDArray[Any], target: NDArray[Any]) -> dict[str, float]:
+        """Score the predictions of one seed."""
+        if self.threshold is not None:
+            return suitability_metrics(predicted, target == 1, self.threshold)
+        if self.task.is_classification:
+            return classification_metrics(predicted, target)
+        return regression_metrics(predicted, target, self.scale.deviation)
+
     def _contributions(self, fitted: Fitted) -> NDArray[np.float64]:
         """Return what each test place adds to the primary metric, averaged over seeds."""
         target = self.task.target[self.split.test]
+        if self.task.is_presence:
+            return np.mean([placements(each, target == 1) for each in fitted.predicted], axis=0)
         if self.task.is_classification:
             return np.asarray((fitted.predicted[..., 0] == target).mean(axis=0), dtype=np.float64)
         error = (fitted.predicted - target) / self.scale.deviation

@@ -18,13 +18,22 @@ from satclip_explore.files.places import read_places
 from satclip_explore.files.reading import Reading
 from satclip_explore.geo import as_lonlat
 from training.tasks.atlas import ATLAS_TASKS, load_task
-from training.tasks.task import KINDS, Task
+from training.tasks.presence import presence_task
+from training.tasks.task import KINDS, PRESENCE, Task
 
 MAX_CODES = 256
 """Whole numbers with more different values than this are quantities."""
 
 
-def as_task(task: Any, target: str | None = None, *, kind: str = "auto") -> Task:
+def as_task(
+    task: Any,
+    target: str | None = None,
+    *,
+    kind: str = "auto",
+    species: str | None = None,
+    background: str | None = None,
+    group: Any = None,
+) -> Task:
     """Take a task by name, as it is, or from a table of one's own.
 
     Parameters
@@ -33,6 +42,10 @@ def as_task(task: Any, target: str | None = None, *, kind: str = "auto") -> Task
         A name in `list_tasks` comes before a file of that name.
     target, kind : str
         Of a table; see `task_from_table`.
+    species, background : str, optional
+        With kind="presence"; see `presence_task`.
+    group : object, optional
+        Column of a table whose rows stay together.
 
     Raises
     ------
@@ -40,15 +53,20 @@ def as_task(task: Any, target: str | None = None, *, kind: str = "auto") -> Task
         If there is neither a task nor a file of that name, or `target` is given with a task that
         has its own.
     """
+    if kind == PRESENCE:
+        return presence_task(task, species, column=target, background=background or "random")
+    if species is not None or background is not None:
+        raise ValueError("species= and background= are for occurrences: say kind='presence'.")
     named = isinstance(task, str) and task in ATLAS_TASKS
-    if (named or isinstance(task, Task)) and (target is not None or kind != "auto"):
+    asked = target is not None or kind != "auto" or group is not None
+    if (named or isinstance(task, Task)) and asked:
         name = task if named else task.name
         raise ValueError(f"target= and kind= are for tables; the task {name!r} has its own.")
     if isinstance(task, Task):
         return task
     if named or (isinstance(task, str) and not Path(task).suffix and not isfile(task)):
         return load_task(task)
-    return task_from_table(task, target, kind=kind)
+    return task_from_table(task, target, kind=kind, group=group)
 
 
 def as_places(places: Any) -> NDArray[np.float64]:

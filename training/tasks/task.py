@@ -18,6 +18,9 @@ from satclip_explore.html_view import facts_table
 
 KINDS = ("classification", "regression")
 
+PRESENCE = "presence"
+"""Kind of a task of presences beside background places; see `training.tasks.presence`."""
+
 MIN_PLACES = 10
 """Fewer labeled places than this cannot be split into training, validation and test."""
 
@@ -104,7 +107,7 @@ class Task:
     areas: Areas | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in (*KINDS, PRESENCE):
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}.")
         object.__setattr__(self, "lonlat", as_lonlat(self.lonlat))
         dtype = np.int64 if self.is_classification else np.float64
@@ -125,7 +128,10 @@ class Task:
             content, way_on = "one value", ""
             if self.is_classification:
                 content = "one class"
-                way_on = "add places of absence (or background places) to presences alone, or "
+                way_on = (
+                    "presences alone go beside background places with kind='presence', or add "
+                    "places of absence, or "
+                )
             raise ValueError(
                 f"nothing to learn: all {len(target):,} places have {content}; {way_on}choose "
                 "another target."
@@ -180,7 +186,12 @@ class Task:
     @property
     def is_classification(self) -> bool:
         """Whether the target is a class."""
-        return self.kind == "classification"
+        return self.kind != "regression"
+
+    @property
+    def is_presence(self) -> bool:
+        """Whether the classes are background, 0, and presence, 1."""
+        return self.kind == PRESENCE
 
     def __len__(self) -> int:
         return len(self.target)
