@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import time
 from typing import Any
 
 import ipyleaflet
@@ -55,9 +54,6 @@ MARK = {
 }
 """How a neighbor is drawn, in Leaflet's words."""
 
-OWN_MOVE_SECONDS = 1.0
-"""After the page has moved the map, for so long its bounds are not the reader's doing."""
-
 BASES = ["Blue Marble", "Plain", *ONLINE]
 
 
@@ -90,7 +86,7 @@ class MapPane(world.ColoredPane):
             world_copy_jump=True,
             layout=ipywidgets.Layout(height="100%", width="100%"),
         )
-        self._first_bounds, self._own_move = True, 0.0
+        self._touched = False
         self.widget.on_interaction(self._interact)
         self.widget.observe(self._moved, "bounds")
         self._show_base()
@@ -100,6 +96,8 @@ class MapPane(world.ColoredPane):
         self._shown = False
 
     def _interact(self, **event: Any) -> None:
+        # The pointer is on the map: what moves from now on, the reader moves.
+        self._touched = True
         if event.get("type") == "click":
             lat, lon = event["coordinates"]
             if -90.0 <= lat <= 90.0:
@@ -107,9 +105,8 @@ class MapPane(world.ColoredPane):
 
     def _moved(self, change: Any) -> None:
         """Show elsewhere what the reader looks at here."""
-        # The browser tells the bounds once when it draws the map, and after every move of ours.
-        first, self._first_bounds = self._first_bounds, False
-        if first or not change["new"] or time.monotonic() - self._own_move < OWN_MOVE_SECONDS:
+        # The browser also tells the bounds when it draws the map, and after every move of ours.
+        if not self._touched or not change["new"]:
             return
         (south, west), (north, east) = change["new"]
         turns = 360.0 * np.floor(((west + east) / 2.0 + 180.0) / 360.0)
@@ -134,7 +131,7 @@ class MapPane(world.ColoredPane):
             (south, west), (north, east) = self.widget.bounds
             wide, high = east - west, north - south
         closer = math.floor(math.log2(min(wide / across, high / up)) + 0.3)
-        self._own_move = time.monotonic()
+        self._touched = False
         self.widget.zoom = int(np.clip(zoom + closer, self.widget.min_zoom, self.widget.max_zoom))
         self.widget.center = ((lat_min + lat_max) / 2.0, (lon_min + lon_max) / 2.0)
 
@@ -143,7 +140,7 @@ class MapPane(world.ColoredPane):
         lon, lat = self.selection.lonlat
         self._place.location = (lat, lon)
         if not self._sees(lon, lat):
-            self._own_move = time.monotonic()
+            self._touched = False
             self.widget.center = (lat, lon)
 
     def _sees(self, lon: float, lat: float) -> bool:
