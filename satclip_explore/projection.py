@@ -108,7 +108,8 @@ def fit_pca(
     Raises
     ------
     ValueError
-        If a setting is out of range, or fewer covered places than components remain.
+        If a setting is out of range, fewer covered places than components remain, or all
+        embeddings are the same.
     """
     whole_number(n_components, "n_components", 1, encoder.embed_dim)
     whole_number(n_samples, "n_samples", 1, 20_000)
@@ -139,6 +140,9 @@ def _fit_pca(
         )
     mean = embeddings.mean(axis=0)
     centered = embeddings - mean
+    # What rounding of the mean leaves over is no difference.
+    if not np.abs(centered).max() > 1e-12 * np.abs(embeddings).max():
+        raise ValueError(f"{encoder.name} must differ from place to place; all rows are the same.")
     varying = centered - _smooth_part(centered, lonlat, smooth_degrees)
     variance, vectors = np.linalg.eigh(varying.T @ varying / len(varying))
     components = vectors.T[::-1][:n_components]

@@ -148,3 +148,10 @@ def test_pixels_outside_of_a_region_are_black(encoder):
     inside = region("Madagascar").contains(places).reshape(field.shape[:2])
     assert (field.to_numpy()[~inside] == 0).all()
     assert (field.to_numpy()[inside] > 0).any()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_an_encoder_that_is_the_same_everywhere_is_refused(value):
+    flat = from_callable(lambda lonlat: np.full((len(lonlat), 4), value), name="flat")
+    with pytest.raises(ValueError, match="flat must differ from place to place; all rows are the"):
+        pca_raster(flat, 30.0)

@@ -68,7 +68,7 @@ def evaluate(
     Parameters
     ----------
     data : str, path, frame or Task
-        Labelled places of one's own, or a name in `list_tasks`.
+        Labeled places of one's own, or a name in `list_tasks`.
     target, kind : str, optional
         Column of a table, and what it holds; see `task_from_table`.
     encoders : str, LocationEncoder or sequence of them, optional
@@ -87,7 +87,8 @@ def evaluate(
     buffer_km : float
         Labels closer than this to a tested place do not train.
     places : array_like, frame or path, optional
-        Places that are to be predicted: which rung is most like them is said.
+        Places where predictions are wanted; the verdict says which rung is most like them. They
+        are not predicted here.
     folder : path, optional
         Where finished cells are kept; a run that is stopped goes on where it was.
     on_progress : callable, optional
@@ -289,7 +290,10 @@ def _seconds_left(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 for bad arguments."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("data", help="a file of labeled places, or a name from list_tasks()")
     parser.add_argument("--target", default=None, help="column to predict")
     parser.add_argument("--kind", default="auto", choices=("auto", "classification", "regression"))
@@ -304,7 +308,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--buffer-km", type=float, default=0.0)
-    parser.add_argument("--places", default=None, help="a file of places that are to be predicted")
+    parser.add_argument(
+        "--places", default=None,
+        help="a file of places; the report says which rung is most like predicting there",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=None, help="folder; default runs/evaluate")
     chosen = vars(parser.parse_args(arguments))
     out = chosen.pop("out") or Path("runs") / "evaluate"

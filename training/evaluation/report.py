@@ -123,7 +123,7 @@ def _parts(ladder: Ladder) -> dict[str, Any]:
     data = {
         "target": f"{task.name} {f'({task.unit})' if task.unit else ''}".strip(),
         "kind": task.kind,
-        "labelled places": f"{len(task):,}",
+        "labeled places": f"{len(task):,}",
         "left out": left_out or "none",
         "source": task.source,
         "license": task.license,

@@ -11,7 +11,7 @@ from training.tasks.atlas import load_task
 from training.tasks.splits import shuffled
 
 PLACES = 4000
-"""Labelled places of each task, half of which are scored: a fraction of a second."""
+"""Labeled places of each task, half of which are scored: a fraction of a second."""
 
 
 def probe_scores(encoder: LocationEncoder, tasks: Sequence[str]) -> dict[str, float]:
