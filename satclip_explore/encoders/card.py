@@ -33,6 +33,9 @@ class EncoderCard:
         Where only a person can download it: where to click and which file to take.
     embedded : bool
         Whether the weights come with this package.
+    factory : str
+        "module:function" of an encoder that needs no file, called with its name and the keywords
+        dtype and device; further keywords are options of `load_encoder`.
     good_for : str
         What it is a first choice for, in its authors' evaluation.
     """
@@ -54,4 +57,5 @@ class EncoderCard:
     sha256: str | None = None
     manual: str = ""
     embedded: bool = False
+    factory: str = ""
     good_for: str = ""

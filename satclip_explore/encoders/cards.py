@@ -56,6 +56,7 @@ def _baseline(name: str, dim: int, description: str) -> EncoderCard:
         license="MIT",
         training_data=f"none: {description}",
         source="computed",
+        factory="satclip_explore.encoders.baselines:load_baseline",
     )
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from satclip_explore.checks import closest, known_keywords
 from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.baselines import load_baseline
 from satclip_explore.encoders.card import EncoderCard
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.download import file_sha256
@@ -132,16 +133,16 @@ def load_encoder(
     wishes = {key: v for key, v in (("layer", layer), ("dim", dim)) if v is not None}
     if path is None and re.fullmatch(r"(harmonics|random)-l\d{1,3}", wanted.lower()):
         # Any number of degrees can be computed; only some are listed.
-        read = _baseline(wanted.lower(), arithmetic)
-    elif card is not None and card.family == "baseline":
-        read = _baseline(card.name, arithmetic)
+        read = partial(load_baseline, wanted.lower(), **arithmetic)
+    elif card is not None and card.factory:
+        read, has = _reader(_function(card.factory), card.name, arithmetic)
     else:
         file = _existing(wanted, path) if card is None else locate(card, path, cache, download)
         told = _stated(family, file) if family is not None else ""
         told = told or (_family(file) if card is None else card.family)
         own = {} if card is None else {"name": card.name}
         wanted = str(file.resolve()) if card is None else card.name
-        read, has = _reader(told, file, own | arithmetic)
+        read, has = _reader(_loader(told), file, own | arithmetic)
         given = file if path is not None and card is not None else None
     unknown = [key for key in options if key not in has]
     if unknown:
@@ -226,18 +227,23 @@ def _loader(family: str, part: int = 1) -> Any:
     module, *functions = _LOADERS[family].split(":")
     if part > len(functions):
         return None
-    return getattr(import_module(f"satclip_explore.encoders.{module}"), functions[part - 1])
+    return _function(f"satclip_explore.encoders.{module}:{functions[part - 1]}")
 
 
-def _reader(family: str, path: Path, common: Any) -> tuple[Any, tuple[str, ...]]:
-    """Return the reader of a family, bound to a file, and the options that it has."""
-    reader = _loader(family)
+def _function(address: str) -> Any:
+    """Import the function at "module:function"."""
+    module, _, name = address.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _reader(reader: Any, source: str | Path, common: Any) -> tuple[Any, tuple[str, ...]]:
+    """Bind a reader to its file, or a factory to its name, and list the options that it has."""
     has = tuple(
         key
         for key, parameter in signature(reader).parameters.items()
         if parameter.kind == parameter.KEYWORD_ONLY and key not in COMMON
     )
-    return partial(reader, path, **common), has
+    return partial(reader, source, **common), has
 
 
 def _plain(call: dict[str, Any]) -> dict[str, Any] | None:
@@ -245,12 +251,6 @@ def _plain(call: dict[str, Any]) -> dict[str, Any] | None:
     given = {k: str(v) if isinstance(v, Path) else v for k, v in call.items() if v is not None}
     plain = all(isinstance(value, (str, int, float, bool)) for value in given.values())
     return given if plain else None
-
-
-def _baseline(name: str, arithmetic: Any) -> Any:
-    from satclip_explore.encoders.baselines import load_baseline
-
-    return partial(load_baseline, name, **arithmetic)
 
 
 def _existing(name: str, path: str | Path | None) -> Path:

@@ -26,12 +26,12 @@ class WeightsNotFoundError(MissingFileError, ValueError):
 def is_at_hand(card: EncoderCard, cache_dir: str | Path | None) -> bool:
     """Tell whether a card's encoder loads without a download."""
     cached = _cached(card, cache_dir)
-    return card.family == "baseline" or cached.is_file() or any(cached.glob("*"))
+    return bool(card.factory) or cached.is_file() or any(cached.glob("*"))
 
 
 def size_mb(card: EncoderCard, cache_dir: str | Path | None) -> float | None:
     """Return the size in MB of a card's files at hand, else that of its download; None: unknown."""
-    if card.family == "baseline" or not is_at_hand(card, cache_dir):
+    if card.factory or not is_at_hand(card, cache_dir):
         return card.size_mb
     cached = _cached(card, cache_dir)
     files = [cached] if cached.is_file() else [f for f in cached.glob("*") if f.is_file()]

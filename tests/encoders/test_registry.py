@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import torch
 
 import satclip_explore as sx
 from satclip_explore.encoders import registry, weights
+from satclip_explore.encoders.baselines import Baseline
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.checkpoint import export_lightning, save_encoder
 from satclip_explore.encoders.download import DownloadError
@@ -64,11 +66,30 @@ def test_every_card_says_who_what_and_where():
         assert card.training_data
         assert card.source
         assert card.year >= 2019
-        assert card.family == "baseline" or not (card.url and card.repo_id)
+        assert card.factory or not (card.url and card.repo_id)
         # Exactly one way to get it: embedded, computed, by hand, from the hub or by address.
-        ways = [card.family == "baseline", card.embedded, card.manual, card.repo_id, card.url]
+        ways = [card.factory, card.embedded, card.manual, card.repo_id, card.url]
         assert sum(map(bool, ways)) == 1, card.name
         assert card.sha256 is None or len(card.sha256) == 64
+
+
+def load_constant(name, *, value=1.0, dtype="float32", device="auto"):
+    def features(lonlat):
+        return torch.full_like(lonlat[:, :1], value)
+
+    return Baseline(features, 1, name=name, dtype=dtype, device=device)
+
+
+def test_a_card_that_names_its_factory_is_all_that_an_encoder_needs(monkeypatch):
+    card = replace(CARDS["xyz"], name="constant", dim=1, factory=f"{__name__}:load_constant")
+    monkeypatch.setitem(CARDS, card.name, card)
+    encoder = sx.load_encoder("constant", dtype="float64")
+    assert encoder.embed([(0.0, 0.0), (90.0, 45.0)]).tolist() == [[1.0], [1.0]]
+    assert (encoder.name, encoder.dtype) == ("constant", torch.float64)
+    assert sx.load_encoder("constant", value=2.0).embed((0.0, 0.0)).tolist() == [[2.0]]
+    assert sx.list_encoders().set_index("name").loc["constant", "available"]
+    with pytest.raises(TypeError, match="constant has the options value; got 'valu'"):
+        sx.load_encoder("constant", valu=2.0)
 
 
 @pytest.mark.parametrize(
