@@ -20,6 +20,7 @@ from satclip_explore.encoders.card import EncoderCard
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.download import file_sha256
 from satclip_explore.encoders.products import family_of
+from satclip_explore.encoders.remote_files import fetch_address, is_address
 from satclip_explore.encoders.tensor_files import read_settings, read_weights
 from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate, size_mb
 
@@ -82,7 +83,7 @@ def load_encoder(
     ----------
     name_or_path : str or Path, optional
         A registered name (see `list_encoders`), or a file or folder whose family is read from its
-        content. Default: the embedded encoder.
+        content, or the https address of a file. Default: the embedded encoder.
     path : str or Path, optional
         Where the weights of that name are, if not in the cache.
     name : str
@@ -137,7 +138,12 @@ def load_encoder(
     elif card is not None and card.factory:
         read, has = _reader(_function(card.factory), card.name, arithmetic)
     else:
-        file = _existing(wanted, path) if card is None else locate(card, path, cache, download)
+        if card is not None:
+            file = locate(card, path, cache, download)
+        elif path is None and is_address(wanted):
+            file = fetch_address(wanted, cache, download)
+        else:
+            file = _existing(wanted, path)
         told = _stated(family, file) if family is not None else ""
         told = told or (_family(file) if card is None else card.family)
         own = {} if card is None else {"name": card.name}
