@@ -191,7 +191,8 @@ def test_names_say_what_they_hold():
 
 
 BRITISH = re.compile(
-    r"(?<![\"`_\w])(licence|labelled|colour|neighbour|behaviour|towards|(kilo)?metres?|catalogue)(?!\w)"
+    r"(?<![\"`_\w])(licence|labelled|colour|neighbour|behaviour|towards|(kilo)?metres?|catalogue)(?!\w)",
+    re.IGNORECASE,
 )
 
 

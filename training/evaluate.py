@@ -59,16 +59,16 @@ def evaluate(
     cancel: Cancel | None = None,
     device: str = "auto",
 ) -> Ladder:
-    """Ask whether embeddings help to predict labels, beside them and far from them.
+    """Ask whether embeddings help to predict labels, close to known ones and far from them.
 
-    Each way to hold out is a rung: at random, the nearest label is close; by cells of growing
-    width, it is ever farther. On every rung contenders predict every place from labels of other
-    folds: interpolation, coordinates, embeddings, and embedding and place together.
+    Each way to hold out places is a rung: at random, the nearest label is close; with wider and
+    wider cells, it is farther away. On every rung, contenders predict each place from the labels
+    of other folds: interpolation, coordinates, embeddings, and embedding and place together.
 
     Parameters
     ----------
     data : str, path, frame or Task
-        Labeled places of one's own, or a name in `list_tasks`.
+        Your own labeled places, or a name in `list_tasks`.
     target, kind : str, optional
         Column of a table, and what it holds; see `task_from_table`.
     encoders : str, LocationEncoder or sequence of them, optional
@@ -90,7 +90,7 @@ def evaluate(
         Places where predictions are wanted; the verdict says which rung is most like them. They
         are not predicted here.
     folder : path, optional
-        Where finished cells are kept; a run that is stopped goes on where it was.
+        Where finished cells are kept, so that a stopped run can go on.
     on_progress : callable, optional
         Called with `Step` after every cell.
     cancel : object with is_set(), optional

@@ -71,7 +71,7 @@ def train_probe(
     Parameters
     ----------
     task : str, Task, path or table
-        A name in `list_tasks`; a task; or labeled places of one's own, as a file or a frame.
+        A name in `list_tasks`; a task; or your own labeled places, as a file or a frame.
     target, kind : str, optional
         Column of such a table, and what it holds; see `task_from_table`. kind="presence" takes
         occurrences of a species, and predicts suitability.

@@ -32,7 +32,7 @@ UNIT_CELL = re.compile(
 
 
 class _Ragged(ValueError):
-    """A row whose fields cannot be told."""
+    """A row whose fields do not match the header."""
 
 
 def read_delimited(text: str, options: ReadOptions, encoding: str) -> RawTable:
@@ -50,7 +50,7 @@ def read_delimited(text: str, options: ReadOptions, encoding: str) -> RawTable:
     Raises
     ------
     ValueError
-        If there is no header, or the fields of a row cannot be told; names the line.
+        If there is no header, or the fields of a row do not match it; names the line.
     """
     csv.field_size_limit(MAX_LINE)
     layouts = find_layouts(text, options)
@@ -131,7 +131,7 @@ def _read(text: str, layout: Layout, options: ReadOptions, encoding: str) -> tup
 
 
 class _Rows:
-    """Which records are rows: counts comments and blank lines, refuses what cannot be told."""
+    """Which records are rows: counts comments and blank lines, refuses what does not match."""
 
     def __init__(self, layout: Layout, options: ReadOptions) -> None:
         self.left_out: dict[str, tuple[int, int]] = {}
@@ -182,7 +182,7 @@ class _Rows:
 
     def _ragged(self, number: int, n: int, width: int) -> list[str] | None:
         if self._skip:
-            self._leave("fields cannot be told", number)
+            self._leave("fields do not match the header", number)
             return None
         hint = ""
         if self._layout.delimiter == "," and n in (2 * width, 2 * width - 1, width + 2):

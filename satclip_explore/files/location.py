@@ -64,7 +64,7 @@ def locate(
     Raises
     ------
     ValueError
-        If there are no coordinates, several, or their meaning cannot be told.
+        If there are no coordinates, several, or their meaning is unclear.
     """
     if (lon is None) != (lat is None):
         raise ValueError("give both lon= and lat=, or neither.")

@@ -52,7 +52,7 @@ def read_places(
     layer: str | None = None,
     bad_lines: str = "refuse",
 ) -> Reading:
-    r"""Read places from whatever holds them, told apart by content, and say what was understood.
+    r"""Read places from a file or table of any format, and say what was understood.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def read_places(
     member, layer : str, optional
         Which file of an archive; which layer, or sheet of a workbook.
     bad_lines : {"refuse", "skip"}
-        What to do with lines whose fields cannot be told.
+        What to do with lines whose fields do not match the header.
 
     Returns
     -------

@@ -261,8 +261,8 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
             continue
         if any(cell is not None for cell in row[width:]):
             if options.bad_lines == "skip":
-                count, first = left_out.get("fields cannot be told", (0, number))
-                left_out["fields cannot be told"] = (count + 1, first)
+                count, first = left_out.get("fields do not match the header", (0, number))
+                left_out["fields do not match the header"] = (count + 1, first)
                 continue
             raise ValueError(
                 f"row {number:,} has a cell to the right of the header (row {header}); name that "

@@ -255,7 +255,7 @@ def test_what_cannot_be_read_gets_one_sentence(content, message):
 
 def test_lines_that_cannot_be_told_may_be_skipped_and_are_counted():
     reading = read_places(b"lon,lat,v\n1,2,3\n1,2,3,4\n5,6,7\n", bad_lines="skip")
-    assert reading.left_out == {"fields cannot be told": (1, 3)}
+    assert reading.left_out == {"fields do not match the header": (1, 3)}
     assert reading.lines.tolist() == [2, 4]
 
 
@@ -343,7 +343,7 @@ def test_rows_and_formulas_that_a_sheet_loses_are_counted(tmp_path):
         sheet.append(row)
     book.save(tmp_path / "a.xlsx")
     reading = read_places(tmp_path / "a.xlsx", bad_lines="skip")
-    assert reading.left_out == {"fields cannot be told": (1, 4)}
+    assert reading.left_out == {"fields do not match the header": (1, 4)}
     assert reading.frame["v"].isna().tolist() == [False, True, True]
     assert any("v: 1 formulas without saved values" in note for note in reading.notes)
 

@@ -182,7 +182,7 @@ def _outcome(
 def _sentence(kind: str, name: str, where: str, rows: Sequence[Row], metric: str) -> str:
     unit = "R²" if metric == "r2" else "accuracy"
     if kind == "nothing":
-        return f"{where} nothing helps: no contender is told apart from a constant guess."
+        return f"{where} nothing helps: no contender is clearly better than a constant guess."
     known = _range([row["interpolation"] for row in rows], metric)
     if kind == "interpolation":
         return f"{where} interpolation is better than any embedding ({unit} {known})."

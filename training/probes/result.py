@@ -276,7 +276,7 @@ class ProbeResult:
             elif high < 0:
                 word = "worse than"
             else:
-                word = "not told apart from"
+                word = "not clearly different from"
             lines.append(
                 f"{self.name} is {word} {name} in {metric} "
                 f"({row['difference']:+.3f}, 95 % interval {row['low']:+.3f} … {row['high']:+.3f})."

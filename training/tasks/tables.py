@@ -34,7 +34,7 @@ def as_task(
     background: str | None = None,
     group: Any = None,
 ) -> Task:
-    """Take a task by name, as it is, or from a table of one's own.
+    """Take a task by name, as it is, or from a table of your own.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def task_from_table(
     lat: Any = None,
     **options: Any,
 ) -> Task:
-    """Make a task from labeled places of one's own.
+    """Make a task from your own labeled places.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def task_from_table(
     ------
     ValueError
         If the content cannot be read, columns are missing, coordinates are not degrees, what a
-        column holds cannot be told, or too little is left to learn from.
+        column holds is unclear, or too little is left to learn from.
     FileNotFoundError
         If a path does not exist.
 
