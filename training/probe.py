@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from satclip_explore.checks import known_keywords, whole_number
 from satclip_explore.encoders.base import LocationEncoder, resolve_device
+from satclip_explore.errors import sentence
+from satclip_explore.files.geotiff import to_geotiff
 from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
 from training.probes.base import Probe
@@ -26,14 +31,15 @@ from training.probes.data import Scale, training_data, valid_rows
 from training.probes.losses import Losses, Reports
 from training.probes.nearest import NearestProbe, NearestSettings
 from training.probes.predictions import predict_test
-from training.probes.registry import find_model
+from training.probes.registry import MODELS, find_model
 from training.probes.result import Fitted, ProbeResult
 from training.probes.suitability import choose_threshold
 from training.probes.tuning import tune as tuned
 from training.tasks.blocks import block_split
+from training.tasks.presence import BACKGROUNDS
 from training.tasks.splits import Split, published_split, random_split, region_split
 from training.tasks.tables import as_task
-from training.tasks.task import Task
+from training.tasks.task import KINDS, PRESENCE, Task
 
 MAX_SEEDS = 100
 
@@ -51,6 +57,8 @@ def train_probe(
     species: str | None = None,
     background: str | None = None,
     group: Any = None,
+    weights: Any = None,
+    covariates: Sequence[Any] = (),
     region: Any = None,
     shots: float | int = 0.01,
     split: str | Split | None = None,
@@ -78,8 +86,11 @@ def train_probe(
     species, background : str, optional
         Which species of such occurrences, and how the background is drawn: "random",
         "target-group" or "thickened". `presence_task` has more to choose.
-    group : object, optional
-        Column whose rows stay together in training or in test.
+    group, weights : object, optional
+        Columns: whose rows stay together in training or in test; how much each row counts.
+    covariates : sequence
+        Columns of numbers that join the embedding, standardized on the training rows; predictions
+        then ask for them.
     region : str, sequence, mapping or Region, optional
         Hold out this part of the Earth, but for `shots`; see `satclip_explore.region`.
     shots : float or int
@@ -140,7 +151,18 @@ def train_probe(
     chosen_seeds = _seeds(seeds)
     split_seed = whole_number(split_seed, "split_seed", -(2**63), 2**63 - 1)
     where = resolve_device(device)
-    task = as_task(task, target, kind=kind, species=species, background=background, group=group)
+    task = as_task(
+        task,
+        target,
+        kind=kind,
+        species=species,
+        background=background,
+        group=group,
+        weights=weights,
+        covariates=tuple(covariates),
+    )
+    if task.covariates and model == "full-batch-mlp":
+        raise ValueError("'full-batch-mlp' takes embeddings as they are; covariates need another.")
     encoder = as_encoder(encoder, device)
     rivals = [as_encoder(rival, device) for rival in encoders]
     compared = line_up(encoder, rivals, baseline_names(baselines), device)
@@ -250,3 +272,45 @@ def hold_out(
     if split not in makers:
         raise ValueError(f"split must be random, blocks or published; got {split!r}.")
     return makers[split](task, seed=seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 where something cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m training.probe", description=__doc__)
+    parser.add_argument("task", help="a name in list_tasks(), or a file of labeled places")
+    parser.add_argument("--target", help="column to predict; with presences, that of the species")
+    parser.add_argument(
+        "--kind", default="auto", choices=("auto", *KINDS, PRESENCE),
+        help="what the target is; presence: occurrences of a species, without absences",
+    )  # fmt: skip
+    parser.add_argument("--species", help="which species of the occurrences")
+    parser.add_argument("--background", choices=BACKGROUNDS, help="beside the occurrences")
+    parser.add_argument("--group", help="column whose rows stay together in training or in test")
+    parser.add_argument("--weights", help="column that says how much each row counts")
+    parser.add_argument("--covariates", nargs="+", default=(), help="columns beside the embedding")
+    parser.add_argument("--region", help="hold out this country or continent, but for --shots")
+    parser.add_argument("--shots", type=float, default=0.01, help="part of it that trains")
+    parser.add_argument("--split", choices=("random", "blocks", "published"))
+    parser.add_argument("--model", default="mlp", choices=MODELS)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--encoder", help="a name in list_encoders(), or a file")
+    parser.add_argument("--save", type=Path, help="write the probe here, as safetensors")
+    parser.add_argument("--raster", type=Path, help="write its map here, as GeoTIFF")
+    parser.add_argument("--resolution", type=float, default=0.5, help="of the map, degrees")
+    chosen = vars(parser.parse_args(arguments))
+    save, raster, resolution = (chosen.pop(name) for name in ("save", "raster", "resolution"))
+    try:
+        result = train_probe(**chosen)
+        print(result.table().to_string(), *result.verdict(), sep="\n")
+        if save is not None:
+            print(result.save(save))
+        if raster is not None:
+            print(to_geotiff(result.predict_raster(resolution), raster))
+    except (FileNotFoundError, ImportError, TypeError, ValueError) as error:
+        print(sentence(error), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -179,7 +179,8 @@ class ProbeResult:
             self.facts,
             self.metrics,
             None if self.task.is_classification else np.sort(np.abs(self.test["error"])),
-            threshold=self.threshold,
+            self.task.covariates,
+            self.threshold,
         )
 
     def predict_frame(self, table: Any, *, polygons: str = "mean", **options: Any) -> Any:

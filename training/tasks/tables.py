@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os.path import isfile
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +33,7 @@ def as_task(
     kind: str = "auto",
     species: str | None = None,
     background: str | None = None,
-    group: Any = None,
+    **columns: Any,
 ) -> Task:
     """Take a task by name, as it is, or from a table of your own.
 
@@ -44,8 +45,8 @@ def as_task(
         Of a table; see `task_from_table`.
     species, background : str, optional
         With kind="presence"; see `presence_task`.
-    group : object, optional
-        Column of a table whose rows stay together.
+    **columns
+        group, weights and covariates of a table; see `task_from_table`.
 
     Raises
     ------
@@ -53,12 +54,15 @@ def as_task(
         If there is neither a task nor a file of that name, or `target` is given with a task that
         has its own.
     """
+    columns = {name: value for name, value in columns.items() if value not in (None, ())}
     if kind == PRESENCE:
+        for name in columns:
+            raise ValueError(f"{name}= is for labeled places; occurrences have none.")
         return presence_task(task, species, column=target, background=background or "random")
     if species is not None or background is not None:
         raise ValueError("species= and background= are for occurrences: say kind='presence'.")
     named = isinstance(task, str) and task in ATLAS_TASKS
-    asked = target is not None or kind != "auto" or group is not None
+    asked = target is not None or kind != "auto" or bool(columns)
     if (named or isinstance(task, Task)) and asked:
         name = task if named else task.name
         raise ValueError(f"target= and kind= are for tables; the task {name!r} has its own.")
@@ -66,7 +70,7 @@ def as_task(
         return task
     if named or (isinstance(task, str) and not Path(task).suffix and not isfile(task)):
         return load_task(task)
-    return task_from_table(task, target, kind=kind, group=group)
+    return task_from_table(task, target, kind=kind, **columns)
 
 
 def as_places(places: Any) -> NDArray[np.float64]:
@@ -85,6 +89,7 @@ def task_from_table(
     unit: str = "",
     group: Any = None,
     covariates: Sequence[Any] = (),
+    weights: Any = None,
     polygons: str = "mean",
     lon: Any = None,
     lat: Any = None,
@@ -110,6 +115,8 @@ def task_from_table(
         repeat.
     covariates : sequence
         Columns of numbers that stand beside the embedding of each place; a gap takes the median.
+    weights : object, optional
+        Column that says how much each row counts while a probe learns.
     polygons : {"mean", "point"}
         What stands for a polygon: the mean embedding inside, or that of a point inside.
     lon, lat : object, optional
@@ -156,7 +163,10 @@ def task_from_table(
     unit = unit if kind == "regression" else ""
     beside = _covariates(reading, covariates, column)
     groups, areas = _groups(reading, group), areas_of(reading.frame, polygons)
-    return _clean(reading, values, kind, name or shown(column), unit, groups, beside, areas)
+    task = _clean(reading, values, kind, name or shown(column), unit, groups, beside, areas)
+    return replace(
+        task, covariates=tuple(map(str, covariates)), weights=_weights(reading, weights, task)
+    )
 
 
 def _target_column(reading: Reading, target: str | None) -> Any:
@@ -179,6 +189,21 @@ def _groups(reading: Reading, group: Any) -> NDArray[np.int64] | None:
     if group is None:
         return None
     return pd.factorize(reading.frame[group], use_na_sentinel=False)[0].astype(np.int64)
+
+
+def _weights(reading: Reading, column: Any, task: Task) -> NDArray[np.float64] | None:
+    """Read how much each row of a task counts, shape (N,)."""
+    if column is None:
+        return None
+    if column not in reading.columns:
+        raise ValueError(f"no column {shown(column)!r} of weights; got {listed(reading.columns)}.")
+    weights = pd.to_numeric(reading.frame[column], errors="coerce").to_numpy(np.float64)
+    if len(weights) != len(task):
+        raise ValueError(
+            f"weights={shown(column)!r} needs a label in every row; leave out the "
+            f"{len(weights) - len(task):,} rows without one first."
+        )
+    return weights
 
 
 def _covariates(

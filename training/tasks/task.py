@@ -81,7 +81,9 @@ class Task:
         Rows with the same number stay together, in training or in test; as years at one place.
         Default: the rows of each place.
     weights : numpy.ndarray, shape (N,), float64, optional
-        How much each row counts, above 0, while a probe learns and in its scores.
+        How much each row counts, above 0, while a probe learns; scores count all rows alike.
+    covariates : tuple of str
+        Names of columns of `image_features` that came from a table: predictions ask for them.
     published_test : numpy.ndarray, shape (N,), bool, optional
         The rows that whoever published the task tests on.
 
@@ -103,6 +105,7 @@ class Task:
     image_features: NDArray[np.float32] | None = None
     groups: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
+    covariates: tuple[str, ...] = ()
     published_test: NDArray[np.bool_] | None = None
     areas: Areas | None = None
 
