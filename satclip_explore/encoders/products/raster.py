@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.products import RASTERS
@@ -31,6 +32,7 @@ class RasterTile(Tile):
             _block(source.block_shapes[0], source.shape),
         )
         self.path, self.nodata = path, source.nodata
+        self.scales, self.offsets = np.array(source.scales), np.array(source.offsets)
         self.kind: tuple[int, str] = (source.count, source.dtypes[0])
         self.profile: Profile
 
@@ -56,7 +58,13 @@ class RasterTile(Tile):
 
     def _restore(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Turn stored vectors, (N, D), into those that are meant."""
-        return self.profile.vectors(stored, self.nodata)
+        values = self.profile.vectors(stored, self.nodata)
+        return values * self.scales + self.offsets if self.profile.name == "plain" else values
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the file itself says how its numbers are scaled."""
+        return bool((self.scales != 1).any() or (self.offsets != 0).any())
 
 
 def _block(stored: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
@@ -84,7 +92,8 @@ def read_rasters(
     path : str or Path
         A .tif or .vrt, or a folder; tiles may lie in different UTM zones, and be flipped.
     product : str, optional
-        A key of `profiles.PROFILES`; default what bands and kind of the files tell.
+        A key of `profiles.PROFILES`; default what bands and kind of the files tell, or the scales
+        and offsets that they state.
     year : int, optional
         Use the files alone whose path below the folder names this year.
     method : {"nearest", "bilinear"}
@@ -121,6 +130,8 @@ def read_rasters(
                 f"{tile.name} holds {tile.kind[0]} bands of {tile.kind[1]}, unlike {first.name} "
                 f"with {bands} of {kind}; one encoder needs files of one kind."
             )
+    if product is None and any(tile.scaled for tile in tiles):
+        product = "plain"
     profile = find_profile(product, bands, kind)
     for tile in tiles:
         tile.profile = profile

@@ -187,6 +187,24 @@ def test_integers_that_nothing_explains_are_refused_unless_plain(tmp_path):
     assert load_encoder(path, product="plain").embed((12.6, 57.2))[0, 0] == 2
 
 
+def test_scales_and_offsets_that_a_file_states_are_applied(tmp_path):
+    path = write(tmp_path / "v.tif", ramp().astype(np.int16), nodata=-9)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.5, 0.25, 2.0), (0.0, 1.0, -3.0)
+    # Column 2, row 2 and 7, as integers.
+    assert load_encoder(path).embed((12.6, 57.2)).tolist() == [[1.0, 1.5, 11.0]]
+
+
+def test_polygons_take_the_mean_of_the_pixels_inside(tmp_path):
+    geopandas = pytest.importorskip("geopandas")
+    from shapely import box
+
+    encoder = load_encoder(write(tmp_path / "v.tif", ramp()))
+    areas = geopandas.GeoDataFrame(geometry=[box(12, 50, 16, 54)], crs="EPSG:4326")
+    # Its middle lies 4 columns and 8 rows from the corner at (10, 60).
+    np.testing.assert_allclose(encoder.embed(areas), [[4, 8, 7]], atol=0.3)
+
+
 def test_damaged_or_unplaced_files_get_one_sentence(tmp_path):
     path = write(tmp_path / "v.tif", np.random.default_rng(0).normal(size=(200, 200, 4)))
     content = path.read_bytes()
