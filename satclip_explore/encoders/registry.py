@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -134,7 +135,7 @@ def load_encoder(
     wishes = {key: v for key, v in (("layer", layer), ("dim", dim)) if v is not None}
     if path is None and re.fullmatch(r"(harmonics|random)-l\d{1,3}", wanted.lower()):
         # Any number of degrees can be computed; only some are listed.
-        read = partial(load_baseline, wanted.lower(), **arithmetic)
+        read: Callable[..., LocationEncoder] = partial(load_baseline, wanted.lower(), **arithmetic)
     elif card is not None and card.factory:
         read, has = _reader(_function(card.factory), card.name, arithmetic)
     else:

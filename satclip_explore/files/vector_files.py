@@ -77,7 +77,10 @@ def to_vector(
                 part.write_text(json.dumps({"provenance": said, **document}, ensure_ascii=False))
             else:
                 # GeoPackage alone has a place for facts; FlatGeobuf's index would sort the rows.
-                special = {".gpkg": {"layer_metadata": said}, ".fgb": {"SPATIAL_INDEX": "NO"}}
+                special: dict[str, dict[str, Any]] = {
+                    ".gpkg": {"layer_metadata": said},
+                    ".fgb": {"SPATIAL_INDEX": "NO"},
+                }
                 driver = DRIVERS[path.suffix]
                 pyogrio.write_dataframe(placed, part, driver=driver, **special[path.suffix])
             return write_whole(path, part.read_bytes())
