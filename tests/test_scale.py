@@ -1,0 +1,200 @@
+"""What does not fit in memory: the same numbers as in memory, in order, and no work done twice."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from satclip_explore import grid_store, scale
+from satclip_explore.encoders.registry import load_encoder
+from satclip_explore.fields import embed_grid
+from satclip_explore.geo import Grid
+
+dd = pytest.importorskip("dask.dataframe")
+pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("zarr")
+
+
+@pytest.fixture
+def places():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "name": [f"place {i}" for i in range(57)],
+            "lon": rng.uniform(-180, 180, 57),
+            "lat": rng.uniform(-90, 90, 57),
+        }
+    )
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(scale, "BLOCK_ROWS", 10)
+    monkeypatch.setattr(grid_store, "CHUNK", 4)
+    monkeypatch.setattr(grid_store, "SHARD_COLUMNS", 16)
+
+
+def vectors(table):
+    return np.stack(table["embedding"].to_numpy())
+
+
+def test_a_dask_table_keeps_partitions_index_and_order(tiny_encoder, places):
+    frame = dd.from_pandas(places, npartitions=3)
+    lazy = scale.embed(tiny_encoder, frame)
+    assert lazy.npartitions == 3
+    found = lazy.compute(scheduler="threads")
+    expected = tiny_encoder.embed_frame(places)
+    assert list(found.columns) == list(expected.columns)
+    np.testing.assert_allclose(
+        found.filter(like="embed_"), expected.filter(like="embed_"), atol=1e-5
+    )
+    assert list(found["name"]) == list(places["name"])
+
+
+def test_a_table_in_memory_is_sent_elsewhere(tiny_encoder, places):
+    with pytest.raises(TypeError, match="embed_frame"):
+        scale.embed(tiny_encoder, places)
+
+
+def test_an_empty_partition_has_the_columns(tiny_encoder, places):
+    frame = dd.from_pandas(places, npartitions=2)
+    frame = frame[frame["lon"] > 1000]
+    assert scale.embed(tiny_encoder, frame).compute().shape == (0, 3 + tiny_encoder.embed_dim)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parquet_keeps_columns_rows_and_order(tiny_encoder, places, tmp_path, workers):
+    places.to_parquet(tmp_path / "in.parquet", row_group_size=7, index=False)
+    out = scale.embed_parquet(tiny_encoder, tmp_path / "in.parquet", tmp_path / "out",
+                              workers=workers)  # fmt: skip
+    assert len(list(out.glob("part-*.parquet"))) == 6
+    found = pd.read_parquet(out)
+    pd.testing.assert_frame_equal(found[places.columns], places)
+    expected = tiny_encoder.embed(places[["lon", "lat"]].to_numpy())
+    np.testing.assert_allclose(vectors(found), expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_folder_of_parquet_goes_on_where_it_was_stopped(tiny_encoder, places, tmp_path):
+    places.to_parquet(tmp_path / "in.parquet", index=False)
+    out = scale.embed_parquet(tiny_encoder, tmp_path / "in.parquet", tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    (out / "part-00002.parquet").unlink()
+    scale.embed_parquet(tiny_encoder, tmp_path / "in.parquet", out)
+    after = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert [path.name for path in after if after[path] != before[path]] == ["part-00002.parquet"]
+    assert len(pd.read_parquet(out)) == 57
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_geoparquet_keeps_its_geometry_and_its_crs(tiny_encoder, places, tmp_path):
+    geopandas = pytest.importorskip("geopandas")
+    points = geopandas.points_from_xy(places["lon"], places["lat"].clip(-80, 80), crs="EPSG:4326")
+    frame = geopandas.GeoDataFrame(places[["name"]], geometry=points)
+    frame.to_crs("EPSG:3857").to_parquet(tmp_path / "in.parquet")
+    out = scale.embed_parquet(tiny_encoder, tmp_path / "in.parquet", tmp_path / "out")
+    found = geopandas.read_parquet(out)
+    assert found.crs == "EPSG:3857"
+    np.testing.assert_allclose(vectors(found), tiny_encoder.embed(frame), atol=1e-4)
+
+
+def test_a_missing_column_and_a_bad_place_are_sentences(tiny_encoder, places, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no Parquet files"):
+        scale.embed_parquet(tiny_encoder, tmp_path / "none", tmp_path / "out")
+    places.to_parquet(tmp_path / "in.parquet", index=False)
+    with pytest.raises(ValueError, match="no column 'x'"):
+        scale.embed_parquet(tiny_encoder, tmp_path / "in.parquet", tmp_path / "out",
+                            columns=("x", "lat"))  # fmt: skip
+    places.assign(lat=91.0).to_parquet(tmp_path / "in.parquet", index=False)
+    with pytest.raises(ValueError, match=r"in.parquet, rows from 0: latitude"):
+        scale.embed_parquet(tiny_encoder, tmp_path / "in.parquet", tmp_path / "out")
+
+
+def content(store):
+    return {
+        str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in store.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_holds_what_embed_grid_gives(tiny_encoder, tmp_path, workers):
+    bounds = (-20.0, -30.0, 50.0, 41.0)
+    store = grid_store.write_grid(
+        tiny_encoder, tmp_path / "earth.zarr", 3.0, bounds, workers=workers
+    )
+    found = grid_store.open_grid(store)
+    expected = embed_grid(tiny_encoder, 3.0, bounds)
+    assert found.dims == ("lat", "lon", "embed")
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(found["lat"], Grid.from_resolution(3.0, bounds).lat)
+    assert found["lon"].attrs["units"] == "degrees_east"
+    assert found.attrs["weights_hash"] == expected.attrs["weights_hash"]
+    assert found.attrs["Conventions"].startswith("CF")
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_store_that_was_stopped_ends_the_same_and_is_not_made_twice(
+    tiny_encoder, tmp_path, monkeypatch
+):
+    whole = grid_store.write_grid(tiny_encoder, tmp_path / "whole.zarr", 6.0)
+    written, write = [], grid_store._write_band
+
+    def dies(encoder, path, grid, start):
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        written.append(start)
+        write(encoder, path, grid, start)
+
+    monkeypatch.setattr(grid_store, "_write_band", dies)
+    with pytest.raises(KeyboardInterrupt):
+        grid_store.write_grid(tiny_encoder, tmp_path / "cut.zarr", 6.0)
+    # One shard of a band was written, the others were not: as after SIGKILL.
+    (tmp_path / "cut.zarr/embedding/c/3/1/0").unlink()
+
+    def count(encoder, path, grid, start):
+        written.append(start)
+        write(encoder, path, grid, start)
+
+    monkeypatch.setattr(grid_store, "_write_band", count)
+    cut = grid_store.write_grid(tiny_encoder, tmp_path / "cut.zarr", 6.0)
+    assert content(cut) == content(whole)
+    assert len(written) == len(set(written)) + 1
+
+
+def test_a_store_of_other_settings_or_another_folder_is_refused(tiny_encoder, tmp_path):
+    store = grid_store.write_grid(tiny_encoder, tmp_path / "earth.zarr", 30.0)
+    with pytest.raises(ValueError, match="something else"):
+        grid_store.write_grid(tiny_encoder, store, 45.0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="something else"):
+        grid_store.write_grid(tiny_encoder, tmp_path / "mine", 30.0)
+    with pytest.raises(ValueError, match="float16 or float32"):
+        grid_store.write_grid(tiny_encoder, tmp_path / "other.zarr", 30.0, dtype="int8")
+
+
+def test_a_layout_that_was_not_finished_is_made_again(tiny_encoder, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    store = grid_store.write_grid(tiny_encoder, tmp_path / "earth.zarr", 30.0)
+    before = content(store)
+    zarr.open_group(store, mode="r+").attrs.put({})
+    assert content(grid_store.write_grid(tiny_encoder, store, 30.0)) == before
+
+
+def test_the_command_writes_a_store_and_says_what_is_wrong(tmp_path, capsys):
+    scale.main(["--encoder", "xyz", "grid", str(tmp_path / "earth.zarr"), "--resolution", "30"])
+    assert grid_store.open_grid(tmp_path / "earth.zarr").shape == (6, 12, 3)
+    with pytest.raises(SystemExit):
+        scale.main(["embed", str(tmp_path / "none"), str(tmp_path / "out")])
+    assert "no Parquet files" in capsys.readouterr().err
+    expected = load_encoder("xyz").embed([[15.0, 75.0]])
+    found = grid_store.open_grid(tmp_path / "earth.zarr").sel(lon=15, lat=75).to_numpy()
+    np.testing.assert_allclose(found[None], expected, atol=1e-3)
