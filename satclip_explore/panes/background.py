@@ -35,7 +35,8 @@ class Job:
 
     def is_set(self) -> bool:
         """Tell whether the work is no longer wanted."""
-        return self._stop.is_set()
+        gone = self._document is not None and self._document.session_context is None
+        return gone or self._stop.is_set()
 
     def check(self, *_: Any) -> None:
         """Raise `Cancelled` once the work is no longer wanted; fits as a progress callback."""
@@ -50,7 +51,8 @@ class Job:
                 callback()
 
         if self._document is not None:
-            self._document.add_next_tick_callback(unless_stopped)
+            if not self.is_set():  # a page that is gone takes nothing
+                self._document.add_next_tick_callback(unless_stopped)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(unless_stopped)
         else:
