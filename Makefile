@@ -14,7 +14,7 @@ WORKERS ?= 2
 # Reference clone for `make bench`, e.g. make bench SATCLIP=~/satclip; without it, our own dense path.
 SATCLIP ?=
 
-.PHONY: setup app test check lint docs notebooks binder bench
+.PHONY: setup app test check lint docs notebooks binder bench gpu
 .DEFAULT_GOAL := app
 
 setup: $(READY)
@@ -61,3 +61,8 @@ binder: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_encoder $(if $(SATCLIP),--satclip $(SATCLIP))
+
+# At most eight minutes. Without a GPU the CPU's column alone, and a line that says so.
+gpu: $(READY)
+	@if $(BIN)/python -c 'import torch; exit(not torch.cuda.is_available())'; then $(PYTEST) -m gpu --numprocesses=0; fi
+	$(BIN)/python -m benchmarks.bench_gpu
