@@ -46,7 +46,8 @@ def forget_widgets(document: Any) -> None:
 
     ipywidgets keeps every widget of a process until it is closed, and each keeps its page.
     """
-    gone = [key for key, one in _instances.items() if getattr(one, "_document", None) is document]
+    held = _instances.items()
+    gone = [key for key, item in held if getattr(item, "_document", None) is document]
     for key in gone:
         _instances.pop(key, None)
 
