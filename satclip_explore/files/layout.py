@@ -100,6 +100,8 @@ def find_layouts(text: str, options: ReadOptions) -> list[Layout]:
             layout = _find_header(head, delimiter, quoted, options, 1 if said else 0)
             if layout is not None:
                 score, chosen = layout
+                if delimiter == " " and any(named for (named, *_), _ in found):
+                    continue  # "Longitude (deg)" is one name where tabs part the others
                 found.append(((*score, -float(preference)), chosen))
     found.sort(key=lambda scored: scored[0], reverse=True)
     return [layout for _, layout in found[:4]]

@@ -526,3 +526,13 @@ def test_places_at_sea_that_swapped_lie_on_land_are_asked_about():
     swapped = read_places(pd.DataFrame({"lon": lat, "lat": lon}))
     assert not any("at sea" in note for note in right.notes)
     assert any("at sea" in note and "swapped" in note for note in swapped.notes)
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|", ","])
+def test_spaces_in_names_and_cells_do_not_part_them(delimiter):
+    rows = ["Longitude (deg)|Latitude (deg)|temp", "164.2 E|80.6 N|1.5", "159.6 W|74.7 S|2.5"]
+    reading = read_places(
+        "\n".join([*rows, "120.8 E|42.5 N|3.5\n"]).replace("|", delimiter).encode()
+    )
+    assert reading.lonlat[1].tolist() == [-159.6, -74.7]
+    assert reading.frame["temp"].tolist() == [1.5, 2.5, 3.5]
