@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from satclip_explore.files.raster import geotiff_bytes
+from satclip_explore.files.geotiff import geotiff_bytes
 from satclip_explore.geo import equal_area_sample
 from training.probe import train_probe
 from training.probes.registry import PROBES
