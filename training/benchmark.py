@@ -57,6 +57,7 @@ SCORING = (
     "training.benchmark",
     "training.probe",
     "training.tasks.blocks",
+    "training.tasks.presence",
     "training.tasks.splits",
     "training.tasks.task",
     *(f"training.probes.{module.name}" for module in iter_modules(training.probes.__path__)),

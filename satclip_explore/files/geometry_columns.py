@@ -16,7 +16,6 @@ from satclip_explore.files.angles import read_angles
 from satclip_explore.files.columns import Roles, listed, shown, word_set, words_of
 from satclip_explore.files.crs import crs_name, is_wgs84, read_crs, to_lonlat
 from satclip_explore.files.values import plain_text
-from satclip_explore.polygons import point_inside, unrolled
 
 WKT = re.compile(
     r"\s*(?:SRID=(?P<srid>\d+);)?\s*(?:POINT|LINESTRING|POLYGON|MULTI\w+|GEOMETRYCOLLECTION)"
@@ -243,6 +242,8 @@ def from_geometry(geometry: Any, crs: Any, label: Any) -> Located:
 def _points_inside(shapes: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find a point inside each; what spans half the globe is laid out round it first."""
     import shapely
+
+    from satclip_explore.polygons import point_inside, unrolled
 
     inside = shapely.point_on_surface(shapely.make_valid(shapes))
     x, y = shapely.get_x(inside), shapely.get_y(inside)

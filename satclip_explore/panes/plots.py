@@ -150,6 +150,10 @@ class SameView:
         """Move all figures to the selection's view."""
         if self._leads():
             return
+        # A callback of a figure's stream comes without the document's lock.
+        pn.state.execute(self._move)
+
+    def _move(self) -> None:
         west, south, east, north = twice_as_wide(self._selection.bounds)
         for figure in self._figures:
             figure.x_range.update(start=west, end=east)

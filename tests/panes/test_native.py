@@ -169,9 +169,6 @@ def test_the_map_is_ipyleaflets_own_widget_beside_ipywidgets(tiny_encoder):
     pane._shown = False
     shown = native.show(pane.__panel__())
     assert pane.widget in parts(shown, type(pane.widget))
-    (line,) = parts(shown, ipywidgets.Text)
-    line.value = "10, 20"
-    assert selection.lonlat == (10.0, 20.0)
     pane._interact(type="click", coordinates=(5.0, 365.0))
     assert selection.lonlat == (5.0, 5.0)
     pane._background.wait(60)
