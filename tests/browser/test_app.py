@@ -29,9 +29,8 @@ PIXELS = """() => {
 
 def canvas_of(seen, title):
     """The drawing of the card with this title."""
-    return (
-        seen.page.locator(".bk-panel-models-layout-Column", has_text=title).locator("canvas").last
-    )
+    column = ".bk-panel-models-layout-Column"
+    return seen.page.locator(column, has_text=title).locator("canvas").first
 
 
 def settle(seen):
