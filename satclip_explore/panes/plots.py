@@ -151,7 +151,7 @@ class SameView:
         if self._leads():
             return
         # A callback of a figure's stream comes without the document's lock.
-        pn.state.execute(self._move)
+        pn.state.execute(self._move, schedule=True)
 
     def _move(self) -> None:
         west, south, east, north = twice_as_wide(self._selection.bounds)
