@@ -26,6 +26,7 @@ from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from satclip_explore.panes.probe.pane import OWN, ProbePane
 from satclip_explore.panes.search import SearchPane
+from satclip_explore.panes.served.closing import let_go_when_closed
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.panes.table.pane import TablePane
 from satclip_explore.store import RESULTS
@@ -261,7 +262,7 @@ class Explorer(pn.viewable.Viewer):
 
     def page(self) -> Page:
         """Return the page that is served."""
-        return Page(
+        page = Page(
             title=TITLE,
             header=self.header(),
             main=[self.body()],
@@ -272,6 +273,8 @@ class Explorer(pn.viewable.Viewer):
             raw_css=[theme.PAGE],
             stylesheets=[theme.NARROW],
         )
+        let_go_when_closed(page)
+        return page
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         return native.bundle(self.__panel__, include=include, exclude=exclude)

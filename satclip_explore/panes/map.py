@@ -21,6 +21,7 @@ from satclip_explore.geo import Grid
 from satclip_explore.panes import theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.served.leaflet import OfflineLeaflet, data_uri, picture_address
+from satclip_explore.store import RESULTS
 
 EVERYWHERE = ((-90.0, -180.0), (90.0, 180.0))
 """The globe's corners as ipyleaflet wants them, (lat, lon)."""
@@ -222,7 +223,11 @@ _OPACITY = {f"{value} %": value / 100 for value in (0, 25, 50, 75, 100)}
 
 
 def _coast() -> ipyleaflet.Polyline:
-    lines = [np.round(line[:, ::-1], 2).tolist() for line in outlines("countries")]
+    # 74,000 lists: every map shows the same ones.
+    lines = RESULTS.get(
+        ("map outlines",),
+        lambda: [np.round(line[:, ::-1], 2).tolist() for line in outlines("countries")],
+    )
     return ipyleaflet.Polyline(
         locations=lines, color="#ffffff", weight=1, opacity=0.35, fill=False, stroke=True
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+import inspect
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,7 +66,27 @@ def dark_axes(plot: Any, element: Any) -> None:
         legend.label_text_color = theme.MUTED
 
 
-def linked_ranges(ranges: dict[str, Any]) -> Callable[[Any, Any], None]:
+def weakly(hook: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Make a HoloViews hook of a method without holding the method's object.
+
+    HoloViews keeps options until no element has them: a hook that holds its pane holds the
+    elements too, and none of them would ever go.
+    """
+    if not inspect.ismethod(hook):
+        return hook
+    held = weakref.WeakMethod(hook)
+
+    def call(plot: Any, element: Any) -> None:
+        method = held()
+        if method is not None:
+            method(plot, element)
+
+    return call
+
+
+def linked_ranges(
+    ranges: weakref.WeakValueDictionary[str, Any],
+) -> Callable[[Any, Any], None]:
     """Make a HoloViews hook that gives every figure it sees the same ranges, kept in `ranges`."""
 
     def link(plot: Any, element: Any) -> None:
@@ -243,6 +265,7 @@ def on_globe(
 
     tap.add_subscriber(tapped)
     chosen = world_options(**options)
+    chosen["hooks"] = [weakly(hook) for hook in chosen["hooks"]]
     for_overlay = {k: v for k, v in chosen.items() if k not in ("axiswise", "shared_axes")}
     overlay = raster * coastlines(lines, alpha)
     for layer in layers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 import holoviews as hv
 import numpy as np
@@ -133,7 +134,7 @@ class DegreesPane(Pane):
         )
 
     def __panel__(self) -> Any:
-        ranges: dict[str, Any] = {}
+        ranges: WeakValueDictionary[str, Any] = WeakValueDictionary()
         cells = []
         follow = {"legendre_polys": "degrees", "_tick": "tick"}
         streams = [hv.streams.Params(self, [*follow], rename=follow)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import holoviews as hv
 import numpy as np
@@ -22,7 +23,9 @@ BLANK = np.zeros((2, 4, 4), dtype=np.uint8)
 """A globe that is not there yet."""
 
 
-def globe(pane: Any, name: str, ranges: dict[str, Any], leads: bool) -> pn.pane.HoloViews:
+def globe(
+    pane: Any, name: str, ranges: WeakValueDictionary[str, Any], leads: bool
+) -> pn.pane.HoloViews:
     """Draw the globe of one encoder, with the ranges that all of them share."""
     streams = [hv.streams.Params(pane, ["_tick", "land_only"], rename={"_tick": "tick"})]
     if leads:
@@ -40,7 +43,7 @@ def globe(pane: Any, name: str, ranges: dict[str, Any], leads: bool) -> pn.pane.
 
 def beside(pane: Any, names: Sequence[str]) -> pn.FlexBox:
     """Place globes in a row, or in two; pan and zoom of one move all."""
-    ranges: dict[str, Any] = {}
+    ranges: WeakValueDictionary[str, Any] = WeakValueDictionary()
     share = 30 if len(names) == 3 else 46
     cells = [
         pn.Column(theme.text(key(name, color)), globe(pane, name, ranges, name == names[0]),
@@ -55,7 +58,7 @@ def beside(pane: Any, names: Sequence[str]) -> pn.FlexBox:
 
 def swipe(pane: Any, names: Sequence[str]) -> pn.Column:
     """Lay the second globe over the first, from a line on that a slider moves in the browser."""
-    ranges: dict[str, Any] = {}
+    ranges: WeakValueDictionary[str, Any] = WeakValueDictionary()
     left, right = (globe(pane, name, ranges, name == names[0]) for name in names)
     over = {"position": "absolute", "top": "0", "left": "0", "width": "100%"}
     right.styles = right.styles | over | {"clip-path": "inset(0 0 0 50%)", "z-index": "1"}

@@ -8,7 +8,6 @@ from typing import Any
 import holoviews as hv
 import panel as pn
 from holoviews.plotting.plot import Plot
-from ipywidgets.widgets.widget import _instances
 from panel.io.state import set_curdoc
 
 
@@ -23,9 +22,6 @@ def set_up_server() -> None:
     hv.extension("bokeh")
     allow_ipywidgets()
     wait_for_connection()
-    document = pn.state.curdoc
-    if document is not None:
-        document.on_session_destroyed(lambda _: forget_widgets(document))
 
 
 def allow_ipywidgets() -> None:
@@ -39,17 +35,6 @@ def allow_ipywidgets() -> None:
     assert PanelKernel is not None
     # Its style sheet is an icon font on a public server.
     ipywidgets_bokeh.widget.IPyWidget.__css__ = []
-
-
-def forget_widgets(document: Any) -> None:
-    """Let go of the ipywidgets of a page that is gone.
-
-    ipywidgets keeps every widget of a process until it is closed, and each keeps its page.
-    """
-    held = _instances.items()
-    gone = [key for key, item in held if getattr(item, "_document", None) is document]
-    for key in gone:
-        _instances.pop(key, None)
 
 
 def wait_for_connection() -> None:
