@@ -1,4 +1,4 @@
-"""Slow work beside the page: one daemon thread at a time, results on the page's own thread."""
+"""Slow work beside the page: in a few threads for all, results on the page's own thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import Any
 
 import panel as pn
 
+from satclip_explore.panes.served.lanes import Lane, report
+from satclip_explore.panes.served.settings import SETTINGS
 from satclip_explore.progress import Cancelled
+
+WORK = Lane(SETTINGS.workers)
+"""Where rasters and tables are computed."""
+
+TRAININGS = Lane(SETTINGS.trainings, SETTINGS.waiting)
+"""Where probes and encoders are trained, for minutes: a click never waits for them."""
 
 
 class Job:
@@ -31,7 +39,7 @@ class Job:
         if served:
             pn.state.on_session_destroyed(lambda _: self.stop())
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._ended: threading.Event | None = None
 
     def is_set(self) -> bool:
         """Tell whether the work is no longer wanted."""
@@ -62,22 +70,43 @@ class Job:
         """Ask the work to end; it does so at its next check."""
         self._stop.set()
 
-    def begin(self, run: Callable[[], None]) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=run, daemon=True, name="satclip-job")
-        self._thread.start()
+    def begin(self, run: Callable[[], None], lane: Lane) -> bool:
+        """Queue the work in a lane; False where too many wait there already."""
+        ended = self._ended = threading.Event()
+
+        def unless_stopped() -> None:
+            try:
+                if not self.is_set():
+                    run()
+            except Exception as error:
+                report(error)
+            finally:
+                ended.set()
+
+        owner = id(self) if self._document is None else id(self._document)
+        if not lane.put(owner, unless_stopped):
+            ended.set()
+            return False
+        return True
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for the thread to end, at most `timeout` seconds."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+        """Wait for the work to end, at most `timeout` seconds."""
+        if self._ended is not None:
+            self._ended.wait(timeout)
 
 
 class Background:
-    """Runs jobs one at a time: starting one stops the one before."""
+    """Runs jobs one at a time: starting one stops the one before.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    lane : Lane, optional
+        Default the one of rasters and tables.
+    """
+
+    def __init__(self, lane: Lane = WORK) -> None:
         self._job: Job | None = None
+        self._lane = lane
 
     def start(
         self,
@@ -100,7 +129,12 @@ class Background:
             else:
                 job.deliver(lambda: done(result))
 
-        job.begin(run)
+        if not job.begin(run, self._lane):
+            problem = ValueError(
+                f"{self._lane.running} trainings run and {self._lane.waiting} wait on this server; "
+                "try again in a few minutes."
+            )
+            job.deliver(lambda: failed(problem))
         return job
 
     def stop(self) -> None:

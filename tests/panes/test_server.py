@@ -1,16 +1,32 @@
-"""A page that is never connected costs nothing, whatever its figures were told."""
+"""A page costs nothing before it is connected, whatever its figures were told, nor once closed."""
 
+import asyncio
+import json
+import logging
 import threading
 import time
 
 import holoviews as hv
 import panel as pn
 import pytest
+import tornado.web
+from bokeh.application.application import Application
+from bokeh.application.handlers.document_lifecycle import DocumentLifecycleHandler
+from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document.document import Document
 from holoviews.plotting.plot import Plot
+from ipywidgets.widgets.widget import _instances
+from panel.io.session import generate_session
+from panel.io.state import set_curdoc
 from panel.tests.util import serve_and_request
+from tornado.httpclient import AsyncHTTPClient
 
+from satclip_explore.explorer import Explorer
+from satclip_explore.panes.background import Job
+from satclip_explore.panes.served.closing import open_pages
+from satclip_explore.panes.served.lanes import Lane
 from satclip_explore.panes.served.server import wait_for_connection
+from satclip_explore.panes.served.settings import Settings
 
 
 @pytest.fixture
@@ -66,3 +82,80 @@ def test_waiting_is_asked_for_once(monkeypatch):
     first = Plot.refresh
     wait_for_connection()
     assert Plot.refresh is first
+
+
+def test_a_closed_page_lets_its_widgets_go(tiny_encoder):
+    def page(document):
+        with set_curdoc(document):
+            Explorer(tiny_encoder).page().server_doc(document)
+            jobs.append(Job())
+
+    def widgets():
+        return [one for one in _instances.values() if getattr(one, "_document", None) is document]
+
+    jobs = []
+    app = Application(FunctionHandler(page), DocumentLifecycleHandler())
+    session = generate_session(app)
+    document = session.document
+    assert open_pages() == 1
+    assert widgets()
+    asyncio.run(app.on_session_destroyed(document.session_context))
+    session.destroy()
+    assert open_pages() == 0
+    assert not widgets()
+    assert jobs[0].is_set()
+    jobs[0].deliver(lambda: pytest.fail("a page that is gone takes no results"))
+
+
+def test_owners_take_turns_and_too_much_waiting_is_refused():
+    lane, order, go, started = Lane(1, waiting=4), [], threading.Event(), threading.Event()
+
+    def block():
+        started.set()
+        go.wait(10)
+
+    assert lane.put("first", block)
+    assert started.wait(10)
+    assert all(lane.put("greedy", lambda n=n: order.append(n)) for n in (1, 2, 3))
+    assert lane.put("patient", lambda: order.append("patient"))
+    assert not lane.put("late", lambda: order.append("late"))
+    assert (lane.running, lane.waiting) == (1, 4)
+    go.set()
+    deadline = time.monotonic() + 10
+    while len(order) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert order == [1, "patient", 2, 3]
+
+
+def test_limits_come_from_the_environment_or_a_sentence():
+    settings = Settings.from_environment({"SATCLIP_SESSIONS": "7"})
+    assert (settings.sessions, settings.workers) == (7, Settings().workers)
+    for bad in ("0", "-1", "many", "1e3", "99999999999"):
+        with pytest.raises(ValueError, match="SATCLIP_SESSIONS must be a whole number"):
+            Settings.from_environment({"SATCLIP_SESSIONS": bad})
+
+
+def test_a_supervisor_gets_an_answer_and_numbers():
+    from satclip_explore.panes.served import routes
+
+    async def ask(path):
+        server = tornado.web.Application(routes.ROUTES).listen(0, "127.0.0.1")
+        port = next(iter(server._sockets.values())).getsockname()[1]
+        try:
+            return await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}{path}")
+        finally:
+            server.stop()
+
+    assert asyncio.run(ask("/healthz")).body == b"ok\n"
+    answer = asyncio.run(ask("/metrics"))
+    values = dict(line.split() for line in answer.body.decode().splitlines() if line[0] != "#")
+    assert float(values["process_resident_memory_bytes"]) > 1e7
+    assert values["satclip_sessions"] == "0"
+
+
+def test_a_line_of_the_log_is_json():
+    from satclip_explore.panes.served.routes import JsonLines
+
+    record = logging.LogRecord("a", logging.WARNING, "", 0, 'said "%s"\n', ("x",), None)
+    line = json.loads(JsonLines().format(record))
+    assert (line["level"], line["message"]) == ("warning", 'said "x"\n')

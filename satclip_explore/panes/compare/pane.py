@@ -15,7 +15,7 @@ from satclip_explore.comparison import N_SAMPLES, compare_encoders
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import theme, world
-from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.background import TRAININGS, Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.compare import views as compare_views
 from satclip_explore.panes.compare.near import NearView
@@ -91,7 +91,7 @@ class ComparePane(Pane):
         others = [name for name in names if name != encoder.name][:1]
         params.setdefault("chosen", [encoder.name, *others])
         super().__init__(encoder, names=names, **params)
-        self._background, self._probes = Background(), Background()
+        self._background, self._probes = Background(), Background(TRAININGS)
         self.near = NearView(self._closer, lambda error: self.param.update(message=str(error)))
         self._asked: tuple[str, ...] = ()
         self._open = False

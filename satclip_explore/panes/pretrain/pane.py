@@ -18,7 +18,7 @@ import param
 from satclip_explore.errors import Offer, sentence
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
-from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.background import TRAININGS, Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.losses import loss_chart
@@ -105,7 +105,7 @@ class PretrainPane(Pane):
         self._runs, self._on_encoder = Path(runs), on_encoder
         self.imagery = imagery or ImageryChoice()
         super().__init__(encoder, **params)
-        self._background = Background()
+        self._background = Background(TRAININGS)
         self._cancel = threading.Event()
 
         self.imagery.param.watch(self._offered, ["kind", "left", "fetching"])

@@ -13,7 +13,7 @@ import panel as pn
 import param
 
 from satclip_explore.panes import theme
-from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.background import TRAININGS, Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.losses import loss_chart
 from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
@@ -85,7 +85,7 @@ class ProbePane(Pane):
         self._upload: Any = None
         self._read: tuple[Any, Task] | None = None
         super().__init__(encoder, **params)
-        self._background, self._cancel = Background(), threading.Event()
+        self._background, self._cancel = Background(TRAININGS), threading.Event()
 
     def chosen_task(self) -> Task:
         """Return the task: one that comes with the package, or the uploaded table."""
