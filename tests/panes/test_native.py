@@ -187,11 +187,12 @@ def test_a_figure_is_one_bokeh_widget_and_sends_what_changes(tiny_encoder):
 def test_a_slider_moves_the_color_scale(tiny_encoder):
     pane = SimilarityPane(tiny_encoder, resolution=10.0)
     shown = native.show(pane.__panel__())
+    # Without a page the picture comes on a thread of its own, which must not draw meanwhile.
+    pane._background.wait(60)
     (slider,) = parts(shown, ipywidgets.FloatSlider)
     slider.value = 0.4
     assert pane.threshold == 0.4
     assert [mapper.low for mapper in pane._mappers] == [0.4]
-    pane._background.wait(60)
 
 
 def test_a_pane_gives_a_notebook_a_widget_and_no_script(tiny_encoder):
