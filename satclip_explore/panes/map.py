@@ -175,7 +175,10 @@ class MapPane(world.ColoredPane):
             self._base.layers = (layer,)
         elif self.base == "Blue Marble":
             url = picture_address(BASEMAP)
-            self._base.layers = (ipyleaflet.ImageOverlay(url=url, bounds=EVERYWHERE, opacity=0.6),)
+            self._base.layers = (
+                # Beneath the colors, whichever of the two the browser draws first.
+                ipyleaflet.ImageOverlay(url=url, bounds=EVERYWHERE, opacity=0.6, pane="tilePane"),
+            )
         else:
             self._base.layers = ()
 

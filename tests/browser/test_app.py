@@ -77,6 +77,8 @@ def test_a_click_on_the_map_moves_the_selection_and_the_embedding(visit):
     before = seen.page.locator(".strip").first.inner_html()
     chart = seen.page.locator(".leaflet-container")
     chart.wait_for()
+    chart.locator(".leaflet-tile-pane img[src*=basemap]").wait_for()
+    chart.locator(".leaflet-overlay-pane img[src*=webp]").wait_for()
     click_until_moved(seen, steady_box(seen, chart), 0.5, 0.75)
     assert seen.page.locator(".strip").first.inner_html() != before
 

@@ -267,6 +267,8 @@ def test_online_maps_are_layers_only_once_they_are_chosen(tiny_encoder):
         return [getattr(layer, "url", "") for layer in pane._base.layers]
 
     assert all(address.startswith("data:") for address in addresses())
+    # In one pane of Leaflet's, pictures lie in the order in which the browser loads them.
+    assert [layer.pane for layer in pane._base.layers] == ["tilePane"] != [pane._colors.pane]
     name = next(iter(ONLINE))
     pane.base = name
     assert addresses() == [ONLINE[name]["url"]]
