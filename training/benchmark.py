@@ -57,6 +57,7 @@ SCORING = (
     "training.benchmark",
     "training.probe",
     "training.tasks.blocks",
+    "training.tasks.distances",
     "training.tasks.presence",
     "training.tasks.splits",
     "training.tasks.task",

@@ -22,6 +22,7 @@ from satclip_explore.geo import (
     unit_vectors,
 )
 from satclip_explore.regions import region as make_region
+from training.tasks.distances import nearest_km
 from training.tasks.task import Task
 
 BACKGROUNDS = ("random", "target-group", "thickened")
@@ -175,16 +176,6 @@ def presence_task(
         dropped=MappingProxyType(dropped),
         weights=np.where(target == 1, 0.5 / len(presences), 0.5 / len(places)) * len(target),
     )
-
-
-def nearest_km(lonlat: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance of each place to the nearest of others, km, shape (N,)."""
-    vectors, theirs = unit_vectors(lonlat), unit_vectors(others)
-    nearest = np.empty(len(vectors))
-    step = max(1, 10_000_000 // max(1, len(theirs)))
-    for start in range(0, len(vectors), step):
-        nearest[start : start + step] = (vectors[start : start + step] @ theirs.T).max(axis=1)
-    return EARTH_RADIUS_KM * np.arccos(nearest.clip(-1.0, 1.0))
 
 
 def _lonlat(frame: pd.DataFrame) -> NDArray[np.float64]:

@@ -11,7 +11,8 @@ from satclip_explore.geo import equal_area_sample
 from training.probe import train_probe
 from training.probes.saved import load_probe
 from training.probes.suitability import best_threshold, boyce_index, placements
-from training.tasks.presence import nearest_km, presence_task
+from training.tasks.distances import nearest_km
+from training.tasks.presence import presence_task
 
 
 @pytest.fixture(scope="module")
