@@ -260,8 +260,9 @@ class Logistic(Model):
 
         if not labels.n_classes:
             raise ValueError("logistic regression predicts classes; for values use ridge.")
-        fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        return _by_class(fitted.fit(labels.features[rows], labels.target[rows]), labels.n_classes)
+        return _by_class(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)), labels, rows
+        )
 
 
 class Boosting(Model):
@@ -276,21 +277,26 @@ class Boosting(Model):
         del gap_km
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-        x, y = labels.features[rows], labels.target[rows]
+        # Stopping early would judge by neighbors, and cannot part a class of one place.
+        settings = {"random_state": 0, "early_stopping": False}
         if labels.n_classes:
-            return _by_class(
-                HistGradientBoostingClassifier(random_state=0).fit(x, y), labels.n_classes
-            )
-        fitted = HistGradientBoostingRegressor(random_state=0).fit(x, y)
+            return _by_class(HistGradientBoostingClassifier(**settings), labels, rows)
+        fitted = HistGradientBoostingRegressor(**settings)
+        fitted.fit(labels.features[rows], labels.target[rows])
         return lambda features, lonlat: np.asarray(fitted.predict(features))[:, None]
 
 
-def _by_class(fitted: Any, n_classes: int) -> Predictor:
-    """Give every class a column, those without a training place a chance of 0."""
+def _by_class(model: Any, labels: Labels, rows: NDArray[np.int64]) -> Predictor:
+    """Fit a classifier; classes without a training place have a column too, with a chance of 0."""
+    target = labels.target[rows]
+    if (target == target[0]).all():
+        # scikit-learn refuses one class, or forgets its column.
+        return Constant().fit(labels, rows, 0.0)
+    fitted = model.fit(labels.features[rows], target)
 
     def predict(features: NDArray[Any], lonlat: Array) -> Array:
         del lonlat
-        scores = np.zeros((len(features), n_classes))
+        scores = np.zeros((len(features), labels.n_classes))
         scores[:, fitted.classes_] = fitted.predict_proba(features)
         return scores
 
