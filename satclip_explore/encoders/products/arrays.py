@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -173,7 +172,7 @@ def read_arrays(
     return TiledProduct(
         tiles,
         dims.pop(),
-        hashlib.sha256(repr((path.name, facts, _changed(path))).encode()).hexdigest()[:16],
+        (path.name, facts, _changed(path)),
         product=tiles[0].rule.product,
         method=method,
         name=name or path.stem + (f":{wanted}" if wanted is not None else ""),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,12 +136,11 @@ def read_rasters(
         tile.profile = profile
         tile.nodata = profile.nodata if tile.nodata is None else tile.nodata
     stats = [(t.name, t.path.stat().st_size, t.path.stat().st_mtime_ns) for t in tiles]
-    facts = repr((sorted(stats), profile.name, method))
     title = name or path.stem + (f":year{year}" if year is not None else "")
     return TiledProduct(
         tiles,
         bands,
-        hashlib.sha256(facts.encode()).hexdigest()[:16],
+        sorted(stats),
         product=profile.name,
         method=method,
         name=title,

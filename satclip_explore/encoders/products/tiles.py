@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -146,9 +147,9 @@ class TiledProduct(LocationEncoder):
         At least one. Where tiles overlap, the first that has data counts.
     embed_dim : int
         Numbers per place.
-    facts_hash : str
-        Of what the files say of themselves: reading every pixel to hash it would undo that they
-        are read where places are.
+    facts : object
+        What the files say of themselves, to hash it with product and method: reading every pixel
+        would undo that they are read where places are.
     product : str
         By whose rule the stored numbers become those that are meant.
     method : {"nearest", "bilinear"}
@@ -164,7 +165,7 @@ class TiledProduct(LocationEncoder):
         self,
         tiles: Sequence[Tile],
         embed_dim: int,
-        facts_hash: str,
+        facts: Any,
         *,
         product: str = "plain",
         method: str = "nearest",
@@ -178,7 +179,8 @@ class TiledProduct(LocationEncoder):
         self.tiles, self.product, self.method = list(tiles), product, method
         self.name, self.family, self.embed_dim = name, family, embed_dim
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
-        self.weights_hash = facts_hash
+        identity = repr((facts, product, method))
+        self.weights_hash = hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def coverage(self, lonlat: Any) -> NDArray[np.bool_]:
         """Tell which places have data; reads them. See `LocationEncoder.coverage`."""

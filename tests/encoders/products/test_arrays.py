@@ -71,6 +71,15 @@ def test_every_layout_of_zarr_gives_the_pixel_a_place_lies_in(tmp_path, version,
     np.testing.assert_allclose(fine.embed(PLACES[:2]), PLACES[:2], rtol=0, atol=1e-12)
 
 
+def test_results_of_the_two_methods_are_not_taken_for_one_another(tmp_path):
+    store(tmp_path / "v.zarr", 3)
+    hashes = [
+        load_encoder(tmp_path / "v.zarr", method=method).weights_hash
+        for method in ("nearest", "bilinear", "nearest")
+    ]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
 @pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])
 def test_netcdf_is_read_alike(tmp_path, engine):
     field = xr.DataArray(plane(LAT, LON), {"lat": LAT, "lon": LON}, ("lat", "lon", "embed"))
