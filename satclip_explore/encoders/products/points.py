@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.place_index import PlaceIndex
-from satclip_explore.encoders.products import PARQUET
+from satclip_explore.encoders.products import PARQUET, list_files
 from satclip_explore.encoders.products.point_columns import (
     list_columns,
     place_columns,
@@ -158,7 +158,7 @@ def holds_points(path: Path) -> bool:
         from pyarrow import parquet
     except ImportError:
         return False
-    files = find_files(path)
+    files = list_files(path, PARQUET)
     if not files:
         return False
     with _one_sentence(files[0].name):
@@ -169,13 +169,6 @@ def holds_points(path: Path) -> bool:
         return not re.fullmatch(r"[xX]?_?\d+", vector_columns(schema)[0])
     except ValueError:
         return False
-
-
-def find_files(path: Path) -> list[Path]:
-    """List the Parquet files at a path, in the order of their names."""
-    if path.is_file():
-        return [path] if path.suffix.lower() in PARQUET else []
-    return sorted(f for f in path.rglob("*") if f.suffix.lower() in PARQUET)
 
 
 def _read_places(path: Path, columns: Columns) -> NDArray[np.float64]:
@@ -249,8 +242,7 @@ def read_points(
             "Parquet needs pyarrow: pip install 'satclip-explore[geo]'"
         ) from error
     path = Path(path)
-    root = path if path.is_dir() else path.parent
-    files = [f for f in find_files(path) if year is None or _names(f.relative_to(root), year)]
+    files = list_files(path, PARQUET, year)
     if not files:
         of_year = f" of {year}" if year is not None else ""
         raise FileNotFoundError(
@@ -275,7 +267,3 @@ def read_points(
     title = name or path.stem + (f":year{year}" if year is not None else "")
     ((dim, _),) = dims
     return PointProduct(files, columns, rows, index, dim, name=title, dtype=dtype, device=device)
-
-
-def _names(path: Path, year: int) -> bool:
-    return re.search(rf"(?<!\d){int(year)}(?!\d)", str(path)) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from satclip_explore.encoders.products import RASTERS
+from satclip_explore.encoders.products import RASTERS, list_files
 from satclip_explore.encoders.products.profiles import Profile, find_profile
 from satclip_explore.encoders.products.tiles import METHODS, Read, Take, Tile, TiledProduct
 
@@ -121,7 +120,11 @@ def read_rasters(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r:.60}.")
     path = Path(path)
-    tiles = [_open(file) for file in _find(path, year)]
+    files = list_files(path, RASTERS, year)
+    if not files:
+        of_year = f" of {year}" if year is not None else ""
+        raise FileNotFoundError(f"no GeoTIFF{of_year} at {path}; pass a .tif or a folder of them.")
+    tiles = [_open(file) for file in files]
     first, (bands, kind) = tiles[0], tiles[0].kind
     for tile in tiles:
         if tile.kind != first.kind:
@@ -148,21 +151,6 @@ def read_rasters(
         dtype=dtype,
         device=device,
     )
-
-
-def _find(path: Path, year: int | None) -> list[Path]:
-    """List the rasters at a path, in the order of their names."""
-    if path.is_file():
-        files, root = [path], path.parent
-    else:
-        files, root = sorted(f for f in path.rglob("*") if f.suffix.lower() in RASTERS), path
-    if year is not None:
-        mark = re.compile(rf"(?<!\d){int(year)}(?!\d)")
-        files = [f for f in files if mark.search(str(f.relative_to(root)))]
-    if not files:
-        of_year = f" of {year}" if year is not None else ""
-        raise FileNotFoundError(f"no GeoTIFF{of_year} at {path}; pass a .tif or a folder of them.")
-    return files
 
 
 def _open(file: Path) -> RasterTile:
