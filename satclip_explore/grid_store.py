@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import xarray as xr
@@ -21,6 +22,8 @@ SHARD_COLUMNS = 1024
 
 VECTORS = "embedding"
 """Name of the array that holds the embeddings."""
+
+_OPENING = Lock()  # zarr's settings are those of all threads
 
 
 def write_grid(
@@ -114,7 +117,6 @@ def _make_store(path: Path, encoder: LocationEncoder, grid: Grid, dtype: str) ->
         shards=(CHUNK, _shard(width), encoder.embed_dim),
         fill_value=float("nan"), dimension_names=["lat", "lon", "embed"],
         attributes={"long_name": f"embedding by {encoder.name}", "units": "1"},
-        config={"write_empty_chunks": True},
     )  # fmt: skip
     group.attrs.put(facts)
 
@@ -122,16 +124,18 @@ def _make_store(path: Path, encoder: LocationEncoder, grid: Grid, dtype: str) ->
 def _write_band(encoder: LocationEncoder, path: Path, grid: Grid, start: int) -> None:
     import zarr
 
-    array: Any = zarr.open_group(path, mode="r+")[VECTORS]
     stop = min(start + CHUNK, grid.shape[0])
     west, south, east, north = grid.bounds
     step = (north - south) / grid.shape[0]
     band = Grid(
         (west, north - stop * step, east, north - start * step), (stop - start, grid.shape[1])
     )
-    values = collect(encoder.iter_grid(band), band).astype(array.dtype)
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        array[start:stop] = values
+    values = collect(encoder.iter_grid(band), band)
+    # An array keeps the setting that it was opened with. A shard without data is written too: a
+    # missing one is taken for one that was not encoded yet.
+    with _OPENING, zarr.config.set({"array.write_empty_chunks": True}):
+        array: Any = zarr.open_group(path, mode="r+")[VECTORS]
+    array[start:stop] = values.astype(array.dtype)
 
 
 def open_grid(store: str | Path) -> xr.DataArray:

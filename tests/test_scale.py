@@ -7,8 +7,10 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from satclip_explore import grid_store, scale
+from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import embed_grid
 from satclip_explore.geo import Grid
@@ -167,6 +169,25 @@ def test_a_store_that_was_stopped_ends_the_same_and_is_not_made_twice(
     cut = grid_store.write_grid(tiny_encoder, tmp_path / "cut.zarr", 6.0)
     assert content(cut) == content(whole)
     assert len(written) == len(set(written)) + 1
+
+
+class NorthOnly(LocationEncoder):
+    """Has no data in the south."""
+
+    name, embed_dim = "north", 2
+
+    def encode(self, lonlat):
+        return torch.where(lonlat[:, 1:] > 0, lonlat, torch.nan).float()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_bands_without_data_are_encoded_once(tmp_path, monkeypatch):
+    store = grid_store.write_grid(NorthOnly(), tmp_path / "earth.zarr", 10.0)
+    monkeypatch.setattr(grid_store, "_write_band", lambda *_: pytest.fail("encoded again"))
+    found = grid_store.open_grid(grid_store.write_grid(NorthOnly(), store, 10.0))
+    assert (
+        np.isfinite(found).all("embed").any("lon").to_numpy().tolist() == [True] * 9 + [False] * 9
+    )
 
 
 def test_a_store_of_other_settings_or_another_folder_is_refused(tiny_encoder, tmp_path):
