@@ -127,7 +127,9 @@ def fit_once(
 
     Parameters are those of `Probe.fit`. A fit that was ended early is not kept.
     """
-    arrays = [part.cpu().numpy() for part in (data.features, data.vectors, data.target, data.valid)]
+    parts = (data.features, data.vectors, data.target, data.valid, data.group_codes,
+             data.row_weights)  # fmt: skip
+    arrays = [part.cpu().numpy() for part in parts]
     key = ("fit", probe, tuple(seeds), settings, data.n_classes, data.gap_km,
            str(data.features.device), *arrays)  # fmt: skip
     kept = RESULTS.peek(key)

@@ -64,6 +64,18 @@ def test_groups_stay_together_and_weights_are_checked(plots):
         run(plots, weights="missing")
 
 
+def test_a_baseline_without_weights_does_not_stand_in_for_one_with(plots):
+    uneven = np.where(plots["crop"] > plots["crop"].median(), 1000.0, 1.0)
+    plain, weighed = (
+        train_probe(
+            plots.assign(count=uneven), target="crop", kind="regression", model="linear", seeds=1,
+            encoder="xyz", baselines=["lonlat"], weights=weights,
+        ).fitted["lonlat"].predicted.mean()
+        for weights in (None, "count")
+    )  # fmt: skip
+    assert weighed > plain + 0.5
+
+
 def test_the_command_line_does_the_same(plots, tmp_path, capsys):
     path = tmp_path / "plots.csv"
     plots.to_csv(path, index=False)
