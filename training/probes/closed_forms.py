@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -49,8 +49,9 @@ def leave_one_out(
     y: torch.Tensor,
     penalties: Sequence[float],
     weights: torch.Tensor | None = None,
+    groups: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Compute the error of ridge regression at each row, fitted without that row.
+    """Compute the error of ridge regression at each row, fitted without that row or its group.
 
     Few labels are too few to keep some for choosing a penalty; this uses every one.
 
@@ -64,6 +65,8 @@ def leave_one_out(
         P of them, as in `ridge`.
     weights : torch.Tensor, shape (N,), optional
         As in `ridge`; errors count by them too.
+    groups : torch.Tensor, shape (N,), int64, optional
+        Codes from 0, at least two, of rows that are left out together; default each row alone.
 
     Returns
     -------
@@ -87,8 +90,46 @@ def leave_one_out(
     fitted = rotated @ ((rotated.T @ wanted)[:, None] / shrink)
     # How much of its own fit a row is; the mean takes one N-th.
     leverage = rotated.square() @ shrink.reciprocal() + share[:, None]
-    residual = (wanted[:, None] - fitted) / (1.0 - leverage).clamp(min=1e-9)
-    return residual.square().sum(0) / counts.sum()
+    residual = wanted[:, None] - fitted
+    error = residual / (1.0 - leverage).clamp(min=1e-9)
+    # The mean is one more feature, which no penalty shrinks.
+    design = torch.cat([rotated, root[:, None]], 1)
+    shrink = torch.cat([shrink, counts.sum().expand(1, len(penalties))])
+    for rows in _repeated(groups):
+        for k, diagonal in enumerate(shrink.T):
+            error[rows, k] = _without(design[rows], residual[rows, k], diagonal)
+    return error.square().sum(0) / counts.sum()
+
+
+def _repeated(groups: torch.Tensor | None) -> Iterator[torch.Tensor]:
+    """List the rows of groups of more than one, (G, M) for each size M."""
+    if groups is None:
+        return
+    order = groups.argsort()
+    size = groups.bincount()[groups][order]
+    for rows in size[size > 1].unique().tolist():
+        yield order[size == rows].view(-1, rows)
+
+
+def _without(part: torch.Tensor, residual: torch.Tensor, shrink: torch.Tensor) -> torch.Tensor:
+    """Turn residuals of a fit to all rows into those of fits without each group, shape (G, M).
+
+    Parameters
+    ----------
+    part : torch.Tensor, shape (G, M, D)
+        Rows of the groups, in the axes of the fit.
+    residual : torch.Tensor, shape (G, M)
+    shrink : torch.Tensor, shape (D,)
+        Diagonal of the penalized XᵀX in these axes.
+    """
+    n_rows, width = part.shape[1:]
+    if n_rows <= width:
+        hat = (part / shrink) @ part.transpose(1, 2)
+        return torch.linalg.solve((1.0 + 1e-9) * torch.eye(n_rows).to(hat) - hat, residual)
+    # The same by Woodbury's identity: large groups need no matrix among their rows.
+    rest = torch.diag(shrink) - part.transpose(1, 2) @ part
+    turned = torch.linalg.solve(rest, (residual[:, None] @ part)[:, 0])
+    return residual + (part @ turned[..., None])[..., 0]
 
 
 def discriminant(

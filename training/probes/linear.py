@@ -53,8 +53,9 @@ class LinearProbe(Probe):
     """Ridge regression, or multinomial logistic regression.
 
     Nothing in it is random: weight (1, C, D) and bias (1, C) serve every seed. All rows train ridge
-    and choose its penalty by leaving one out; for logistic regression the valid rows choose when to
-    stop. Its scores are one product with the embedding, so that a raster folds it into the encoder.
+    and choose its penalty by leaving one place, or group, out; for logistic regression the valid
+    rows choose when to stop. Its scores are one product with the embedding, so that a raster folds
+    it into the encoder.
     """
 
     kind = "linear"
@@ -86,7 +87,7 @@ class LinearProbe(Probe):
             )
         else:
             penalties = PENALTIES if penalty is None else (penalty,)
-            errors = leave_one_out(x, data.target, penalties, data.weights)
+            errors = leave_one_out(x, data.target, penalties, data.weights, data.group_codes)
             best = int(errors.argmin())
             weight, bias = ridge(x, data.target[:, None], penalties[best], data.weights)
             facts = {"solver": "ridge, closed form", "penalty": penalties[best]}

@@ -131,6 +131,38 @@ def test_leaving_one_out_in_closed_form_is_leaving_one_out():
     torch.testing.assert_close(closed, errors, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_leaving_a_group_out_in_closed_form_is_leaving_it_out(weighted):
+    """Groups of one row, of some, and of more rows than there are features."""
+    task, penalties = data(n=60), (0.1, 10.0, 1000.0)
+    groups = torch.tensor([0] * 20 + [1] * 15 + [2, 2, 3, 3, 4, 4, 4, *range(5, 23)])
+    groups = groups[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
+    counts = torch.rand(60, generator=torch.Generator().manual_seed(1)) + 0.5
+    weights = counts if weighted else None
+    each = counts.double() if weighted else torch.ones(60, dtype=torch.float64)
+    errors = torch.zeros(3, dtype=torch.float64)
+    for group in range(23):
+        out = groups == group
+        kept = None if weights is None else weights[~out]
+        for k, penalty in enumerate(penalties):
+            weight, bias = ridge(task.features[~out], task.target[~out][:, None], penalty, kept)
+            error = task.features[out] @ weight[0] + bias[0] - task.target[out]
+            errors[k] += (each[out] * error.double().square()).sum() / each.sum()
+    closed = leave_one_out(task.features, task.target, penalties, weights, groups)
+    torch.testing.assert_close(closed, errors, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("groups", [None, torch.arange(120) // 2])
+def test_a_repeated_place_does_not_make_the_penalty_small(groups):
+    """The other row of a place knows its label, which nothing else tells."""
+    task = noise(n=60, width=50)
+    twice = task.part(torch.arange(60).repeat_interleave(2))
+    if groups is not None:
+        vectors = torch.from_numpy(unit_vectors(equal_area_sample(120, seed=0))).float()
+        twice = dataclasses.replace(twice, vectors=vectors, groups=groups)
+    assert LinearProbe.fit(twice, [0]).settings["penalty"] > 100.0
+
+
 def test_the_penalty_suits_the_noise():
     assert LinearProbe.fit(noise(n=60, width=50), [0]).settings["penalty"] > 100.0
     assert LinearProbe.fit(data(n=3000), [0]).settings["penalty"] < 100.0
