@@ -76,7 +76,8 @@ def evaluate(
     models : sequence of {"ridge", "kriging", "logistic", "boosting"}
         What is fitted on each encoder; kriging joins embedding and place.
     covariates : sequence of str
-        Numeric columns of the table that stand beside every embedding.
+        Numeric columns of the table that stand beside every embedding; rows with a gap are left
+        out.
     group : object, optional
         A column, as a state or a site, whose groups are held out whole on a rung of their own.
     rungs : sequence
@@ -124,12 +125,11 @@ def evaluate(
     chosen = _models(models, task)
     asked = [as_encoder(encoder, device) for encoder in _listed(encoders)]
     known = line_up(asked[0], asked[1:], COORDINATES, device)
-    task, uncovered, columns = _covered(task, known.values(), columns)
+    task, left_out, columns = _complete(task, known.values(), columns)
     ladder_rungs, notes = make_rungs(
         task, [*rungs, *columns], folds=folds, seeds=seeds, buffer_km=buffer_km, columns=columns
     )
-    if uncovered:
-        notes.insert(0, f"{uncovered:,} places left out, where an encoder has no coverage.")
+    notes = left_out + notes
     contenders = _contenders(known, [encoder.name for encoder in asked], chosen)
     notes += _bounds(task, contenders, ladder_rungs)
     to_predict = None if places is None else as_places(places)
@@ -174,14 +174,20 @@ def _read(
     return replace(task, groups=None), {name: task.groups}
 
 
-def _covered(
+def _complete(
     task: Task, encoders: Any, columns: dict[str, Any]
-) -> tuple[Task, int, dict[str, Any]]:
-    """Leave out what an encoder does not cover, of the groups as well."""
+) -> tuple[Task, list[str], dict[str, Any]]:
+    """Leave out what an encoder or a covariate does not cover, of the groups as well."""
     (name, codes) = next(iter(columns.items()), ("", None))
     task, uncovered = covered_places(replace(task, groups=codes), encoders)
+    left_out = []
+    if uncovered:
+        left_out.append(f"{uncovered:,} places left out, where an encoder has no coverage.")
+    if task.has_gaps.any():
+        left_out.append(f"{task.has_gaps.sum():,} places left out, where a covariate is missing.")
+        task = task.subset(~task.has_gaps)
     columns = {} if task.groups is None else {name: task.groups}
-    return replace(task, groups=None), uncovered, columns
+    return replace(task, groups=None), left_out, columns
 
 
 def _listed(

@@ -27,7 +27,7 @@ from training.probes.baselines import (
     line_up,
     task_features,
 )
-from training.probes.data import Scale, training_data, valid_rows
+from training.probes.data import Scale, fill_gaps, training_data, valid_rows
 from training.probes.losses import Losses, Reports
 from training.probes.nearest import NearestProbe, NearestSettings
 from training.probes.predictions import predict_test
@@ -141,8 +141,9 @@ def train_probe(
 
     Notes
     -----
-    Test rows touch nothing before they are scored: standardization, early stopping and every
-    choice of settings see training rows only, a tenth of which are kept for validation.
+    Test rows touch nothing before they are scored: standardization, medians for gaps, early
+    stopping and every choice of settings see training rows only, a tenth of which are kept for
+    validation.
     """
     probe = find_model(model)
     settings = probe.as_settings(settings)
@@ -173,6 +174,7 @@ def train_probe(
             "coverage; leave those out of the task first, with encoder.coverage(task.lonlat)."
         )
     rows = hold_out(task, region, shots=shots, split=split, seed=split_seed)
+    task = fill_gaps(task, rows)
     valid = valid_rows(task, rows, chosen_seeds, split_seed)
     scale = Scale.of(task, rows)
     test = torch.from_numpy(rows.test).to(where)

@@ -134,6 +134,29 @@ class Scale:
         return scores.to(self.dtype) * self.deviation + self.mean
 
 
+def fill_gaps(task: Task, rows: Split) -> Task:
+    """Give what is missing of the columns beside an embedding their median over training rows.
+
+    Raises
+    ------
+    ValueError
+        If a column has no value there.
+    """
+    if not task.has_gaps.any():
+        return task
+    beside = task.image_features
+    assert beside is not None
+    empty = np.isnan(beside[rows.train]).all(axis=0)
+    if empty.any():
+        column = int(empty.argmax())
+        name = task.covariates[column] if task.covariates else f"image feature {column}"
+        raise ValueError(
+            f"{name!r} has no value in a training row to fill its gaps with; leave it out."
+        )
+    medians = np.nanmedian(beside[rows.train], axis=0)
+    return replace(task, image_features=np.where(np.isnan(beside), medians, beside))
+
+
 def valid_rows(task: Task, rows: Split, seeds: Sequence[int], split_seed: int) -> NDArray[np.bool_]:
     """Choose a tenth of the training rows, at least two places, for validation."""
     n_train = len(rows.train)

@@ -114,7 +114,8 @@ def task_from_table(
         Column whose rows stay together in training or in test; default the place, where places
         repeat.
     covariates : sequence
-        Columns of numbers that stand beside the embedding of each place; a gap takes the median.
+        Columns of numbers that stand beside the embedding of each place. A gap takes the median of
+        whatever rows train.
     weights : object, optional
         Column that says how much each row counts while a probe learns.
     polygons : {"mean", "point"}
@@ -209,7 +210,7 @@ def _weights(reading: Reading, column: Any, task: Task) -> NDArray[np.float64] |
 def _covariates(
     reading: Reading, columns: Sequence[Any], target: Any
 ) -> NDArray[np.float32] | None:
-    """Read the columns that stand beside an embedding, shape (N, F); medians fill their gaps."""
+    """Read the columns that stand beside an embedding, shape (N, F); NaN where one has a gap."""
     if not columns:
         return None
     beside = []
@@ -220,7 +221,7 @@ def _covariates(
         values = pd.to_numeric(reading.frame[column], errors="coerce").astype(np.float64)
         if not np.isfinite(values).any():
             raise ValueError(f"covariate {shown(column)!r} holds no numbers; leave it out.")
-        beside.append(values.where(np.isfinite(values), values.median()))
+        beside.append(values.where(np.isfinite(values)))
     return np.stack(beside, axis=1).astype(np.float32)
 
 

@@ -76,7 +76,8 @@ class Task:
     areas : Areas, optional
         Places inside polygons, whose mean embedding stands for each; `lonlat` is a point inside.
     image_features : numpy.ndarray, shape (N, F), optional
-        Features of an image taken at each place, joined to its embedding.
+        Features of an image taken at each place, or covariates, joined to its embedding; NaN is a
+        gap.
     groups : numpy.ndarray, shape (N,), int64, optional
         Rows with the same number stay together, in training or in test; as years at one place.
         Default: the rows of each place.
@@ -219,6 +220,13 @@ class Task:
             published_test=None if self.published_test is None else self.published_test[rows],
             areas=None if self.areas is None else self.areas.subset(rows),
         )
+
+    @property
+    def has_gaps(self) -> NDArray[np.bool_]:
+        """Where something that joins the embedding is missing, shape (N,)."""
+        if self.image_features is None:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray(np.isnan(self.image_features).any(axis=1))
 
     def frame(self) -> pd.DataFrame:
         """Return the places as a table: lon, lat, target (class names or values)."""

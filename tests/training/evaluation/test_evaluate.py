@@ -142,12 +142,15 @@ def test_a_group_is_a_rung_of_its_own():
 
 def test_covariates_stand_beside_every_embedding():
     table = frame()
+    table["known"] = table["noise"].where(table.index != 3)
     ladder = sx.evaluate(
-        table.assign(known=table["noise"]), "noise", covariates="known", rungs=["random"],
+        table, "noise", covariates="known", rungs=["random"],
         seeds=1, encoders="xyz", models=["ridge"],
     )  # fmt: skip
     means = ladder.scores.groupby("contender")["r2"].mean()
     assert means["xyz"] > 0.99 > means["idw"]
+    assert len(ladder.task) == len(table) - 1
+    assert "1 places left out, where a covariate is missing." in ladder.notes
     with pytest.raises(ValueError, match="covariates, which are not known"):
         ladder.predict_interval([[0.0, 0.0]], contender="xyz")
 

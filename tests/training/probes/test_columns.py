@@ -52,6 +52,21 @@ def test_covariates_join_the_embedding_and_predictions_ask_for_them(plots, tmp_p
         result.predict(plots.assign(soil="loam"))
 
 
+def test_gaps_take_the_median_of_training_rows(plots):
+    """The covariate of the test rows is a million times as large."""
+    split = run(plots).split
+    soil = plots["soil"].copy()
+    soil.iloc[split.test] *= 1e6
+    known = float(soil.iloc[split.train[1:]].median())
+    soil.iloc[[split.train[0], split.test[0]]] = np.nan
+    result = run(plots.assign(soil=soil), covariates=["soil"], split=split)
+    filled = result.task.image_features[[split.train[0], split.test[0]], 0]
+    np.testing.assert_allclose(filled, known, rtol=1e-6)
+    soil.iloc[split.train] = np.nan
+    with pytest.raises(ValueError, match="'soil' has no value in a training row"):
+        run(plots.assign(soil=soil), covariates=["soil"], split=split)
+
+
 def test_groups_stay_together_and_weights_are_checked(plots):
     result = run(plots, group="site", weights="count")
     site = plots["site"].to_numpy()
