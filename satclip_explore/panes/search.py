@@ -16,7 +16,10 @@ from satclip_explore.panes import theme
 from satclip_explore.panes.base import Pane
 
 _WORDS = re.compile(r"[^\W\d_]{2,}")
-_NOTATION = re.compile(r"^(?:geo:|SRID|POINT|MULTI|LINESTRING|POLYGON)|://|\d\s*deg", re.IGNORECASE)
+_NOTATION = re.compile(
+    r"^(?:geo:|SRID\s*=|(?:MULTI)?(?:POINT|LINESTRING|POLYGON)[ZM\s]*\()|://|\d\s*deg",
+    re.IGNORECASE,
+)
 
 
 class SearchPane(Pane):

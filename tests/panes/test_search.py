@@ -16,6 +16,8 @@ from satclip_explore.panes.search import SearchPane
         ("https://www.openstreetmap.org/#map=5/10.5/20.5", (20.5, 10.5)),
         ("POINT(1 2)", (1.0, 2.0)),
         ("52 deg 30 min N, 13 deg E", (13.0, 52.5)),
+        ("Pointe-Noire", (11.9, -4.8)),
+        ("multipolygon z ((1 2 3, 3 2 3, 3 4 3, 1 2 3))", (2.0, 3.0)),
         ("100 Mile House", None),
     ],
 )
