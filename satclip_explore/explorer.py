@@ -76,7 +76,7 @@ class Explorer(pn.viewable.Viewer):
         shared: dict[str, Any] = {"selection": self.selection}
         self.search = SearchPane(**shared)
         self.pca = PCAPane(encoder, **shared)
-        self.map = MapPane(encoder, **shared)
+        self.map = MapPane(encoder, search=False, **shared)
         self.embedding = EmbeddingPane(encoder, **shared)
         self.neighbors = NeighborsPane(encoder, **shared)
         self.similarity = SimilarityPane(encoder, **shared)

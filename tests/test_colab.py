@@ -60,7 +60,7 @@ def shown(notebook, cell):
 @pytest.mark.slow
 def test_the_map_is_ipyleaflets_with_ipywidgets_beside_it(executed):
     models = shown(executed, 1)
-    assert {"LeafletMapModel", "DropdownModel", "HTMLModel"} <= models
+    assert {"LeafletMapModel", "DropdownModel", "TextModel", "HTMLModel"} <= models
     assert "BokehModel" not in models
 
 

@@ -1,4 +1,4 @@
-"""A slippy map without network: click a place; rasters, neighbors and outlines on top.
+"""A slippy map without network: click or type a place; rasters, neighbors and outlines on top.
 
 The one file that swaps to ipyleaflet's (lat, lon) and wraps the longitudes it reports.
 """
@@ -20,6 +20,7 @@ from satclip_explore.atlas import BASEMAP, outlines
 from satclip_explore.geo import Grid
 from satclip_explore.panes import theme, world
 from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.search import SearchPane
 from satclip_explore.panes.served.leaflet import OfflineLeaflet, data_uri, picture_address
 from satclip_explore.store import RESULTS
 
@@ -64,6 +65,7 @@ class MapPane(world.ColoredPane):
     base = param.Selector(default="Blue Marble", objects=BASES, doc="what lies beneath")
     opacity = param.Number(0.75, bounds=(0.0, 1.0), step=0.05, doc="of the colors of the embedding")
     height = param.Integer(300, bounds=(150, 2000), doc="pixels, at least")
+    search = param.Boolean(True, doc="whether it has a field of its own that finds a place")
 
     def __init__(self, encoder: Any = None, **params: Any) -> None:
         super().__init__(encoder, **params)
@@ -211,7 +213,9 @@ class MapPane(world.ColoredPane):
     def __panel__(self) -> Any:
         self._shown = True
         pn.state.onload(self._show_colors)
+        search = SearchPane(selection=self.selection)
         controls = (
+            *([search.field()] if self.search else []),
             theme.select(self.param.base, "Base map", 130),
             theme.select(self.param.opacity, "Opacity of colors", 124, options=_OPACITY),
         )
@@ -219,7 +223,8 @@ class MapPane(world.ColoredPane):
             self.widget, margin=0, sizing_mode="stretch_width", stylesheets=[FILL],
             styles={"flex": f"1 1 {self.height}px", "min-height": f"{self.height}px"},
         )  # fmt: skip
-        return theme.card("Map", leaflet, self.status(), actions=controls)
+        answers = [search.answers()] if self.search else []
+        return theme.card("Map", *answers, leaflet, self.status(), actions=controls)
 
 
 _OPACITY = {f"{value} %": value / 100 for value in (0, 25, 50, 75, 100)}

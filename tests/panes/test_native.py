@@ -169,6 +169,15 @@ def test_the_map_is_ipyleaflets_own_widget_beside_ipywidgets(tiny_encoder):
     pane._shown = False
     shown = native.show(pane.__panel__())
     assert pane.widget in parts(shown, type(pane.widget))
+    (line,) = parts(shown, ipywidgets.Text)
+    line.value = "10 E, 20 N"
+    assert selection.lonlat == (10.0, 20.0)
+    # Without letters the order is asked about.
+    line.value = "30, 40"
+    longitude_first, _ = parts(shown, ipywidgets.Button)
+    longitude_first.click()
+    assert selection.lonlat == (30.0, 40.0)
+    assert parts(shown, ipywidgets.Button) == []
     pane._interact(type="click", coordinates=(5.0, 365.0))
     assert selection.lonlat == (5.0, 5.0)
     pane._background.wait(60)
