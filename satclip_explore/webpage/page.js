@@ -262,12 +262,15 @@
     });
   }
 
+  const PAIR = /^\s*(-?\d+(?:\.\d+)?)\s*°?[\s,;]\s*(-?\d+(?:\.\d+)?)\s*°?\s*$/;
+
   function go(event) {
     event.preventDefault();
-    const parts = $("typed").value.match(/-?\d+(\.\d+)?/g) || [];
-    const [lat, lon] = parts.map(Number);
-    const good = parts.length === 2 && Math.abs(lat) <= 90 && Math.abs(lon) <= 360;
-    $("typed").setCustomValidity(good ? "" : "Latitude and longitude, such as 52.52, 13.40");
+    // Numbers alone: an S or W that is passed over would show a place across the equator.
+    const [, lat, lon] = ($("typed").value.match(PAIR) || []).map(Number);
+    const good = Math.abs(lat) <= 90 && Math.abs(lon) <= 360;
+    $("typed").setCustomValidity(good ? "" :
+      "Latitude and longitude, such as 52.52, 13.40; south and west have a minus");
     if (!good) { $("typed").reportValidity(); return; }
     choose(lon, lat);
     globe.fly(here.lon, globe.view.flat ? globe.view.lat : here.lat);

@@ -69,6 +69,11 @@ def test_a_click_shows_the_place_and_what_is_like_it(open_page):
     assert page.locator("#list .row").count() == 8
     cosine = [float(text) for text in page.locator("#list .cosine").all_inner_texts()]
     assert cosine == sorted(cosine, reverse=True)
+    clicked = page.locator("#at").inner_text()
+    page.locator("#typed").fill("33.87 S, 151.2 E")
+    page.get_by_role("button", name="Go", exact=True).click()
+    assert page.locator("#at").inner_text() == clicked, "an S is not passed over"
+    assert not page.locator("#typed").evaluate("field => field.checkValidity()")
     page.locator("#typed").fill("-1.3, 36.8")
     page.get_by_role("button", name="Go", exact=True).click()
     assert page.locator("#name").inner_text() == "Kenya"
