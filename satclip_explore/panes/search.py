@@ -79,7 +79,7 @@ class SearchPane(Pane):
         return theme.text_input(
             self.param.typed, "Find a place", None, max_length=MAX_LENGTH,
             placeholder="Nairobi, or 52.5 N 13.4 E, or a map link", sizing_mode="stretch_width",
-            styles={"flex": "1 1 130px", "max-width": "300px", "width": "auto"}, **options,
+            styles={"flex": "1 1 110px", "max-width": "300px", "width": "auto"}, **options,
         )  # fmt: skip
 
     def answers(self) -> Any:

@@ -54,6 +54,8 @@ MATERIAL = {
                     "color": f"{MUTED} !important",
                     "borderColor": f"{LINE} !important",
                     "padding": "4px 12px",
+                    "whiteSpace": "nowrap",
+                    "@media (max-width: 700px)": {"padding": "8px 7px"},
                     "&.Mui-selected": {
                         "color": f"{GROUND} !important",
                         "backgroundColor": f"{ACCENT} !important",
