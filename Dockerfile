@@ -3,10 +3,11 @@ FROM python:3.11-slim
 
 RUN useradd --create-home --uid 10001 reader
 WORKDIR /srv/satclip
-COPY requirements.txt pyproject.toml README.md LICENSE ./
+COPY requirements.lock requirements.txt pyproject.toml README.md LICENSE ./
 # torch for the CPU first: pip's own choice brings several GB of CUDA.
 RUN pip install --no-cache-dir --no-deps --index-url https://download.pytorch.org/whl/cpu \
         "$(grep -o '^torch==[^ ]*' requirements.txt)" \
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock \
     && pip install --no-cache-dir --requirement requirements.txt
 COPY satclip_explore satclip_explore
 COPY training training

@@ -14,12 +14,12 @@ WORKERS ?= 2
 # Reference clone for `make bench`, e.g. make bench SATCLIP=~/satclip; without it, our own dense path.
 SATCLIP ?=
 
-.PHONY: setup app test check lint docs notebooks binder bench gpu
+.PHONY: setup app test check lint docs notebooks binder bench gpu lock audit
 .DEFAULT_GOAL := app
 
 setup: $(READY)
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.lock requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 ifeq ($(TORCH),cpu)
@@ -29,8 +29,9 @@ ifeq ($(TORCH),cpu)
 else
 	@echo "Downloading what pip chooses for torch, on Linux several GB (make TORCH=cpu: less than 1 GB)."
 endif
+	$(PIP) --no-deps --require-hashes --requirement requirements.lock
 	$(PIP) --requirement requirements.txt
-	$(PIP) --no-deps --editable .
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 app: $(READY)
@@ -66,3 +67,13 @@ bench: $(READY)
 gpu: $(READY)
 	@if $(BIN)/python -c 'import torch; exit(not torch.cuda.is_available())'; then $(PYTEST) -m gpu --numprocesses=0; fi
 	$(BIN)/python -m benchmarks.bench_gpu
+
+# Both ask public servers. torch is not locked: which build it is, and CUDA with it, is the machine's.
+lock: $(READY)
+	$(PIP) --quiet uv
+	$(BIN)/python -m uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes \
+		--no-emit-package torch --no-annotate --no-header --quiet --output-file requirements.lock
+
+audit: $(READY)
+	$(PIP) --quiet pip-audit
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock

@@ -40,6 +40,19 @@ def test_every_pin_is_exact(line):
     assert re.fullmatch(r"[\w.-]+==[\w.]+", line)
 
 
+def test_the_lock_file_has_every_pin_but_torch_with_hashes_and_no_address():
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+    locked = {name_of(entry): entry.split()[0].partition("==")[2] for entry in entries}
+    wanted = {name: pin.partition("==")[2] for name, pin in pinned().items() if name != "torch"}
+    assert wanted.items() <= locked.items()
+    assert "torch" not in locked
+    for entry in entries:
+        assert re.fullmatch(
+            r"[\w.-]+==\S+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+", entry
+        )
+
+
 def test_pins_satisfy_the_declared_ranges():
     specifiers = pytest.importorskip("packaging.specifiers")
     for name, line in declared().items():
@@ -90,7 +103,9 @@ def test_without_a_gpu_the_cpu_build_of_torch_comes_first_and_fails_softly(set_u
     (asked,) = [call for call in calls if "--index-url" in call]
     assert asked.endswith(pinned()["torch"])
     assert "--no-deps" in asked
-    assert calls.index(asked) < next(i for i, call in enumerate(calls) if "--requirement" in call)
+    locked, rest = (i for i, call in enumerate(calls) if "--requirement" in call)
+    assert calls[locked].endswith("--no-deps --require-hashes --requirement requirements.lock")
+    assert calls.index(asked) < locked < rest
     assert output.index("Downloading less than 1 GB") < output.index("--index-url")
     assert "CPU builds cannot be reached" in output
 
