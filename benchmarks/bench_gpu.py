@@ -11,6 +11,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ from satclip_explore.encoders.siren import Siren
 from satclip_explore.encoders.spherical_harmonics import real_spherical_harmonics
 from satclip_explore.geo import Grid
 from satclip_explore.projection import fit_pca, pca_colors
+from training.imagery.backbones import Frozen
 from training.pretraining.loss import contrastive_loss
+from training.probes.data import TrainingData
+from training.probes.mlp import MLPProbe
+from training.probes.mlp_training import MLPSettings
 
 SECONDS = 2.0
 """Each figure is the best of what fits in this time, and of two runs at least."""
@@ -30,19 +35,30 @@ SECONDS = 2.0
 SIZES: dict[str, dict[str, Any]] = {
     "cuda": {
         "places": 1_000_000, "resolution": 0.25, "vectors": 10_000_000, "batch": 8192,
-        "side": 8192,
+        "side": 8192, "labels": 10_000, "classes": 694, "steps": 400, "tiles": 256,
     },
     "cpu": {
         "places": 50_000, "resolution": 0.25, "vectors": 1_000_000, "batch": 8192,
-        "side": 2048,
+        "side": 2048, "labels": 10_000, "classes": 694, "steps": 400, "tiles": 8,
     },
     "test": {
-        "places": 64, "resolution": 30.0, "vectors": 256, "batch": 32, "side": 32,
+        "places": 64, "resolution": 30.0, "vectors": 256, "batch": 32, "side": 32, "labels": 60,
+        "classes": 3, "steps": 2, "tiles": 1,
     },
 }  # fmt: skip
 """Work on each device; on a CPU less of it, since what is given are rates."""
 
 NEIGHBORS = 100
+
+PRECISIONS = ("float32", "bfloat16")
+
+SEEDS = 10
+
+BACKBONES = {
+    "ResNet50, 256 px": ("resnet50", 256),
+    "ViT-S/16, 224 px": ("vit_small_patch16_224", 224),
+}
+"""timm's names and edges of images of the published image encoders; their weights do not matter."""
 
 
 def best_seconds(work: Callable[[], object], device: torch.device, seconds: float) -> float:
@@ -116,7 +132,7 @@ def measure(device: torch.device, sizes: dict[str, Any], seconds: float) -> dict
     grid = Grid.from_resolution(sizes["resolution"])
     pixels = grid.shape[0] * grid.shape[1]
     projection = fit_pca(encoder, 3)
-    for precision in ("float32", "bfloat16"):
+    for precision in PRECISIONS:
 
         def encode(precision: str = precision) -> None:
             for _ in encoder.iter_grid(grid, projection.readout(), precision=precision):
@@ -129,6 +145,8 @@ def measure(device: torch.device, sizes: dict[str, Any], seconds: float) -> dict
     )
     found |= neighbors(device, sizes["vectors"], seconds)
     found |= training_steps(device, sizes["batch"], lonlat, seconds)
+    found |= probe(device, sizes["labels"], sizes["classes"], sizes["steps"])
+    found |= image_features(device, sizes["tiles"], seconds)
     if device.type == "cuda":
         found["memory at most, GB"] = torch.cuda.max_memory_allocated(device) / 1e9
     return found
@@ -164,6 +182,42 @@ def training_steps(
     return {f"contrastive steps at batch {batch:,}, L = 40, per second": rate}
 
 
+def probe(device: torch.device, labels: int, classes: int, steps: int) -> dict[str, float]:
+    """Time the default probe, ten seeds together, on random embeddings of 256 numbers."""
+    rng = torch.Generator().manual_seed(0)
+    data = TrainingData(
+        torch.randn(labels, 256, generator=rng).to(device),
+        torch.nn.functional.normalize(torch.randn(labels, 3, generator=rng), dim=1).to(device),
+        torch.randint(classes, (labels,), generator=rng).to(device),
+        classes,
+        (torch.arange(labels) % 10 == 0).to(device),
+    )
+    MLPProbe.fit(data, range(SEEDS), MLPSettings(steps=2))
+    began = time.perf_counter()
+    fitted = MLPProbe.fit(data, range(SEEDS), MLPSettings(steps=steps, patience=steps))
+    fitted.w1.sum().item()
+    spent = time.perf_counter() - began
+    name = f"probe, {SEEDS} seeds, {steps} steps, {labels:,} labels of {classes} classes, seconds"
+    return {name: spent}
+
+
+def image_features(device: torch.device, tiles: int, seconds: float) -> dict[str, float]:
+    """Time the published image encoders on tiles of 13 random bands; {} without timm."""
+    try:
+        import timm
+    except ImportError:
+        return {}
+    found = {}
+    for name, (model, edge) in BACKBONES.items():
+        backbone = Frozen(timm.create_model(model, in_chans=13, num_classes=0)).to(device)
+        images = torch.randn(tiles, 13, edge, edge, device=device)
+        for precision in PRECISIONS:
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                spent = best_seconds(partial(backbone, images), device, seconds)
+            found[f"features of {name}, {precision}, tiles per second"] = tiles / spent
+    return found
+
+
 def table(columns: dict[str, dict[str, float]]) -> str:
     """Write figures as a Markdown table, a column for each device."""
     names = list(dict.fromkeys(name for found in columns.values() for name in found))
@@ -191,16 +245,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each figure")
     parser.add_argument("--small", action="store_true", help="sizes that only show that it runs")
     given = parser.parse_args(arguments)
-    columns = {}
+    columns: dict[str, dict[str, float]] = {}
+    facts = {"torch": torch.__version__, "machine": platform.platform(), "figures": columns}
     for name, device in devices().items():
         sizes = SIZES["test" if given.small else device.type]
         columns[name] = measure(device, sizes, given.seconds)
+        # One device's figures outlast an interrupt at the next.
+        written = json.dumps(facts, indent=1, ensure_ascii=False)
+        given.json.write_text(written + "\n", encoding="utf-8")
     if not torch.cuda.is_available():
         print("No GPU was found; the CPU alone was measured.\n")
-    print(table(columns))
-    facts = {"torch": torch.__version__, "machine": platform.platform(), "figures": columns}
-    given.json.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"\n{given.json}")
+    print(f"{table(columns)}\n\n{given.json}")
 
 
 if __name__ == "__main__":
