@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +23,10 @@ from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.errors import sentence
 from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
-from training.evaluation.cells import Cell, Step, cell, labels_digest, labels_of
+from training.evaluation.cells import Step
 from training.evaluation.contenders import MODELS, ON_EMBEDDINGS, Contender, Ridge
 from training.evaluation.ladder import Ladder
+from training.evaluation.loop import fill_cells
 from training.evaluation.verdict import COORDINATES
 from training.probes.baselines import as_encoder, covered_places, line_up
 from training.probes.kriging import MAX_SEARCHED
@@ -133,7 +132,7 @@ def evaluate(
     contenders = _contenders(known, [encoder.name for encoder in asked], chosen)
     notes += _bounds(task, contenders, ladder_rungs)
     to_predict = None if places is None else as_places(places)
-    cells = _run(
+    cells = fill_cells(
         task, ladder_rungs, contenders, tuple(notes),
         None if folder is None else Path(folder) / "cells", on_progress, cancel,
     )  # fmt: skip
@@ -240,58 +239,6 @@ def _bounds(task: Task, contenders: Mapping[str, Contender], rungs: Sequence[Run
                 "for near ones among all."
             )
     return said
-
-
-def _run(
-    task: Task,
-    rungs: Sequence[Rung],
-    contenders: Mapping[str, Contender],
-    notes: tuple[str, ...],
-    folder: Path | None,
-    on_progress: Callable[[Step], object] | None,
-    cancel: Cancel | None,
-) -> dict[tuple[str, str], Cell]:
-    """Score every contender on every rung; stops early with what is finished."""
-    cells: dict[tuple[str, str], Cell] = {}
-    total, seconds = len(rungs) * len(contenders), defaultdict[str, list[float]](list)
-    digests: dict[str, str] = {}
-    if on_progress is not None:
-        on_progress(Step("evaluation", 0, total, notes=notes))
-    for rung in rungs:
-        for name, contender in contenders.items():
-            labels = labels_of(task, contender)
-            digests.setdefault(name, labels_digest(labels))
-            start = time.perf_counter()
-            try:
-                found = cell(contender.model, labels, digests[name], rung, folder, cancel)
-            except Cancelled:
-                break
-            cells[rung.name, name] = found
-            seconds[name].append(time.perf_counter() - start)
-            if on_progress is not None:
-                left = _seconds_left(seconds, contenders, len(rungs))
-                so_far = Ladder(task, tuple(rungs), contenders, {(rung.name, name): found})
-                mean = float(so_far.scores[so_far.metric].mean())
-                on_progress(
-                    Step("evaluation", len(cells), total, 0.0, left, rung.name, name, mean, notes)
-                )
-            if cancel is not None and cancel.is_set():
-                break
-        else:
-            continue
-        break
-    if not cells:
-        raise Cancelled("stopped before any contender was scored; nothing to show yet.")
-    return cells
-
-
-def _seconds_left(
-    seconds: Mapping[str, Sequence[float]], contenders: Mapping[str, Contender], n_rungs: int
-) -> float:
-    """Estimate from what each contender took so far; NaN before all have been seen."""
-    if any(not seconds.get(name) for name in contenders):
-        return float("nan")
-    return sum((n_rungs - len(taken)) * sum(taken) / len(taken) for taken in seconds.values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

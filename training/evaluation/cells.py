@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 import training.evaluation
 import training.probes
+from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.files.atomic import write_whole
 from satclip_explore.progress import Cancel, Progress, stop_if
 from satclip_explore.store import RESULTS
-from training.evaluation.contenders import Contender, Labels, Model
+from training.evaluation.contenders import Labels, Model
 from training.probes.baselines import task_features
 from training.probes.metrics import classification_metrics, regression_metrics
 from training.tasks.folds import Rung
@@ -49,8 +50,10 @@ class Step(Progress):
     ----------
     rung, contender : str
         What was finished; "" before the first.
-    score : float
-        Its mean R², or accuracy.
+    score, low, high : float
+        Its mean R², or accuracy, and the 95 % interval of that.
+    km : float
+        Median distance from test to training places on that rung.
     notes : tuple of str
         What is bounded or left out, said before it starts.
     """
@@ -58,6 +61,9 @@ class Step(Progress):
     rung: str = ""
     contender: str = ""
     score: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    km: float = float("nan")
     notes: tuple[str, ...] = ()
 
 
@@ -72,9 +78,8 @@ class Cell(NamedTuple):
     truth: NDArray[np.float64]
 
 
-def labels_of(task: Task, contender: Contender) -> Labels:
-    """Join what a contender may learn from."""
-    encoder = contender.encoder
+def labels_of(task: Task, encoder: LocationEncoder | None) -> Labels:
+    """Join what a model on an encoder, or on none, may learn from."""
     features = (
         np.zeros((len(task), 0), dtype=np.float32)
         if encoder is None
@@ -84,6 +89,17 @@ def labels_of(task: Task, contender: Contender) -> Labels:
         task.lonlat, task.target, len(task.classes), features, task.group_codes,
         tuple(getattr(encoder, "prefixes", ())),
     )  # fmt: skip
+
+
+def kilometers(task: Task, rung: Rung) -> NDArray[np.float64]:
+    """Measure how far each place is from its training places, shape (S, N), once for a rung."""
+    key = ("kilometers", task.lonlat, rung.fold, _unused(rung))
+    found: NDArray[np.float64] = RESULTS.get(key, lambda: rung.distances_km(task.lonlat))
+    return found
+
+
+def _unused(rung: Rung) -> NDArray[np.bool_]:
+    return rung.unused if rung.unused is not None else np.zeros(0, dtype=bool)
 
 
 def code_digest(modules: Iterable[str]) -> str:
@@ -135,8 +151,7 @@ def cell(
         If it was stopped within this cell, of which nothing is kept.
     """
     settings = repr(sorted(vars(model).items()))
-    unused = rung.unused if rung.unused is not None else np.zeros(0, dtype=bool)
-    key = ("out of fold", model.kind, settings, digest, rung.fold, unused)
+    key = ("out of fold", model.kind, settings, digest, rung.fold, _unused(rung))
 
     def make() -> Cell:
         found = None if folder is None else _read(folder / f"{_name(key)}.npz", labels, rung)

@@ -8,9 +8,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from satclip_explore.checks import real_number
 from training.evaluation.cells import Cell
 from training.tasks.folds import Rung
 from training.tasks.task import Task
+
+
+def checked_level(level: float) -> float:
+    """Return the chance that an interval promises.
+
+    Raises
+    ------
+    ValueError
+        If it does not lie between 0 and 1.
+    """
+    if not 0.0 < real_number(level, "level") < 1.0:
+        raise ValueError(f"level must lie above 0 and below 1; got {level:g}.")
+    return float(level)
 
 
 def nonconformity(task: Task, cell: Cell) -> NDArray[np.float64]:
@@ -83,17 +97,18 @@ def interval_frame(
     Returns
     -------
     pandas.DataFrame
-        prediction, low and high; for classes prediction, and set: names joined by "|", likeliest
-        first.
+        prediction, low and high; for classes prediction, set (names joined by "|", likeliest
+        first) and set_size, how many those are.
     """
     if not task.is_classification:
         value = predicted[:, 0]
         return pd.DataFrame({"prediction": value, "low": value - widths, "high": value + widths})
     names = np.array(task.classes)
-    sets = []
+    sets, sizes = [], []
     for scores, width in zip(predicted, widths, strict=True):
         order = np.argsort(-scores)
         held = -scores[order] <= width
         held[0] = True
         sets.append("|".join(names[order[held]]))
-    return pd.DataFrame({"prediction": names[predicted.argmax(1)], "set": sets})
+        sizes.append(int(held.sum()))
+    return pd.DataFrame({"prediction": names[predicted.argmax(1)], "set": sets, "set_size": sizes})

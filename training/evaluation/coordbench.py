@@ -130,7 +130,7 @@ def _rows(
     dataset: str, column: str, task: Task, rung: Rung, contender: Contender, folder: Path
 ) -> list[dict[str, Any]]:
     model: Model = contender.model
-    labels = labels_of(task, contender)
+    labels = labels_of(task, contender.encoder)
     found = cell(model, labels, labels_digest(labels), rung, folder)
     metric = "accuracy" if task.is_classification else "r2"
     scores = score_cells(task, {rung.name: rung}, {(rung.name, contender.name): found})

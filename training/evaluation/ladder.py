@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from satclip_explore.checks import known_keywords, real_number, whole_number
+from satclip_explore.atlas import land_mask
+from satclip_explore.checks import known_keywords, whole_number
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import view
-from satclip_explore.geo import GLOBE, Bounds
-from training.evaluation.cells import Cell, labels_of, score_cells
-from training.evaluation.conformal import coverage, interval_frame, nonconformity, threshold
-from training.evaluation.contenders import Contender, Ridge
+from satclip_explore.geo import GLOBE, Bounds, Grid
+from training.evaluation.cells import Cell, kilometers, labels_of, score_cells
+from training.evaluation.conformal import checked_level, coverage
+from training.evaluation.contenders import Contender
+from training.evaluation.prediction import predict_pixels, predict_places
 from training.evaluation.report import write_report
 from training.evaluation.trust import Applicability, next_labels, trust_raster
 from training.evaluation.verdict import COORDINATES, compare, verdict, words_km
@@ -105,7 +106,7 @@ class Ladder:
         `apart` says how unlike the distances of each rung are; see `closest_rung`.
         """
         quantiles = {
-            rung.name: np.quantile(self._distances[rung.name], (0.1, 0.5, 0.9))
+            rung.name: np.quantile(kilometers(self.task, rung), (0.1, 0.5, 0.9))
             for rung in self.rungs
         }
         if self.places is not None:
@@ -117,10 +118,6 @@ class Ladder:
             frame["apart"] = closest_rung(self.rungs, self.task.lonlat, self.places)[1]
         frame.index.name = "rung"
         return frame
-
-    @cached_property
-    def _distances(self) -> dict[str, NDArray[np.float64]]:
-        return {rung.name: rung.distances_km(self.task.lonlat).ravel() for rung in self.rungs}
 
     @cached_property
     def verdict(self) -> tuple[str, ...]:
@@ -155,9 +152,15 @@ class Ladder:
         )
 
     def best(self, rung: str | None = None) -> str:
-        """Name the contender with the best mean on a rung, or over all; interpolation counts."""
+        """Name the contender with the best mean on a rung, or over all; interpolation counts.
+
+        Over all means: over the rungs on which most contenders were scored.
+        """
         means = self.summary.xs("mean", axis=1, level=1)
-        return str(means.mean().idxmax() if rung is None else means.loc[rung].idxmax())
+        if rung is not None:
+            return str(means.loc[rung].idxmax())
+        counts = means.notna().sum(axis=1)
+        return str(means[counts == counts.max()].mean().idxmax())
 
     def coverage(self, level: float = 0.9, contender: str | None = None) -> pd.DataFrame:
         """Check conformal intervals rung by rung; see `training.evaluation.conformal.coverage`.
@@ -171,7 +174,7 @@ class Ladder:
         """
         name = contender or self.best()
         rows = {
-            rung.name: coverage(self.task, rung, self.cells[rung.name, name], _level(level))
+            rung.name: coverage(self.task, rung, self.cells[rung.name, name], checked_level(level))
             for rung in self.rungs
             if (rung.name, name) in self.cells
         }
@@ -197,52 +200,46 @@ class Ladder:
         -------
         pandas.DataFrame
             lon, lat, km (to the nearest label), rung (whose errors the interval is made of),
-            prediction, low and high; for classes prediction and set.
+            prediction, low and high; for classes prediction, set and set_size.
         """
-        lonlat = as_places(places)
-        level = _level(level)
-        near = closest_rung(self.rungs, self.task.lonlat, lonlat)[0]
-        name = contender or self.best(near.name)
-        scores = self._predict(name, near, lonlat)
-        km = nearest_km(lonlat, self.task.lonlat)
-        rungs = [rung for rung in self.rungs if (rung.name, name) in self.cells]
-        medians = np.log1p([np.median(self._distances[rung.name]) for rung in rungs])
-        of = np.abs(np.log1p(km)[:, None] - medians).argmin(1)
-        widths = np.array(
-            [
-                threshold(
-                    nonconformity(self.task, self.cells[rung.name, name]), level, rung.n_units
-                )
-                for rung in rungs
-            ]
-        )
-        frame = pd.DataFrame(
-            {
-                "lon": lonlat[:, 0],
-                "lat": lonlat[:, 1],
-                "km": km,
-                "rung": np.array([rung.name for rung in rungs])[of],
-            }
-        )
-        frame = pd.concat([frame, interval_frame(self.task, scores, widths[of])], axis=1)
-        frame.attrs.update({**self.facts, "contender": name, "level": f"{level:g}"})
-        return frame
+        return predict_places(self, as_places(places), checked_level(level), contender)
 
-    def _predict(self, name: str, near: Rung, lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
-        if name not in self.contenders:
-            raise ValueError(f"no contender {name!r}; there are {', '.join(self.contenders)}.")
-        contender = self.contenders[name]
-        encoder = contender.encoder
-        if encoder is not None and self.task.image_features is not None:
-            raise ValueError(
-                f"{name} was given covariates, which are not known at other places; evaluate "
-                "without covariates=, or name interpolation with contender='idw'."
-            )
-        gap = float(np.median(nearest_km(lonlat, self.task.lonlat)))
-        predict = contender.model.fit_all(labels_of(self.task, contender), near, gap)
-        features = np.zeros((len(lonlat), 0)) if encoder is None else encoder.embed(lonlat)
-        with torch.no_grad():
-            return predict(features, lonlat)
+    @known_keywords
+    def predict_raster(
+        self,
+        resolution: float = 2.0,
+        bounds: Bounds = GLOBE,
+        *,
+        region: Any = None,
+        contender: str | None = None,
+        level: float = 0.9,
+        land_only: bool = True,
+    ) -> xr.Dataset:
+        """Predict every pixel, and say where that is to be trusted.
+
+        Parameters
+        ----------
+        resolution, bounds, region
+            As for `embed_grid`.
+        contender, level
+            As for `predict_interval`.
+        land_only : bool
+            Leave out the sea.
+
+        Returns
+        -------
+        xarray.Dataset, dims (lat, lon), north first
+            prediction, low and high in the unit of the target; for classes prediction, a code or
+            -1, and set_size, how many classes may hold. Beside them what `trust` gives, but where
+            there are covariates.
+        """
+        grid, inside = view(resolution, bounds, region, None)
+        if land_only:
+            inside = inside & land_mask(grid)
+        found = predict_pixels(self, grid, inside, checked_level(level), contender)
+        if self.task.image_features is None:
+            found = found.merge(self._trust(grid, inside, None, None), combine_attrs="no_conflicts")
+        return found
 
     @known_keywords
     def trust(
@@ -272,6 +269,11 @@ class Ladder:
             to the nearest label.
         """
         grid, inside = view(resolution, bounds, region, None)
+        return self._trust(grid, inside, encoder, rung)
+
+    def _trust(
+        self, grid: Grid, inside: NDArray[np.bool_], encoder: str | None, rung: str | None
+    ) -> xr.Dataset:
         found = self._applicability(encoder, rung)
         return trust_raster(self._encoder(encoder), found, self.task.lonlat, grid, inside)
 
@@ -306,7 +308,7 @@ class Ladder:
     def _applicability(self, encoder: str | None, rung: str | None) -> Applicability:
         if self.task.image_features is not None:
             raise ValueError("covariates are not known elsewhere; evaluate without covariates=.")
-        labels = labels_of(self.task, Contender("", Ridge(), self._encoder(encoder)))
+        labels = labels_of(self.task, self._encoder(encoder))
         return Applicability.fit(labels, self.rungs[-1] if rung is None else self.rung(rung))
 
     def report(self, folder: str | Path) -> Path:
@@ -342,9 +344,3 @@ class Ladder:
         table = self.table().to_html(escape=True)
         notes = f"<details><summary>Notes</summary><ul>{notes}</ul></details>" if notes else ""
         return f"<h4>{html.escape(self.task.name)}</h4><ul>{lines}</ul>{table}{notes}"
-
-
-def _level(level: float) -> float:
-    if not 0.0 < real_number(level, "level") < 1.0:
-        raise ValueError(f"level must lie above 0 and below 1; got {level:g}.")
-    return float(level)

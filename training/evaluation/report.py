@@ -16,7 +16,9 @@ import pandas as pd
 from satclip_explore.files.atomic import write_whole
 from satclip_explore.html_view import facts_table
 from training.evaluation.conformal import nonconformity
-from training.probes.figures import draw_errors, new_figure, safe_text
+from training.evaluation.figures import errors_figure, ladder_figure, trust_figure
+from training.evaluation.prediction import Survey, survey
+from training.evaluation.verdict import words_km
 
 if TYPE_CHECKING:
     from training.evaluation.ladder import Ladder
@@ -26,10 +28,18 @@ SOURCES = (
     "Intervals over folds: Nadeau & Bengio (2003), Machine Learning 52; many comparisons: Holm "
     "(1979), Scandinavian Journal of Statistics 6.",
     "Intervals of predictions: Lei et al. (2018), JASA 113.",
+    "Area of applicability: Meyer & Pebesma (2021), Methods in Ecology and Evolution 12.",
     "Distances of test to training places: Linnenbrink et al. (2024), Geoscientific Model "
     "Development 17.",
 )
 """What the figures rest on."""
+
+TRUST = (
+    "Hatched: less like the labels, in embedding space, than any place that was tested on the "
+    "farthest rung, so that no score here speaks of it. Triangles: places whose labels would bring "
+    "the most others near to a label."
+)
+"""What the map of trust says."""
 
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -37,56 +47,6 @@ STYLE = (
     "border-bottom:1px solid #ddd}caption{text-align:left;font-weight:600}img{max-width:100%}"
     "pre{background:#f4f4f4;padding:1rem;overflow:auto}"
 )
-
-
-def ladder_figure(ladder: Ladder) -> Any:
-    """Draw scores against the distance to the nearest training place, a line per contender."""
-    figure = new_figure(8.0, 4.2)
-    axis = figure.subplots()
-    km = ladder.distances["median"]
-    for name in dict.fromkeys(ladder.summary.columns.get_level_values(0)):
-        mean, sd = ladder.summary[name, "mean"], ladder.summary[name, "sd"]
-        away = np.maximum([float(km[rung]) for rung in mean.index], 0.01)
-        order = np.argsort(away, kind="stable")
-        # Interpolation is what all others are held against.
-        style = {"ls": "--", "color": "0.4"} if name in ("idw", "nearest") else {}
-        if name == "constant":
-            style = {"ls": ":", "color": "0.7"}
-        (line,) = axis.plot(
-            away[order], mean.to_numpy()[order], marker=".", label=safe_text(name), **style
-        )
-        low, high = (mean - sd).to_numpy()[order], (mean + sd).to_numpy()[order]
-        axis.fill_between(away[order], low, high, color=line.get_color(), alpha=0.08, lw=0)
-    metric = "R²" if ladder.metric == "r2" else "accuracy"
-    axis.set(
-        xscale="log", xlabel="median distance to the nearest training place, km", ylabel=metric
-    )
-    # A line that falls far below a constant guess would flatten all others.
-    best = ladder.summary.xs("mean", axis=1, level=1).to_numpy()
-    axis.set_ylim(
-        max(-0.5, float(np.nanmin(best)) - 0.05), min(1.02, float(np.nanmax(best)) + 0.05)
-    )
-    axis.legend(fontsize=7, ncols=2)
-    return figure
-
-
-def errors_figure(ladder: Ladder) -> Any:
-    """Draw where the best contender is wrong, out of fold, on the nearest and farthest rung."""
-    figure = new_figure(11.0, 3.4)
-    name = ladder.best()
-    ends = [
-        rung for rung in (ladder.rungs[0], ladder.rungs[-1]) if (rung.name, name) in ladder.cells
-    ]
-    for axis, rung in zip(np.atleast_1d(figure.subplots(1, len(ends))), ends, strict=True):
-        found = ladder.cells[rung.name, name]
-        frame = ladder.task.frame()
-        if ladder.task.is_classification:
-            frame["error"] = (found.best != ladder.task.target).mean(0)
-        else:
-            frame["error"] = (found.best - ladder.task.target).mean(0)
-        draw_errors(axis, frame, ladder.task)
-        axis.set_title(safe_text(f"{name}, {rung.name}"), fontsize=9)
-    return figure
 
 
 def write_report(ladder: Ladder, folder: Path) -> list[Path]:
@@ -99,15 +59,30 @@ def write_report(ladder: Ladder, folder: Path) -> list[Path]:
         Made where there is none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {"ladder": _png(ladder_figure(ladder)), "errors": _png(errors_figure(ladder))}
-    parts = _parts(ladder)
-    files = {
+    files = report_files(ladder, survey(ladder))
+    return [write_whole(folder / name, content) for name, content in files.items()]
+
+
+def report_files(ladder: Ladder, found: Survey | None) -> dict[str, bytes]:
+    """Make the report; return its files by name.
+
+    Parameters
+    ----------
+    ladder : Ladder
+    found : Survey, optional
+        Of the same ladder; None where covariates leave no map.
+    """
+    figures = {"ladder": ladder_figure(ladder), "errors": errors_figure(ladder)}
+    if found is not None:
+        figures["trust"] = trust_figure(ladder, found)
+    pictures = {name: _png(figure) for name, figure in figures.items()}
+    parts = _parts(ladder) | {"following": _following(found)}
+    return {
         "report.html": _html(ladder, parts, pictures).encode(),
         "report.md": _markdown(ladder, parts).encode(),
         "scores.csv": ladder.scores.to_csv(index=False).encode(),
         **{f"{name}.png": content for name, content in pictures.items()},
     }
-    return [write_whole(folder / name, content) for name, content in files.items()]
 
 
 def _png(figure: Any) -> bytes:
@@ -146,6 +121,22 @@ def _parts(ladder: Ladder) -> dict[str, Any]:
         "data": data, "table": ladder.table(), "intervals": intervals, "code": _code(ladder),
         "sources": list(SOURCES), "worst": _worst(ladder),
     }  # fmt: skip
+
+
+def _following(found: Survey | None) -> pd.DataFrame:
+    """List the next labels as people read them."""
+    if found is None:
+        return pd.DataFrame()
+    chosen = found.following
+    return pd.DataFrame(
+        {
+            "longitude": chosen["lon"].map("{:.2f}".format),
+            "latitude": chosen["lat"].map("{:.2f}".format),
+            "from the nearest label": chosen["km"].map(words_km),
+            "less unlike the labels": (100 * chosen["gain"]).map("{:.1f} %".format),
+        },
+        pd.RangeIndex(1, len(chosen) + 1),
+    )
 
 
 def _worst(ladder: Ladder) -> pd.DataFrame:
@@ -200,6 +191,16 @@ def _html(ladder: Ladder, parts: dict[str, Any], pictures: dict[str, bytes]) -> 
         "<h2>Where it is wrong</h2>",
         picture("errors", "maps of errors"),
         "" if parts["worst"].empty else parts["worst"].to_html(escape=True, index=False),
+        *(
+            []
+            if parts["following"].empty
+            else [
+                "<h2>Where to trust it, and which labels next</h2>",
+                picture("trust", "the prediction, hatched where it is not to be trusted"),
+                f"<p>{TRUST}</p>",
+                parts["following"].to_html(escape=True),
+            ]
+        ),
         "<h2>Intervals</h2>",
         f"<p>Of {html.escape(ladder.best())}, calibrated on other folds of the same rung.</p>",
         parts["intervals"].to_html(escape=True),
@@ -225,6 +226,10 @@ def _markdown(ladder: Ladder, parts: dict[str, Any]) -> str:
         "## Data", "",
         *(f"- {name}: {_plain(value)}" for name, value in parts["data"].items() if value), "",
         "## Where it is wrong", "", "![maps of errors](errors.png)", "",
+        *([] if parts["following"].empty else [
+            "## Where to trust it, and which labels next", "", "![where to trust](trust.png)", "",
+            TRUST, "", *_rows(parts["following"]), "",
+        ]),
         "## Intervals", "", *_rows(parts["intervals"]), "",
         "## What was assumed, bounded or left out", "",
         *(f"- {_plain(note)}" for note in ladder.notes or ("Nothing.",)), "",

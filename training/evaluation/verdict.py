@@ -55,6 +55,13 @@ def paired(
     return mean, mean - half, mean + half, float(2.0 * t.sf(abs(mean) / error, n - 1))
 
 
+def mean_score(scores: pd.DataFrame, metric: str) -> tuple[float, float, float]:
+    """Return the mean of one contender's scores on one rung, and its interval."""
+    share = float((scores["test_places"] / scores["train_places"]).mean())
+    known = scores[metric].dropna().to_numpy(dtype=np.float64)
+    return paired(known, share)[:3] if len(known) else (float("nan"),) * 3
+
+
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Correct p-values for their number.
 

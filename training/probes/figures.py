@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from satclip_explore.atlas import outlines_geojson
+from satclip_explore.atlas import outlines
 from training.tasks.task import Task
 
 MAX_CONFUSION = 20
@@ -124,8 +124,7 @@ def _draw_scatter(axis: Any, test: pd.DataFrame, unit: str) -> None:
 
 def draw_errors(axis: Any, test: pd.DataFrame, task: Task) -> None:
     """Draw where the probe is wrong."""
-    for line in _coast():
-        axis.plot(*line.T, color="0.6", lw=0.4)
+    draw_coast(axis)
     if task.is_classification:
         style: dict[str, Any] = {"cmap": "RdYlGn_r", "vmin": 0.0, "vmax": 1.0}
         label = "share of seeds that are wrong"
@@ -141,13 +140,11 @@ def draw_errors(axis: Any, test: pd.DataFrame, task: Task) -> None:
     axis.set_ylim(test["lat"].min() - margin, test["lat"].max() + margin)
 
 
-def _coast() -> list[Any]:
-    return [
-        np.array(ring)
-        for feature in outlines_geojson("land")["features"]
-        for polygon in feature["geometry"]["coordinates"]
-        for ring in polygon
-    ]
+def draw_coast(axis: Any) -> None:
+    """Draw the outlines of land."""
+    from matplotlib.collections import LineCollection
+
+    axis.add_collection(LineCollection(outlines("land"), colors="0.6", lw=0.4), autolim=False)
 
 
 def safe_text(text: Any) -> str:

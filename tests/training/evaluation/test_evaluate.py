@@ -61,6 +61,10 @@ def test_a_ladder_says_what_it_found_and_shows_itself():
     assert ladder.best() in ladder.contenders
     assert [step.done for step in steps] == list(range(15))
     assert steps[-1].seconds_left == 0.0
+    # Slow contenders come last, so that the others are seen on every rung soon.
+    assert [step.contender for step in steps].index("xyz + place") == 13
+    assert all(step.low <= step.score <= step.high for step in steps[1:])
+    assert [step.km for step in steps[-2:]] == list(ladder.distances["median"][:2])
     html = ladder._repr_html_()
     assert "idw" in html
     assert "± " in html
@@ -167,6 +171,7 @@ def test_a_run_that_is_stopped_keeps_what_is_finished_and_goes_on(tmp_path, monk
     assert not part.complete
     assert len(part.cells) == 4
     assert "stopped early" in part.verdict[-1]
+    assert part.predict_interval([[0.0, 0.0]])["rung"].tolist() == ["random"]
     RESULTS.clear()
     done = []
     monkeypatch.setattr(

@@ -29,8 +29,15 @@ def test_the_page_needs_nothing_else_and_runs_nothing(folder):
     assert "<img src=x" not in page
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=[\"'](?!data:)", page)
-    assert page.count('src="data:image/png;base64,') == 2
-    for heading in ("Data", "Where it is wrong", "Intervals", "How to cite", "The code"):
+    assert page.count('src="data:image/png;base64,') == 3
+    for heading in (
+        "Data",
+        "Where it is wrong",
+        "Where to trust it",
+        "Intervals",
+        "How to cite",
+        "The code",
+    ):
         assert f"<h2>{heading}" in page
     assert "sx.evaluate(" in page
     assert "Holm" in page

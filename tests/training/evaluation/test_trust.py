@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import satclip_explore as sx
-from satclip_explore.geo import great_circle_km
+from satclip_explore.geo import GLOBE, great_circle_km
 from training.evaluation.contenders import Labels
+from training.evaluation.prediction import around, survey
 from training.evaluation.trust import Applicability
 from training.tasks.folds import make_rungs
 from training.tasks.task import Task
@@ -62,6 +63,59 @@ def test_the_next_labels_are_where_none_is_alike(europe):
     assert 0.0 < chosen["gain"].sum() <= 1.0
     among = [[10.0, 50.0], [-100.0, -50.0]]
     assert europe.next_labels(1, among)["lon"].tolist() == [-100.0]
+
+
+def test_a_predicted_raster_has_intervals_and_says_where_to_trust_it(europe):
+    raster = europe.predict_raster(10.0, bounds=(-20, 30, 40, 70), contender="xyz")
+    on_land = raster.sel(lon=15, lat=45, method="nearest")
+    near = europe.predict_interval([[15.0, 45.0]], contender="xyz")
+    for name in ("prediction", "low", "high"):
+        assert float(on_land[name]) == pytest.approx(near[name].item(), rel=1e-4)
+    assert {"dissimilarity", "trusted", "distance_km"} <= set(raster)
+    assert raster.attrs["contender"] == "xyz"
+    assert raster.attrs["threshold"] > 0.0
+    assert np.isnan(raster["prediction"].sel(lon=-15, lat=55))
+    whole = europe.predict_raster(10.0, bounds=(-20, 30, 40, 70), land_only=False)
+    assert whole["prediction"].notnull().all()
+    with pytest.raises(ValueError, match="no pixel to predict"):
+        europe.predict_raster(1.0, bounds=(-40, 30, -35, 35))
+
+
+def test_a_raster_of_classes_has_codes_and_how_many_may_hold():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"lon": rng.uniform(-10, 30, 60), "lat": rng.uniform(36, 60, 60)})
+    table["zone"] = np.where(table["lat"] > 48, "a|b", "south")
+    ladder = sx.evaluate(table, "zone", rungs=["random"], seeds=1, encoders="xyz", models=["ridge"])
+    raster = ladder.predict_raster(5.0, bounds=(0, 40, 20, 55))
+    codes = raster["prediction"]
+    assert codes.dtype == np.int16
+    assert codes.attrs["classes"][int(codes.sel(lon=12.5, lat=52.5))] == "a|b"
+    assert codes.attrs["classes"][int(codes.sel(lon=2.5, lat=42.5))] == "south"
+    sizes = raster["set_size"].to_numpy()
+    assert set(sizes[codes.to_numpy() >= 0]) <= {1.0, 2.0}
+    assert np.isnan(sizes[codes.to_numpy() < 0]).all()
+
+
+def test_a_map_of_the_labels_is_twice_as_wide_as_high_and_on_the_globe():
+    box, resolution = around(np.array([[5.0, 50.0], [6.0, 50.5]]))
+    west, south, east, north = box
+    assert east - west == pytest.approx(2.0 * (north - south))
+    assert west < 5.0 < 6.0 < east
+    assert resolution == pytest.approx((north - south) / 90)
+    assert around(np.array([[0.0, 89.0], [1.0, 90.0]]))[0][3] == 90.0
+    for wide in ([[-179.0, -18.0], [179.0, -17.0]], [[0.0, -80.0], [1.0, 80.0]]):
+        assert around(np.array(wide)) == (GLOBE, 2.0)
+
+
+def test_labels_at_sea_are_mapped_at_sea_and_covariates_leave_no_map():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"lon": rng.uniform(-40, -30, 40), "lat": rng.uniform(30, 40, 40)})
+    table["salt"], table["depth"] = table["lat"] + rng.normal(size=40), rng.normal(size=40)
+    settings = {"rungs": ["random"], "seeds": 1, "encoders": "xyz", "models": ["ridge"]}
+    found = survey(sx.evaluate(table, "salt", **settings))
+    assert found.raster["prediction"].notnull().all()
+    assert found.following["lat"].between(29, 41).all()
+    assert survey(sx.evaluate(table, "salt", covariates="depth", **settings)) is None
 
 
 @pytest.mark.parametrize(
