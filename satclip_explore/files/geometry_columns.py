@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -83,22 +84,9 @@ def from_one_column(
     found: list[tuple[str, Any, pd.Series]] = []
     for label in columns:
         column = frame[label]
-        if not isinstance(column, pd.Series) or pd.api.types.is_numeric_dtype(column):
-            continue
-        text = column.dropna()
-        if not len(text) or not isinstance(text.iloc[0], (str, bytes, dict)):
-            continue
-        sample = text[[isinstance(value, str) and value.strip() != "" for value in text]].head(100)
-        for kind, pattern in (("WKT", WKT), ("GeoJSON", GEOJSON), ("WKB", WKB), ("both", BOTH)):
-            if (
-                len(sample)
-                and sample.map(
-                    lambda value, p=pattern: bool((p.fullmatch if p is BOTH else p.match)(value))
-                ).mean()
-                > 0.9
-            ):
-                found.append((kind, label, column))
-                break
+        kind = _held(column) if isinstance(column, pd.Series) else ""
+        if kind:
+            found.append((kind, label, column))
     geometries = [candidate for candidate in found if candidate[0] != "both"]
     named = [candidate for candidate in found if PAIR_WORDS & set(words_of(candidate[1]))]
     if roles is not None:
@@ -118,6 +106,20 @@ def from_one_column(
     if kind == "both":
         return _from_both(label, column, crs, order)
     return from_geometry(*_parse_geometry(kind, column, label, crs), label)
+
+
+def _held(column: pd.Series) -> str:
+    """Say what a column of text holds: "WKT", "GeoJSON", "WKB", "both" coordinates, or nothing."""
+    if pd.api.types.is_numeric_dtype(column):
+        return ""
+    texts = (value for value in column if isinstance(value, str) and value.strip())
+    sample = list(islice(texts, 100))
+    for kind, match in (
+        ("WKT", WKT.match), ("GeoJSON", GEOJSON.match), ("WKB", WKB.match), ("both", BOTH.fullmatch)
+    ):  # fmt: skip
+        if sum(match(text) is not None for text in sample) > 0.9 * len(sample):
+            return kind
+    return ""
 
 
 def _decimal_commas(column: pd.Series) -> bool:

@@ -88,8 +88,10 @@ def find_layouts(text: str, options: ReadOptions) -> list[Layout]:
     first = text[:200].split("\n", 1)[0].strip("\r")
     said = _SEP.match(first)
     wanted = options.delimiter or (said[1].replace("\\t", "\t") if said else None)
+    # A file of one column has none of them, and is read with commas.
+    possible = [wanted] if wanted else [one for one in DELIMITERS if one == "," or one in text]
     found: list[tuple[tuple[float, ...], Layout]] = []
-    for preference, delimiter in enumerate([wanted] if wanted else DELIMITERS):
+    for preference, delimiter in enumerate(possible):
         for quoted in (True, False) if '"' in text and delimiter != " " else (False,):
             head: list[tuple[int, list[str], bool, bool]] = []
             with suppress(csv.Error):
@@ -150,11 +152,6 @@ def _find_header(
     common = widths.most_common(1)[0][0]
     for position, (number, fields) in enumerate(candidates):
         names = [field.strip() for field in fields]
-        following = [(len(row), lengths[line]) for line, row in rows if line > number]
-        share = sum(filled <= len(names) for filled, _ in following) / max(1, len(following))
-        # Empty fields at the end of a row are fields, too.
-        as_wide = sum(filled <= len(names) <= width for filled, width in following)
-        full = as_wide / max(1, len(following))
         named = bool(wanted) and wanted <= {*names, *(split_unit(name)[0] for name in names)}
         numeric = sum(bool(NUMBER.fullmatch(name)) for name in names) / len(names)
         if not named and numeric < 0.5 and not wanted:
@@ -162,6 +159,11 @@ def _find_header(
         in_comment = bool(last) and position == 0
         if not named and (len(names) != common or in_comment):
             continue
+        following = [(len(row), lengths[line]) for line, row in rows if line > number]
+        share = sum(filled <= len(names) for filled, _ in following) / max(1, len(following))
+        # Empty fields at the end of a row are fields, too.
+        as_wide = sum(filled <= len(names) <= width for filled, width in following)
+        full = as_wide / max(1, len(following))
         score = (float(named), float(numeric < 0.5), share + full, float(quoted),
                  min(len(names), 3), float(len(names)), -float(number))  # fmt: skip
         if best is None or score > best[0]:

@@ -128,8 +128,8 @@ def read_places(
     said = {} if raw.counted_in == "cell" else {"lon": lon, "lat": lat, "crs": crs}
     found = locate(raw.frame, order=order, decimal=decimal, units=raw.units, **said)
     table = _Columns(raw, found, missing, decimal)
-    frame = table.read(numeric, categorical, censored, sentinels)
-    return _report(raw, name, found, table, frame, keep_zero)
+    columns = table.read(numeric, categorical, censored, sentinels)
+    return _report(raw, name, found, table, columns, keep_zero)
 
 
 def _raw_table(source: Any, options: ReadOptions) -> tuple[RawTable, str]:
@@ -166,11 +166,12 @@ class _Columns:
         self.decimal = decimal or found.decimal
         self._missing = missing
         self._asked = decimal
-        self._frame = pd.DataFrame(raw.frame.drop(columns=list(found.used)))
         # Results are called lon and lat; columns that were not chosen keep their values.
-        reserved = [name for name in ("lon", "lat", "geometry") if name in self._frame]
-        taken = {name: f"{name} (file)" for name in reserved}
-        self._frame = self._frame.rename(columns=taken) if taken else self._frame
+        taken = {name: f"{name} (file)" for name in ("lon", "lat", "geometry")}
+        self._columns = [
+            (taken.get(label, label), pd.Series(column))
+            for label, column in raw.frame.items() if label not in found.used
+        ]  # fmt: skip
 
     def read(
         self,
@@ -178,16 +179,15 @@ class _Columns:
         categorical: Collection[Any],
         censored: str | None,
         sentinels: bool,
-    ) -> pd.DataFrame:
-        frame = self._frame
-        absent = [column for column in (*numeric, *categorical) if column not in frame.columns]
+    ) -> list[tuple[Any, pd.Series]]:
+        labels = [label for label, _ in self._columns]
+        absent = [label for label in (*numeric, *categorical) if label not in labels]
         if absent:
-            raise ValueError(f"no column {shown(absent[0])!r}; got {listed(frame.columns)}.")
-        texts = [i for i, dtype in enumerate(frame.dtypes) if _is_text(dtype, frame.iloc[:, i])]
-        evidence = self._evidence(texts)
-        columns: dict[int, pd.Series] = {}
-        for i, label in enumerate(frame.columns):
-            column = frame.iloc[:, i]
+            raise ValueError(f"no column {shown(absent[0])!r}; got {listed(labels)}.")
+        texts = [i for i, (_, column) in enumerate(self._columns) if _is_text(column)]
+        evidence = self._evidence([self._columns[i][1] for i in texts])
+        columns = []
+        for i, (label, column) in enumerate(self._columns):
             if i in texts:
                 column = self._read_text(label, column, evidence, numeric, categorical, censored)
             elif self._missing and pd.api.types.is_numeric_dtype(column):
@@ -196,14 +196,11 @@ class _Columns:
                 column = column.mask(gone) if gone.any() else column
             if pd.api.types.is_numeric_dtype(column) and sentinels:
                 column = self._without_sentinels(label, column)
-            columns[i] = column
-        result = pd.DataFrame(columns, index=frame.index)
-        result.columns = frame.columns
-        return result
+            columns.append((label, column))
+        return columns
 
-    def _evidence(self, texts: list[int]) -> str:
+    def _evidence(self, columns: list[pd.Series]) -> str:
         """Gather the decimal signs that the file shows; only looked for where commas occur."""
-        columns = [self._frame.iloc[:, i] for i in texts]
         commas = any(column.str.contains(",", regex=False).any() for column in columns)
         if not commas and self.decimal != ",":
             return "."
@@ -216,7 +213,7 @@ class _Columns:
         self, label: Any, column: pd.Series, evidence: str, numeric: Collection[Any],
         categorical: Collection[Any], censored: str | None,
     ) -> pd.Series:  # fmt: skip
-        column = column.astype("str")
+        column = column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
         if label in categorical:
             gone = {"", *(str(code).strip() for code in self._missing)}
             text = [None if value in gone else value for value in plain_text(column)]
@@ -259,13 +256,13 @@ class _Columns:
         return column
 
 
-def _is_text(dtype: Any, column: pd.Series) -> bool:
-    if isinstance(dtype, pd.CategoricalDtype):
+def _is_text(column: pd.Series) -> bool:
+    if isinstance(column.dtype, pd.CategoricalDtype):
         return False
-    if pd.api.types.is_object_dtype(dtype):
+    if pd.api.types.is_object_dtype(column.dtype):
         known = column.dropna()
         return bool(len(known)) and all(isinstance(value, str) for value in known)
-    return bool(pd.api.types.is_string_dtype(dtype))
+    return bool(pd.api.types.is_string_dtype(column.dtype))
 
 
 def _is_number(value: Any) -> bool:
@@ -277,8 +274,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _report(
-    raw: RawTable, name: str, found: Located, table: _Columns, frame: pd.DataFrame, keep_zero: bool
-) -> Reading:
+    raw: RawTable, name: str, found: Located, table: _Columns, columns: list[tuple[Any, pd.Series]],
+    keep_zero: bool,
+) -> Reading:  # fmt: skip
     """Leave out the rows without a place, and say all of it."""
     x, y = found.lon, found.lat
     finite = np.isfinite(x) & np.isfinite(y)
@@ -292,9 +290,11 @@ def _report(
         if mask.any():
             left_out[reason] = (int(mask.sum()), int(raw.lines[np.argmax(mask)]))
     table.notes += sea_note(found, raw, kept)
-    frame = frame.loc[kept].reset_index(drop=True)
-    frame.insert(0, "lon", wrap_lon(x[kept]))
-    frame.insert(1, "lat", y[kept])
+    labeled = [("lon", wrap_lon(np.where(kept, x, 0.0))), ("lat", y), *columns]
+    frame = pd.DataFrame({i: column for i, (_, column) in enumerate(labeled)})
+    frame.columns = pd.Index([label for label, _ in labeled])
+    if not kept.all():
+        frame = frame.loc[kept].reset_index(drop=True)
     geometry = {"cell": "cells"}.get(raw.counted_in, "points")
     if found.geometry is not None:
         frame, geometry = _with_geometry(frame, found.geometry[kept]), "polygons"

@@ -75,7 +75,8 @@ class Reading:
     @property
     def lonlat(self) -> NDArray[np.float64]:
         """The places, shape (N, 2), degrees, longitude first."""
-        return self.frame[["lon", "lat"]].to_numpy(np.float64)
+        axes = [self.frame[axis].to_numpy(np.float64) for axis in ("lon", "lat")]
+        return np.stack(axes, axis=1)
 
     @property
     def columns(self) -> list[str]:

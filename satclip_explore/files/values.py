@@ -173,7 +173,7 @@ def read_column(
     sample = text[~blank][:50]
     if any_matches(sample, CODE) or (not odd.any() and any_matches(text, CODE)):
         return Column(
-            column.where(~blank, None), ("leading zeros kept: read as codes, not numbers",)
+            _with_gaps(column, blank), ("leading zeros kept: read as codes, not numbers",)
         )
     words = odd.copy()
     words[odd] = [cell.casefold() in MISSING_WORDS for cell in text[odd]]
@@ -200,11 +200,16 @@ def read_column(
         notes.append(f"{', '.join(map(repr, seen))} counted as missing in {words.sum():,} rows")
     if unit:
         notes.append(f"the unit {unit!r} beside each number was taken off")
-    values = pd.Series(np.where(blank | words, np.nan, numbers), index=column.index)
-    whole = not (blank | words).any() and (np.abs(numbers) < 2**53).all()
-    if whole and (numbers == np.round(numbers)).all() and not any(map(FRACTION.search, text)):
-        values = values.astype(np.int64)
+    numbers = np.where(blank | words, np.nan, numbers)
+    whole = bool((np.abs(numbers) < 2**53).all() and (numbers == np.round(numbers)).all())
+    if whole and not any(map(FRACTION.search, text)):
+        numbers = numbers.astype(np.int64)
+    values = pd.Series(numbers, index=column.index)
     return Column(values, tuple(notes), unit=unit, decimal=sign)
+
+
+def _with_gaps(column: pd.Series, blank: NDArray[np.bool_]) -> pd.Series:
+    return column.where(~blank, None) if blank.any() else column
 
 
 def _without_unit(text: Text) -> tuple[Text, str]:
@@ -263,7 +268,7 @@ def _as_text(
         count = int((text == word).sum())
         notes.append(f"{word!r} is a value of {shown(name)} ({count:,} rows); missing=[{word!r}] "
                      "leaves them out")  # fmt: skip
-    return Column(column.where(~blank, None), tuple(notes))
+    return Column(_with_gaps(column, blank), tuple(notes))
 
 
 def _with_odd(
@@ -281,7 +286,7 @@ def _with_odd(
         if either.mean() <= 0.5:
             return _as_text(name, column, text, blank, words)
     counts = Counter(text[odd].tolist())
-    return Column(column.where(~blank, None), tuple(notes), dict(counts.most_common()))
+    return Column(_with_gaps(column, blank), tuple(notes), dict(counts.most_common()))
 
 
 def odd_values(name: object, column: Column) -> str:

@@ -76,14 +76,17 @@ def degrees_minutes_seconds(value, sides, decimal):
 
 @st.composite
 def dialects(draw):
-    """Bytes of a table; keywords to read it; places, values, counts and names in it."""
+    """Bytes of a table; keywords to read it; places, values, counts and names in it.
+
+    What is drawn shrinks, at 0.2 ms each; the rest follows from one number.
+    """
     pick = lambda *options: draw(any_of(*options))  # noqa: E731
     chance = random.Random(draw(st.integers(0, 2**32)))
     decimal = pick(".", ",")
     delimiter = pick(",", ";", "\t", "|")
     crs = pick(*SYSTEMS, None, None)
     west, south, east, north = SYSTEMS[crs]
-    n_rows = draw(st.integers(3, 6))
+    n_rows = chance.randint(3, 6)
     lonlat = np.array([(chance.uniform(west, east), chance.uniform(south, north))
                        for _ in range(n_rows)]).round(4)  # fmt: skip
     values = np.array([chance.uniform(-50, 50) for _ in range(n_rows)]).round(
@@ -94,7 +97,7 @@ def dialects(draw):
     gone = {one for one in range(1, n_rows) if chance.random() < 0.2}
     options = {} if crs is None else {"crs": crs}
 
-    group, nothing = pick(*GROUPS[decimal]), pick(*MISSING)
+    group, nothing = chance.choice(GROUPS[decimal]), chance.choice(MISSING)
     metric = crs in ("EPSG:32633", "EPSG:3035", "EPSG:3857")
     notation = pick("decimal", "letters", "seconds") if crs is None else "decimal"
     if notation == "seconds":
@@ -108,31 +111,31 @@ def dialects(draw):
     else:
         xy = lonlat if crs is None else np.stack(projection(crs).transform(*lonlat.T), axis=1)
         cells = [tuple(written(one, 4 if metric else 6, decimal) for one in row) for row in xy]
-    header = [*pick(*(METERS if metric else DEGREES)), "temp", "income", "name"]
+    header = [*chance.choice(METERS if metric else DEGREES), "temp", "income", "name"]
     rows = [
         [*cells[i], nothing if i in gone else written(values[i], 3, decimal),
          written(counts[i], 0, decimal, group), names[i]]
         for i in range(n_rows)
     ]  # fmt: skip
-    if pick(False, True):
-        header.append(pick("id", "date", "elevation [m]"))
+    if chance.random() < 0.5:
+        header.append(chance.choice(["id", "date", "elevation [m]"]))
         rows = [[*row, f"{i + 1}"] for i, row in enumerate(rows)]
-    order = draw(st.permutations(range(len(header))))
+    order = chance.sample(range(len(header)), len(header))
     if order[0] == header.index("name"):
         order = order[::-1]  # "#1" at the start of a line is a comment, and counted as one
 
     out = io.StringIO()
-    out.write(pick("", "", "# made by a tool\n", "% one\n% two\n", "\n", f"sep={delimiter}\n"))
+    out.write(chance.choice(["", "", "# a tool\n", "% one\n% two\n", "\n", f"sep={delimiter}\n"]))
     quoting = pick(csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC)
     writer = csv.writer(out, delimiter=delimiter, quoting=quoting, lineterminator="\n")
     writer.writerows([row[i] for i in order] for row in [header, *rows])
     text = out.getvalue()
-    if pick(False, True) and not any("\n" in name for name in names):
+    if chance.random() < 0.5 and not any("\n" in name for name in names):
         text = text.replace("\n", f"{delimiter}\n")
     text = text.replace("\n", pick("\n", "\r\n", "\r"))
     encoding = pick("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252")
     content = text.encode(encoding)
-    content = gzip.compress(content, 1) if pick(False, False, True) else content
+    content = gzip.compress(content, 1) if chance.random() < 0.3 else content
     values[list(gone)] = np.nan
     return content, options, notation, lonlat, values, counts, names
 
