@@ -187,9 +187,12 @@ class _Rows:
         hint = ""
         if self._layout.delimiter == "," and n in (2 * width, 2 * width - 1, width + 2):
             hint = " (decimal commas need another delimiter, or quotes)"
+        wanted = f"the header (line {self._layout.header_line}) has {width}"
+        if self.row_names:
+            wanted = f"the rows before it have {width + 1}"
         raise _Ragged(
-            f"line {number:,} has {n} fields where the header (line {self._layout.header_line}) "
-            f"has {width}{hint}: mend that line, or leave such lines out with bad_lines='skip'."
+            f"line {number:,} has {n} fields where {wanted}{hint}: mend that line, or leave such "
+            "lines out with bad_lines='skip'."
         )
 
 

@@ -89,7 +89,7 @@ def find_layouts(text: str, options: ReadOptions) -> list[Layout]:
     said = _SEP.match(first)
     wanted = options.delimiter or (said[1].replace("\\t", "\t") if said else None)
     # A file of one column has none of them, and is read with commas.
-    possible = [wanted] if wanted else [one for one in DELIMITERS if one == "," or one in text]
+    possible = [wanted] if wanted else [mark for mark in DELIMITERS if mark == "," or mark in text]
     found: list[tuple[tuple[float, ...], Layout]] = []
     for preference, delimiter in enumerate(possible):
         for quoted in (True, False) if '"' in text and delimiter != " " else (False,):

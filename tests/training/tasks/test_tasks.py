@@ -257,7 +257,7 @@ def test_censored_targets_are_refused_with_two_ways_on():
         (b'{"type": "Topology"}', "TopoJSON"),
         (b'{"features": 3}', "holds no table"),
         (b"[" * 10, "not JSON"),
-        (b'a,b\n1,2,3\n1,"2\n', "no coordinate columns"),
+        (b'a,b\n1,2,3\n1,"2\n', "line 3 has 2 fields where the rows before it have 3"),
         (b"lon,lat,y\n", "no rows"),
         (csv(rows() * 1e5), "coordinates in meters"),
         (csv(rows(y=1.5)), "one value"),
