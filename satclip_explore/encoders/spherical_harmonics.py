@@ -16,6 +16,10 @@ TINY = 1e-30
 """Legendre values below this become zero: near the poles the high orders vanish, and as float32
 they would be subnormal, which slows a matrix product two to four times."""
 
+FEW_PLACES, FEW_DEGREES = 64, 64
+"""Up to here a product with Fourier coefficients is faster than the recurrence, whose hundreds of
+small steps a single place waits for; it differs by 2e-13."""
+
 HARMONICS_CALCULATIONS = ("analytic", "closed-form")
 
 
@@ -96,7 +100,9 @@ def harmonics_by_feature(
         Row l² + l + m is Y_lm.
     """
     trig = trigonometric_rows(lonlat[:, 0], legendre_polys, harmonics_calculation)
-    legendre = _padded_rows(lonlat[:, 1], legendre_polys)
+    few = len(lonlat) <= FEW_PLACES and legendre_polys <= FEW_DEGREES
+    rows = _padded_rows_of_few if few else _padded_rows
+    legendre = rows(lonlat[:, 1], legendre_polys)
     legendre_index, trig_index = _row_indices(legendre_polys, lonlat.device)
     return legendre[legendre_index] * trig[trig_index]
 
@@ -207,8 +213,7 @@ def legendre_rows(lat: torch.Tensor, legendre_polys: int) -> list[torch.Tensor]:
 def _padded_rows(lat: torch.Tensor, legendre_polys: int) -> torch.Tensor:
     """Evaluate `legendre_rows` one below the other, each degree with a row of zeros after it.
 
-    With the zero the recurrence is the same for all orders: five operations a degree, which is
-    what a single place waits for.
+    With the zero the recurrence is the same for all orders.
     """
     lat = lat.to(torch.float64)
     x = -torch.sin(torch.deg2rad(lat))  # cos θ, polar angle from the south pole
@@ -224,6 +229,32 @@ def _padded_rows(lat: torch.Tensor, legendre_polys: int) -> torch.Tensor:
         row = torch.addcmul(ab[l] * rows[-2], a[l], x * rows[-1][:-1])
         rows.append(torch.cat([row, ends[l]]))
     return torch.nn.functional.hardshrink(torch.cat(rows[1:]), TINY)
+
+
+def _padded_rows_of_few(lat: torch.Tensor, legendre_polys: int) -> torch.Tensor:
+    """Evaluate `_padded_rows` by their Fourier series in the polar angle."""
+    orders = torch.arange(legendre_polys, dtype=torch.float64, device=lat.device)[:, None]
+    angle = orders * torch.deg2rad(lat.to(torch.float64) + 90.0)
+    coefficients = _fourier_coefficients(legendre_polys, lat.device)
+    return coefficients @ torch.cat([torch.cos(angle), torch.sin(angle[1:])])
+
+
+@lru_cache(maxsize=4)
+def _fourier_coefficients(legendre_polys: int, device: torch.device) -> torch.Tensor:
+    """Write P_lm as cosines of multiples of θ below L for even m, as sines for odd m.
+
+    Exact, by orthogonality of both on L midpoints: shape (rows, 2L-1), float64.
+    """
+    L = legendre_polys
+    k = torch.arange(L, dtype=torch.float64, device=device)
+    midpoints = (k + 0.5) * (180.0 / L)
+    rows = _padded_rows(midpoints - 90.0, L) * (2.0 / L)
+    angle = torch.deg2rad(midpoints)[:, None] * k
+    cosines, sines = rows @ torch.cos(angle), rows @ torch.sin(angle[:, 1:])
+    cosines[:, 0] /= 2.0
+    odd = torch.cat([torch.arange(l + 2, device=device) % 2 == 1 for l in range(L)])
+    cosines[odd], sines[~odd] = 0.0, 0.0
+    return torch.cat([cosines, sines], dim=1)
 
 
 def harmonics_tables(legendre_polys: int) -> tuple[Any, Any, Any, Any, Any]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from satclip_explore.encoders.spherical_harmonics import (
+    FEW_PLACES,
     legendre_rows,
     real_spherical_harmonics,
 )
@@ -103,6 +104,17 @@ def test_features_are_float64_and_gradients_are_finite_at_the_poles():
     assert y.dtype == torch.float64
     y.sum().backward()
     assert torch.isfinite(lonlat.grad).all()
+
+
+@pytest.mark.parametrize("legendre_polys", [1, 2, 10, 40, 64])
+def test_few_places_give_what_they_give_among_many(legendre_polys):
+    """Few take Fourier series, many the recurrence."""
+    lat = torch.cat([torch.tensor([-90.0, 90.0, 0.0, 89.9999]), torch.linspace(-89, 89, 96)])
+    lonlat = torch.stack([torch.linspace(-180, 180, 100), lat], 1).double()
+    many = real_spherical_harmonics(lonlat, legendre_polys)
+    few = [real_spherical_harmonics(part, legendre_polys) for part in lonlat.split(1)]
+    torch.testing.assert_close(torch.cat(few), many, rtol=0, atol=1e-12)
+    assert len(lonlat) > FEW_PLACES
 
 
 def test_legendre_rows_have_one_row_per_order():
