@@ -194,7 +194,8 @@ def check_archive(entries: list[zipfile.ZipInfo]) -> None:
 def _read_parts(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[str, bytes]:
     try:
         return {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError,
+            ValueError) as error:  # fmt: skip
         raise ValueError("the archive is damaged, or packed in a way that is not read.") from error
 
 

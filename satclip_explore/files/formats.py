@@ -76,7 +76,19 @@ def read_content(content: Content, options: ReadOptions) -> RawTable:
     ValueError
         If it cannot be read; one sentence.
     """
-    for _, test, read in FORMATS:
+    for name, test, read in FORMATS:
         if test(content):
-            return read(content, options)
+            return _read_format(name, read, content, options)
     return _read_text(content, options)
+
+
+def _read_format(name: str, read: Reader, content: Content, options: ReadOptions) -> RawTable:
+    """Read a file through a library, which may raise anything where it is damaged."""
+    try:
+        return read(content, options)
+    except ImportError:
+        raise
+    except Exception as error:
+        if type(error) is ValueError and str(error).endswith("."):
+            raise  # in a sentence of ours
+        raise ValueError(f"the file does not read as {name}: it is damaged.") from error

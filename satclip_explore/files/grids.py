@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from satclip_explore.files.columns import find_roles, listed, shown, word_set
 from satclip_explore.files.containers import Content
+from satclip_explore.files.hdf5 import refuse_other_files
 from satclip_explore.files.raw_table import MAX_COLUMNS, MAX_ROWS, RawTable, ReadOptions, numbered
 
 UNITS_OF = {"lon": "degrees_east", "lat": "degrees_north"}
@@ -29,6 +30,8 @@ def read_netcdf(content: Content, options: ReadOptions) -> RawTable:
     classic = content.data.startswith(b"CDF")
     engine = "scipy" if classic else "h5netcdf"
     source = content.path or io.BytesIO(content.data)
+    if not classic:
+        refuse_other_files(source)
     try:
         dataset = xr.open_dataset(source, engine=engine)
     except ImportError as error:

@@ -152,6 +152,8 @@ def _find_header(
     common = widths.most_common(1)[0][0]
     for position, (number, fields) in enumerate(candidates):
         names = [field.strip() for field in fields]
+        if not names:
+            continue
         named = bool(wanted) and wanted <= {*names, *(split_unit(name)[0] for name in names)}
         numeric = sum(bool(NUMBER.fullmatch(name)) for name in names) / len(names)
         if not named and numeric < 0.5 and not wanted:

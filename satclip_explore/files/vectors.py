@@ -6,6 +6,7 @@ import io
 import tempfile
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import pandas as pd
 
@@ -20,6 +21,12 @@ from satclip_explore.files.raw_table import (
     numbered,
 )
 from satclip_explore.files.records import check_xml
+
+DRIVERS = {
+    "shapefile": ("ESRI Shapefile",), "GeoPackage": ("GPKG",), "FlatGeobuf": ("FlatGeobuf",),
+    "KML": ("KML", "LIBKML"), "GPX": ("GPX",),
+}  # fmt: skip
+"""Which of GDAL's drivers may open a format: others read what a file names, here or elsewhere."""
 
 GPX_LAYERS = ("waypoints", "track_points", "route_points")
 KML_STYLE = ("tessellate", "extrude", "visibility", "drawOrder", "icon")
@@ -59,6 +66,8 @@ def read_layers(content: Content, options: ReadOptions, format: str) -> RawTable
     data = content.whole()
     if format == "GeoPackage" and not data[68:72].startswith(b"GP"):
         raise ValueError("the file is a SQLite database, but no GeoPackage; save it as GeoPackage.")
+    if b"<" in data[8:12]:  # GDAL would take it for XML that names other files
+        raise ValueError(f"the file begins like {format} but is damaged.")
     suffix = {"GeoPackage": ".gpkg", "FlatGeobuf": ".fgb"}[format]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"places{suffix}"
@@ -70,14 +79,25 @@ def read_xml(content: Content, options: ReadOptions) -> RawTable:
     """Read KML or GPX; other XML is refused, and so are entities."""
     data = content.whole()
     check_xml(data)
-    head = data[:4096].lower()
-    format = "KML" if b"<kml" in head else "GPX" if b"<gpx" in head else ""
-    if not format:
+    format = _root(data).rpartition(":")[2].upper()
+    if format not in ("KML", "GPX"):
         raise ValueError("the file is XML, but neither KML nor GPX.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"places.{format.lower()}"
         path.write_bytes(data)
         return _read(path, format, options)
+
+
+def _root(data: bytes) -> str:
+    """Return the name of the one element that XML is made of."""
+    elements: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda name, _: elements.extend([] if elements else [name])
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise ValueError("the file begins like XML but is damaged.") from error
+    return elements[0]
 
 
 def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
@@ -99,6 +119,8 @@ def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
             )
         for layer in layers:
             info = pyogrio.read_info(path, layer=layer)
+            if info["driver"] not in DRIVERS[format]:
+                raise ValueError(f"the file begins like {format} and is another format.")
             if info["features"] > MAX_ROWS or len(info["fields"]) > MAX_COLUMNS:
                 raise ValueError(
                     f"a layer may have {MAX_ROWS:,} features and {MAX_COLUMNS:,} columns; got "

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from satclip_explore.files.hdf5 import refuse_other_files
+
 MAX_CHUNK_BYTES = 1 << 30
 """A chunk is unpacked whole; a larger one is a mistake, or a bomb."""
 
@@ -163,6 +165,8 @@ def open_netcdf(path: str | Path) -> Group:
         engine = "scipy" if file.read(3) == b"CDF" else "h5netcdf"
     try:
         with one_sentence(path.name):
+            if engine == "h5netcdf":
+                refuse_other_files(path)
             dataset = xr.open_dataset(path, engine=engine, decode_cf=False, cache=False)
     except ImportError as error:
         raise ImportError(f"NetCDF needs {engine}: pip install 'satclip-explore[geo]'") from error
@@ -206,7 +210,7 @@ def one_sentence(name: str, reason: str = "") -> Iterator[None]:
         raise
     # Codecs, HDF5 and the store raise errors of many kinds.
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()).rstrip(".")
         if "pickle" in said or "'|O'" in said:
             reason = "it holds pickled objects, which could run code; ask for a store of numbers"
         elif not reason and "codec" in said.lower():
