@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from satclip_explore.checks import known_keywords
+from satclip_explore.embedding_metadata import zarr_attributes
 from satclip_explore.encoders.base import LocationEncoder
-from satclip_explore.fields import collect
+from satclip_explore.fields import Progress, collect, iter_rows, view
+from satclip_explore.files.cf import LAT, LON
 from satclip_explore.geo import GLOBE, Bounds, Grid
-from satclip_explore.provenance import provenance
 from satclip_explore.workers import run
 
 CHUNK = 64
@@ -20,26 +26,31 @@ CHUNK = 64
 SHARD_COLUMNS = 1024
 """Pixels of a file along a parallel, at most: a 0.05° globe is 450 files of 33 MB."""
 
-VECTORS = "embedding"
-"""Name of the array that holds the embeddings."""
+KINDS = ("float32", "float16", "int8")
+"""Of numbers that are kept."""
 
-_OPENING = Lock()  # zarr's settings are those of all threads
+VECTORS, SCALES, ERRORS = "embedding", "scales", "largest_error"
+"""Names of the arrays: embeddings, the factor of each pixel of int8, the error of each band."""
 
 
+@known_keywords
 def write_grid(
     encoder: LocationEncoder,
     store: str | Path,
     resolution: float = 1.0,
     bounds: Bounds = GLOBE,
     *,
+    region: Any = None,
     dtype: str = "float16",
     workers: int = 1,
+    progress: Progress | None = None,
 ) -> Path:
     """Encode every pixel of a grid into a Zarr store, a band of rows at a time.
 
     Zarr 3, in compressed chunks of 64 × 64 pixels that are gathered in shards, with coordinates
-    after the CF conventions. Started again after it was stopped, even by SIGKILL, it goes on with
-    the bands that are missing, and the store is the same as if it had not been.
+    after the CF conventions. It is written beside its place, as .NAME.part, and moved there when it
+    is whole. Started again after it was stopped, even by SIGKILL, it goes on with the bands that
+    are missing, and the store is the same as if it had not been.
 
     Parameters
     ----------
@@ -51,10 +62,14 @@ def write_grid(
         Pixel size in degrees.
     bounds : tuple of float
         (lon_min, lat_min, lon_max, lat_max) in degrees.
-    dtype : {"float16", "float32"}
-        Of what is stored. float16 keeps three digits.
+    region : str, sequence, mapping, geometry or Region, optional
+        In place of bounds; see `region`. Pixels outside are without data.
+    dtype : {"float16", "float32", "int8"}
+        Of what is stored. float16 keeps three digits; int8 has a factor for each pixel in `scales`.
     workers : int
         Bands that are encoded at a time; an active Dask client decides in its place.
+    progress : callable, optional
+        Called with (rows done, rows in all); several workers call it as their bands advance.
 
     Returns
     -------
@@ -64,82 +79,157 @@ def write_grid(
     Raises
     ------
     ValueError
-        If the grid is none, the folder holds something else, or a store of other settings.
+        If the grid is none, or the folder holds something else or a store of other settings.
     """
-    if dtype not in ("float16", "float32"):
-        raise ValueError(f"dtype must be float16 or float32; got {dtype!r}.")
-    grid, path = Grid.from_resolution(resolution, bounds), Path(store)
-    _make_store(path, encoder, grid, dtype)
-    height, width = grid.shape
-    columns = range(-(-width // _shard(width)))
-    # A shard is put in its place when all of it is written, so that what is there is whole.
+    if dtype not in KINDS:
+        raise ValueError(f"dtype must be one of {', '.join(KINDS)}; got {dtype!r:.40}.")
+    grid, inside = view(resolution, bounds, region, None)
+    path = Path(store)
+    facts = zarr_attributes(encoder, grid, dtype)
+    if region is not None:
+        facts["region"] = hashlib.sha256(np.packbits(inside).tobytes()).hexdigest()[:16]
+    facts = json.loads(json.dumps(facts))
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if _facts_of(path) != facts:
+            raise ValueError(f"{path} holds something else; give another folder or remove it.")
+        return path
+    part = path.with_name(f".{path.name}.part")
+    if _facts_of(part) != facts:
+        _make_store(part, encoder, grid, dtype, facts)
+    starts = range(0, grid.shape[0], CHUNK)
+    missing = [start for start in starts if not (part / ERRORS / f"c/{start // CHUNK}").exists()]
     bands = [
-        (path, grid, start)
-        for start in range(0, height, CHUNK)
-        if not all((path / VECTORS / f"c/{start // CHUNK}/{j}/0").exists() for j in columns)
+        (part, grid, start, None if region is None else inside[start : start + CHUNK], progress)
+        for start in missing
     ]
     run(_write_band, encoder, bands, workers)
-    return path
+    if path.exists():
+        path.rmdir()
+    return part.rename(path)
 
 
-def _shard(width: int) -> int:
-    return CHUNK * -(-min(width, SHARD_COLUMNS) // CHUNK)
+def _facts_of(store: Path) -> dict[str, Any]:
+    """Return what a store says of itself; nothing where there is none, or no finished layout."""
+    if not (store / "zarr.json").is_file():
+        return {}
+    import zarr
+
+    return dict(zarr.open_group(store, mode="r").attrs)
 
 
-def _make_store(path: Path, encoder: LocationEncoder, grid: Grid, dtype: str) -> None:
-    """Lay out an empty store, or see that the one that is there is of the same call."""
+def _make_store(
+    path: Path, encoder: LocationEncoder, grid: Grid, dtype: str, facts: dict[str, Any]
+) -> None:
+    """Lay out an empty store; its attributes come last, and say that the layout is whole."""
     try:
         import zarr
     except ImportError as error:
         raise ImportError("Zarr needs zarr: pip install 'satclip-explore[geo]'") from error
-
-    facts: dict[str, Any] = {"Conventions": "CF-1.11", "dtype": dtype, **provenance(encoder, grid)}
-    if path.exists() and any(path.iterdir()):
-        there = dict(zarr.open_group(path, mode="r").attrs) if (path / "zarr.json").exists() else {}
-        if there == facts:
-            return
-        # Attributes come last: without them the layout was not finished, and holds nothing yet.
-        if there or not (path / "zarr.json").exists():
-            raise ValueError(f"{path} holds something else; give another folder or remove it.")
-    group = zarr.open_group(path, mode="w")
-    height, width = grid.shape
-    axes: tuple[tuple[str, Any, dict[str, Any]], ...] = (
-        ("lat", grid.lat, {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}),
-        ("lon", grid.lon, {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}),
-    )
-    for name, values, facts_of in axes:
+    shutil.rmtree(path, ignore_errors=True)
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    (height, width), dim = grid.shape, encoder.embed_dim
+    for name, values, about in (("lat", grid.lat, LAT), ("lon", grid.lon, LON)):
         group.create_array(
-            name, data=values, dimension_names=[name], attributes=facts_of, chunks=values.shape
+            name,
+            data=values,
+            dimension_names=[name],
+            attributes=dict[str, Any](about),
+            chunks=values.shape,
         )
+    side = CHUNK * -(-min(width, SHARD_COLUMNS) // CHUNK)
     group.create_array(
-        VECTORS, shape=(height, width, encoder.embed_dim), dtype=dtype,
-        chunks=(CHUNK, CHUNK, encoder.embed_dim),
-        shards=(CHUNK, _shard(width), encoder.embed_dim),
-        fill_value=float("nan"), dimension_names=["lat", "lon", "embed"],
+        VECTORS, shape=(height, width, dim), dtype=dtype, chunks=(CHUNK, CHUNK, dim),
+        shards=(CHUNK, side, dim), fill_value=0 if dtype == "int8" else np.nan,
+        dimension_names=["lat", "lon", "embed"],
         attributes={"long_name": f"embedding by {encoder.name}", "units": "1"},
+    )  # fmt: skip
+    if dtype == "int8":
+        group.create_array(
+            SCALES, shape=(height, width), dtype="float32", chunks=(CHUNK, CHUNK),
+            shards=(CHUNK, side), fill_value=np.nan, dimension_names=["lat", "lon"],
+        )  # fmt: skip
+    group.create_array(
+        ERRORS, shape=(-(-height // CHUNK),), dtype="float32", chunks=(1,), fill_value=np.nan,
+        dimension_names=["band"],
+        attributes={"long_name": "largest difference between a stored number and the encoder's, "
+                    f"in each band of {CHUNK} rows"},
     )  # fmt: skip
     group.attrs.put(facts)
 
 
-def _write_band(encoder: LocationEncoder, path: Path, grid: Grid, start: int) -> None:
+def _write_band(
+    encoder: LocationEncoder,
+    path: Path,
+    grid: Grid,
+    start: int,
+    inside: NDArray[np.bool_] | None,
+    progress: Progress | None,
+) -> None:
     import zarr
 
     stop = min(start + CHUNK, grid.shape[0])
-    west, south, east, north = grid.bounds
-    step = (north - south) / grid.shape[0]
+    west, _, east, north = grid.bounds
+    step = grid.resolution[1]
     band = Grid(
         (west, north - stop * step, east, north - start * step), (stop - start, grid.shape[1])
     )
-    values = collect(encoder.iter_grid(band), band)
-    # An array keeps the setting that it was opened with. A shard without data is written too: a
-    # missing one is taken for one that was not encoded yet.
-    with _OPENING, zarr.config.set({"array.write_empty_chunks": True}):
-        array: Any = zarr.open_group(path, mode="r+")[VECTORS]
-    array[start:stop] = values.astype(array.dtype)
+    rows = iter_rows(
+        encoder, band, progress=progress and (lambda done, _: progress(start + done, grid.shape[0]))
+    )
+    exact = collect(rows, band).astype(np.float32)
+    if inside is not None:
+        exact[~inside] = np.nan
+    group: Any = zarr.open_group(path, mode="r+")
+    stored, factor = quantized(exact, str(group[VECTORS].dtype))
+    group[VECTORS][start:stop] = stored
+    if SCALES in group:
+        group[SCALES][start:stop] = factor
+    # Last, since it says that the band is whole.
+    group[ERRORS][start // CHUNK] = largest_error(stored * factor[..., None], exact)
+
+
+def quantized(exact: NDArray[np.float32], kind: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Round vectors, (..., D), to a kind; returns them and the factor of each, (...)."""
+    if kind != "int8":
+        with np.errstate(over="ignore"):
+            stored = exact.astype(kind)
+        if np.isinf(stored).any() and not np.isinf(exact).any():
+            raise ValueError(
+                f"numbers reach {np.nanmax(np.abs(exact)):,.0f}, past {np.finfo(kind).max:,.0f}, "
+                f"the end of {kind}; keep them as float32."
+            )
+        return stored, np.ones(exact.shape[:-1], np.float32)
+    factor = np.abs(exact).max(axis=-1) / np.float32(127)
+    # A vector of zeros has any factor; 0 is kept so that it reads as zeros.
+    safe = np.where(factor > 0, factor, 1)[..., None]
+    stored = np.rint(np.nan_to_num(exact / safe)).astype(np.int8)
+    return stored, np.where(np.isfinite(factor), np.maximum(factor, np.float32(1e-30)), np.nan)
+
+
+def largest_error(stored: NDArray[Any], exact: NDArray[Any]) -> float:
+    """Return the largest difference, where there is data; 0 where there is none."""
+    difference = np.abs(stored.astype(np.float32) - exact)
+    return float(np.nanmax(difference)) if np.isfinite(difference).any() else 0.0
+
+
+def stored_error(store: str | Path) -> float:
+    """Return the largest difference between a number of a store and the encoder's."""
+    import zarr
+
+    group: Any = zarr.open_group(store, mode="r")
+    return float(np.max(group[ERRORS][:]))
 
 
 def open_grid(store: str | Path) -> xr.DataArray:
-    """Open what `write_grid` wrote, (lat, lon, embed); numbers are read where they are used."""
+    """Open what `write_grid` wrote, (lat, lon, embed); numbers are read where they are used.
+
+    Raises
+    ------
+    ValueError
+        If the numbers are int8, which `load_encoder` multiplies by their factors.
+    """
     # Without `chunks` xarray reads lazily by itself, and needs no Dask.
     dataset = xr.open_zarr(store, chunks=None, consolidated=False)
+    if SCALES in dataset:
+        raise ValueError(f"{store} holds int8 and factors; open it with load_encoder.")
     return dataset[VECTORS].assign_attrs(dataset.attrs)

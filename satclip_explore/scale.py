@@ -14,7 +14,7 @@ from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, load_encoder
 from satclip_explore.files.atomic import replacing
 from satclip_explore.geo import GLOBE, as_lonlat
-from satclip_explore.grid_store import write_grid
+from satclip_explore.grid_store import KINDS, write_grid
 from satclip_explore.provenance import provenance
 from satclip_explore.workers import run
 
@@ -197,7 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     grid.add_argument("--resolution", type=float, default=1.0, help="degrees")
     grid.add_argument("--bounds", type=float, nargs=4, default=GLOBE,
                       metavar=("WEST", "SOUTH", "EAST", "NORTH"))  # fmt: skip
-    grid.add_argument("--dtype", default="float16", choices=("float16", "float32"))
+    grid.add_argument("--dtype", default="float16", choices=KINDS)
     given = parser.parse_args(arguments)
     try:
         if given.scheduler:

@@ -76,7 +76,9 @@ def test_others_open_them_with_the_right_position(tmp_path, tiny_encoder):
     with xr.open_zarr(zarr_path, consolidated=False, chunks=None) as dataset:
         xr.testing.assert_allclose(dataset["embedding"].drop_attrs(), exact.drop_attrs(), atol=1e-6)
     tif = sx.export_embeddings(tiny_encoder, tmp_path / "a.tif", 1.0, bounds)
+    assert item_of(tif)["assets"]["embeddings"]["type"].endswith("profile=cloud-optimized")
     with rasterio.open(tif) as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert (tuple(file.bounds), file.crs.to_epsg()) == (bounds, 4326)
         row, column = file.index(13.4, 52.6)
         np.testing.assert_allclose(file.read()[:, row, column], exact[7, 3], atol=1e-6)

@@ -149,25 +149,29 @@ def test_a_store_that_was_stopped_ends_the_same_and_is_not_made_twice(
     whole = grid_store.write_grid(tiny_encoder, tmp_path / "whole.zarr", 6.0)
     written, write = [], grid_store._write_band
 
-    def dies(encoder, path, grid, start):
+    def dies(encoder, path, grid, start, *rest):
         if len(written) == 4:
             raise KeyboardInterrupt
         written.append(start)
-        write(encoder, path, grid, start)
+        write(encoder, path, grid, start, *rest)
 
     monkeypatch.setattr(grid_store, "_write_band", dies)
     with pytest.raises(KeyboardInterrupt):
         grid_store.write_grid(tiny_encoder, tmp_path / "cut.zarr", 6.0)
     # One shard of a band was written, the others were not: as after SIGKILL.
-    (tmp_path / "cut.zarr/embedding/c/3/1/0").unlink()
+    part = tmp_path / ".cut.zarr.part"
+    (part / "embedding/c/3/1/0").unlink()
+    (part / "largest_error/c/3").unlink()
+    assert not (tmp_path / "cut.zarr").exists()
 
-    def count(encoder, path, grid, start):
+    def count(encoder, path, grid, start, *rest):
         written.append(start)
-        write(encoder, path, grid, start)
+        write(encoder, path, grid, start, *rest)
 
     monkeypatch.setattr(grid_store, "_write_band", count)
     cut = grid_store.write_grid(tiny_encoder, tmp_path / "cut.zarr", 6.0)
     assert content(cut) == content(whole)
+    assert not part.exists()
     assert len(written) == len(set(written)) + 1
 
 
@@ -198,15 +202,37 @@ def test_a_store_of_other_settings_or_another_folder_is_refused(tiny_encoder, tm
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="something else"):
         grid_store.write_grid(tiny_encoder, tmp_path / "mine", 30.0)
-    with pytest.raises(ValueError, match="float16 or float32"):
-        grid_store.write_grid(tiny_encoder, tmp_path / "other.zarr", 30.0, dtype="int8")
+    with pytest.raises(ValueError, match="float32, float16, int8"):
+        grid_store.write_grid(tiny_encoder, tmp_path / "other.zarr", 30.0, dtype="int4")
+    kenya = grid_store.write_grid(tiny_encoder, tmp_path / "kenya.zarr", 2.0, region="Kenya")
+    bounds = tuple(zarr_group(kenya).attrs["spatial:bbox"])
+    with pytest.raises(ValueError, match="something else"):
+        grid_store.write_grid(tiny_encoder, kenya, 2.0, bounds)
 
 
-def test_a_layout_that_was_not_finished_is_made_again(tiny_encoder, tmp_path):
-    zarr = pytest.importorskip("zarr")
+def test_numbers_past_the_end_of_float16_are_refused(tmp_path):
+    class Far(NorthOnly):
+        def encode(self, lonlat):
+            return lonlat.float() * 1e4
+
+    with pytest.raises(ValueError, match=r"numbers reach 1,650,000, past 65,504.*float32"):
+        grid_store.write_grid(Far(), tmp_path / "far.zarr", 30.0)
+    store = grid_store.write_grid(Far(), tmp_path / "far.zarr", 30.0, dtype="int8")
+    with pytest.raises(ValueError, match="holds int8 and factors; open it with load_encoder"):
+        grid_store.open_grid(store)
+    assert np.isfinite(load_encoder(store).embed([[15.0, 75.0]])).all()
+
+
+def zarr_group(store, mode="r"):
+    return pytest.importorskip("zarr").open_group(store, mode=mode)
+
+
+@pytest.mark.parametrize("facts", [{}, {"encoder": "another, that was stopped"}])
+def test_a_layout_that_was_not_finished_is_made_again(tiny_encoder, tmp_path, facts):
     store = grid_store.write_grid(tiny_encoder, tmp_path / "earth.zarr", 30.0)
     before = content(store)
-    zarr.open_group(store, mode="r+").attrs.put({})
+    part = store.rename(tmp_path / ".earth.zarr.part")
+    zarr_group(part, "r+").attrs.put(facts)
     assert content(grid_store.write_grid(tiny_encoder, store, 30.0)) == before
 
 
