@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,12 +244,24 @@ def pca_colors(
     numpy.ndarray, shape (H, W, n), uint8
         Row 0 in the north.
     """
+    blocks = pca_rows(encoder, grid, projection, precision=precision, progress=progress)
+    return collect(((rows, color_bytes(block)) for rows, block in blocks), grid)
+
+
+def pca_rows(
+    encoder: LocationEncoder,
+    grid: Grid,
+    projection: Projection,
+    *,
+    precision: str | None = "auto",
+    progress: Progress | None = None,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Encode a grid some rows at a time: color values before they are rounded and clipped."""
     if precision == "auto":
         precision = fast_precision(str(encoder.device)) if encoder.dtype == torch.float32 else ""
-    blocks = iter_rows(
+    return iter_rows(
         encoder, grid, projection.readout(), precision=precision or None, progress=progress
     )
-    return collect(((rows, color_bytes(block)) for rows, block in blocks), grid)
 
 
 def color_bytes(values: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from satclip_explore.encoders.base import LocationEncoder, Readout
 from satclip_explore.encoders.combined_files import read_parts, save_combined
 from satclip_explore.encoders.tensor_files import take_tensors, weights_hash
 from satclip_explore.geo import Grid, as_lonlat
+from satclip_explore.lattice import Lattice
 
 BAND_VALUES = 16_000_000
 """Numbers of a grid that are computed together: 64 MB in float32."""
@@ -81,18 +82,12 @@ class Concat(LocationEncoder):
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Encode a grid band by band, each part in its own fast way; see `LocationEncoder`."""
         height, width = grid.shape
-        lon_min, lat_min, lon_max, lat_max = grid.bounds
-        tall = (lat_max - lat_min) / height
         channels = self.embed_dim if readout is None else len(readout.bias)
         step = max(1, min(height, BAND_VALUES // (width * channels)))
         for start in range(0, height, step):
             stop = min(height, start + step)
-            south = lat_min if stop == height else lat_max - stop * tall
-            bounds = (lon_min, south, lon_max, lat_max - start * tall)
-            yield (
-                slice(start, stop),
-                self._band(Grid(bounds, (stop - start, width)), readout, precision),
-            )
+            band = Lattice.of(grid, np.arange(start, stop), np.arange(width))
+            yield slice(start, stop), self._band(band, readout, precision)
 
     def _band(self, grid: Grid, readout: Readout | None, precision: str | None) -> torch.Tensor:
         """Encode some rows, (rows, W, C): a readout is shared out among the parts and summed."""

@@ -7,15 +7,15 @@ from typing import Any
 import holoviews as hv
 import numpy as np
 import param
-import xarray as xr
+from PIL import Image
 
 from satclip_explore.biome_colors import BIOMES
 from satclip_explore.geo import GLOBE, Grid
-from satclip_explore.panes import plots, theme, world
+from satclip_explore.panes import first_look, plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.furniture import NumberedMarks, furnish
-from satclip_explore.projection import pca_colors
 from satclip_explore.store import RESULTS
+from satclip_explore.view_colors import view_colors
 
 MAX_PIXELS = 700_000
 COARSE_PIXELS = 12_000
@@ -68,16 +68,13 @@ class PCAPane(world.ColoredPane):
             colors = self._fine[1]
         else:
             try:
-                # A plot asks twice while it is made.
-                if self._rough is None or self._rough[0] != key:
-                    self._rough = (key, self._coarse(grid))
-                colors = self._rough[1]
+                colors = self._at_hand(key)
             except ValueError as error:
                 self.message = str(error)
                 colors = np.zeros((*grid.shape, 3), dtype=np.uint8)
             else:
                 # Before the browser has told the size, the work would be for the wrong pixels.
-                if width is not None:
+                if width is not None and not self._is_enough(grid):
                     self._encode(key)
         return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
 
@@ -109,11 +106,28 @@ class PCAPane(world.ColoredPane):
         """Encode every pixel of a view: colors, shape (H, W, 3), uint8."""
         projection = world.projection_of(self.encoder, self.components, self.stretch)
         # Bare numbers: the first DataArray of a process imports all of dask, where it is installed.
-        return pca_colors(self.encoder, grid, projection, progress=progress)
+        return view_colors(self.encoder, grid, projection, progress=progress)
+
+    def _kept(self) -> np.ndarray | None:
+        """Return the globe's colors, (H, W, 3 or 4), where somebody has computed or shipped it."""
+        kept = RESULTS.peek(world.world_key(self.encoder, self.components, self.stretch))
+        if kept is not None:
+            return kept.to_numpy()
+        shipped = self.land_only and self.components == world.BIOMES
+        return first_look.land_of(self.encoder) if shipped else None
+
+    def _is_enough(self, grid: Grid) -> bool:
+        """Tell whether the kept globe is as fine as the screen: nothing is left to encode then."""
+        return min(grid.resolution) >= world.WORLD_RESOLUTION and self._kept() is not None
+
+    def _at_hand(self, key: Any) -> np.ndarray:
+        # A plot asks twice while it is made.
+        if self._rough is None or self._rough[0] != (key, self.land_only):
+            self._rough = ((key, self.land_only), self._coarse(key[-1]))
+        return self._rough[1]
 
     def _coarse(self, grid: Grid) -> np.ndarray:
-        key = world.world_key(self.encoder, self.components, self.stretch)
-        kept = RESULTS.peek(key)
+        kept = self._kept()
         if kept is not None and grid.resolution[0] * FINEST_UPSAMPLING >= world.WORLD_RESOLUTION:
             return resample(kept, grid)
         shrink = min(1.0, (COARSE_PIXELS / (grid.shape[0] * grid.shape[1])) ** 0.5)
@@ -129,15 +143,14 @@ class PCAPane(world.ColoredPane):
             return
         self._asked = key
         encoder, components, stretch = self.encoder, self.components, self.stretch
+        has_globe = self._kept() is not None
         self.busy = "encoding this view …"
 
         def work(job: Job) -> np.ndarray:
             colors = self.fine(key[-1], job.check)
             job.deliver(lambda: self._ready(key, colors))
-            globe = world.world_picture(encoder, components, stretch, job.check)
-            # The first call compiles datashader's loops, which takes seconds: do it here.
-            resample(globe, Grid(GLOBE, (2, 4)))
-            resample(globe, Grid((0.0, 0.0, 1.0, 1.0), (8, 8)))
+            if not has_globe:
+                world.world_picture(encoder, components, stretch, job.check)
             return colors
 
         def failed(error: ValueError) -> None:
@@ -223,21 +236,26 @@ _COLORS = {
 }
 
 
-def resample(field: xr.DataArray, grid: Grid) -> np.ndarray:
-    """Resample a kept raster to the pixels of a view: colors, shape (H, W, 3), uint8."""
-    lon_min, lat_min, lon_max, lat_max = grid.bounds
-    # Imported here: it takes a second or two, and the first picture can do without.
-    import datashader as ds
+def resample(colors: np.ndarray, grid: Grid) -> np.ndarray:
+    """Resample a globe to the pixels of a view.
 
-    canvas = ds.Canvas(grid.shape[1], grid.shape[0], (lon_min, lon_max), (lat_min, lat_max))
-    d_lon, d_lat = 360.0 / field.sizes["lon"], 180.0 / field.sizes["lat"]
-    field = field.sel(
-        lon=slice(lon_min - 2 * d_lon, lon_max + 2 * d_lon),
-        lat=slice(lat_max + 2 * d_lat, lat_min - 2 * d_lat),
-    )
-    # In float: datashader interpolates bytes in bytes, and they overflow.
-    bands = [
-        canvas.raster(field.isel(band=band).astype(np.float32), interpolate="linear", agg="mean")
-        for band in range(3)
-    ]
-    return np.stack(bands, axis=-1).round().astype(np.uint8)
+    Parameters
+    ----------
+    colors : numpy.ndarray, shape (H, W, 3 or 4), uint8
+        Row 0 in the north. What is clear adds nothing to the colors beside it.
+    grid : Grid
+        The view.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows, columns, 3), uint8
+    """
+    height, width = colors.shape[:2]
+    west, south, east, north = grid.bounds
+    box = ((west + 180.0) * width / 360.0, (90.0 - north) * height / 180.0,
+           (east + 180.0) * width / 360.0, (90.0 - south) * height / 180.0)  # fmt: skip
+    image = Image.fromarray(colors)
+    # Colors times opacity: the name of this mode in Pillow.
+    image = image.convert("RGBa") if image.mode == "RGBA" else image
+    small = image.resize(grid.shape[::-1], Image.Resampling.BILINEAR, box)
+    return np.asarray(small.convert("RGBA"))[..., :3]
