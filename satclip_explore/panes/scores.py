@@ -20,6 +20,12 @@ WORDS = {
     "top5": ("among first five", "Share whose class is among the five that seem most likely."),
     "mse": ("squared error", "Mean squared error; 1 is as much as the targets vary in training."),
     "r2": ("R²", "Share of the variance that is explained; 0 is no better than the mean."),
+    "auc": ("AUC", "How often a presence is more suitable than background; 0.5 knows nothing."),
+    "boyce": ("Boyce", "Whether more suitable means more presences: 1 always, 0 not at all."),
+    "sensitivity": ("presences found", "Share of the presences that are called suitable."),
+    "specificity": ("background left out", "Share of the background not called suitable."),
+    "deviance": ("deviance", "How badly the predicted mean counts fit the counts; 0 is perfect."),
+    "d2": ("D²", "Share of the deviance that is explained; 0 is no better than the mean."),
     "mae": ("mean error", "Mean of the errors, in size."),
 }
 """What metrics are called on the page, and what they mean."""

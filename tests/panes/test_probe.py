@@ -74,6 +74,50 @@ def test_training_shows_curves_a_table_and_maps(pane, monkeypatch):
     assert len(pane.view().get_root().children) == 2
 
 
+def words_of(view) -> str:
+    return " ".join(
+        one.object for one in view.select(lambda o: isinstance(getattr(o, "object", 0), str))
+    )
+
+
+def test_occurrences_of_a_species_give_suitability_with_a_threshold(pane):
+    """Two species, one on either side of a line through Africa."""
+    rng = np.random.default_rng(0)
+    lonlat = np.stack([rng.uniform(15.0, 28.0, 400), rng.uniform(-30.0, -5.0, 400)], axis=1)
+    names = np.where(lonlat[:, 1] > -18.0, "Acacia nilotica", "Protea repens")
+    pane.upload(
+        pd.DataFrame({"species": names, "lon": lonlat[:, 0], "lat": lonlat[:, 1]})
+        .to_csv(index=False).encode()
+    )  # fmt: skip
+    pane.kind = "presence"
+    assert "2 species" in pane.message
+    pane.param.update(species="Protea repens", background="target-group")
+    assert "presences, the others background. Left out: 1 (others in a cell" in pane.about
+    assert pane.chosen_task().target.sum() == (names == "Protea repens").sum() - 1
+    assert trained(pane).message == ""
+    assert {"auc", "boyce"} <= set(pane.table().columns)
+    assert 0.0 <= float(pane.field.min()) < float(pane.field.max()) <= 1.0
+    shown = words_of(pane.view())
+    assert f"suitable from {pane.result.threshold:.3g} on" in shown
+    assert ">AUC</th>" in shown
+    assert ">Boyce</th>" in shown
+    pane.species = "Acacia nilotica"
+    assert pane.result is None
+
+
+def test_counts_are_predicted_when_they_are_said_to_be_counts(pane, table):
+    counts = np.random.default_rng(0).poisson(np.exp(1.0 + table["lat"] / 60.0))
+    pane.upload(table.assign(half=counts).to_csv(index=False).encode())
+    assert "kind='counts'" in pane.message
+    pane.kind = "counts"
+    assert f"counts from 0 to {counts.max()}" in pane.about
+    assert trained(pane).message == ""
+    assert {"deviance", "d2"} <= set(pane.table().columns)
+    assert ">D²</th>" in words_of(pane.view())
+    pane.model = "knn"
+    assert "predicts no counts" in trained(pane).message
+
+
 @pytest.mark.parametrize("model", ["mlp", "knn", "kriging"])
 def test_every_model_is_offered_and_runs(pane, model):
     pane.model = model

@@ -24,8 +24,8 @@ from training.probe import hold_out, train_probe
 from training.probes.losses import Losses
 from training.probes.registry import MENU
 from training.tasks.atlas import list_tasks, load_task
-from training.tasks.tables import task_from_table
-from training.tasks.task import Task
+from training.tasks.tables import as_task
+from training.tasks.task import COUNTS, PRESENCE, Task
 
 OWN = "your own table"
 TASKS = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
@@ -42,7 +42,18 @@ HOLD_OUTS = {
     "a country or box, as typed": "typed",
     "what the world view shows": "view",
 }
-KINDS = {"as the values look": "auto", "classes": "classification", "numbers": "regression"}
+KINDS = {
+    "as the values look": "auto",
+    "classes": "classification",
+    "numbers": "regression",
+    "counts": COUNTS,
+    "a species' occurrences": PRESENCE,
+}
+DRAWN = {
+    "at random": "random",
+    "records of other species": "target-group",
+    "around presences": "thickened",
+}
 SHARES = {"0.1 % of it": 0.001, "1 % of it": 0.01, "5 % of it": 0.05, "20 % of it": 0.2}
 MAX_FILE = "50MB"
 
@@ -66,6 +77,8 @@ class ProbePane(Pane):
     task = param.Selector(default="biome", objects=TASKS, doc="what to predict")
     column = param.String("", doc="of the uploaded table; empty: the only one left")
     kind = param.Selector(default="auto", objects=KINDS, doc="of the uploaded column")
+    species = param.String("", doc="of the occurrences; empty: the only one there is")
+    background = param.Selector(default="random", objects=DRAWN, doc="beside the occurrences")
     hold_out = param.Selector(default="Africa", objects=HOLD_OUTS, doc="where it is tested")
     typed = param.String("", doc="a country, or lon_min, lat_min, lon_max, lat_max")
     drawn = param.Parameter(doc="a box (four numbers) or a polygon (pairs), in degrees")
@@ -93,9 +106,12 @@ class ProbePane(Pane):
             return load_task(self.task)
         if self._upload is None:
             raise ValueError("drop a table with coordinates and labels first: CSV or GeoJSON.")
-        asked = (id(self._upload), self.column.strip(), self.kind)
+        more: dict[str, Any] = {}
+        if self.kind == PRESENCE:
+            more = {"species": self.species.strip() or None, "background": self.background}
+        asked = (id(self._upload), self.column.strip(), self.kind, *more.values())
         if self._read is None or self._read[0] != asked:
-            found = task_from_table(self._upload, asked[1] or None, kind=self.kind)
+            found = as_task(self._upload, asked[1] or None, kind=self.kind, **more)
             self._read = (asked, found)
         return self._read[1]
 
@@ -142,8 +158,8 @@ class ProbePane(Pane):
             self.task = OWN
 
     @param.depends(
-        "encoder", "task", "column", "kind", "hold_out", "typed", "drawn", "shots", "model",
-        "seeds", watch=True,
+        "encoder", "task", "column", "kind", "species", "background", "hold_out", "typed", "drawn",
+        "shots", "model", "seeds", watch=True,
     )  # fmt: skip
     def _forget_result(self) -> None:
         """Take away scores that belong to other settings than those on the page."""
@@ -151,7 +167,10 @@ class ProbePane(Pane):
         self._cancel.set()
         self.param.update(busy="", result=None, field=None, _losses=[])
 
-    @param.depends("task", "column", "kind", "hold_out", "typed", "drawn", "shots", watch=True)
+    @param.depends(
+        "task", "column", "kind", "species", "background", "hold_out", "typed", "drawn", "shots",
+        watch=True,
+    )  # fmt: skip
     def preview(self) -> None:
         """Show which places would train and test; a sentence where they cannot."""
         about, split, message = "", None, ""
@@ -269,17 +288,20 @@ class ProbePane(Pane):
         shots = theme.select(self.param.shots, "Shown from there", 130, options=SHARES)
         column = theme.text_input(self.param.column, "Column to predict", 150)
         kind = theme.select(self.param.kind, "It holds", 150)
+        species = theme.text_input(self.param.species, "Species", 150)
+        background = theme.select(self.param.background, "Background", 170)
         drop = drop_field(self.upload, MAX_FILE, width=260, margin=(4, 2))
 
         def show(*_: Any) -> None:
             typed.visible = self.hold_out == "typed"
             shots.visible = self.hold_out not in ("random", "blocks")
             column.visible = kind.visible = drop.visible = self.task == OWN
+            species.visible = background.visible = self.task == OWN and self.kind == PRESENCE
 
         show()
-        self.param.watch(show, ["task", "hold_out"])
+        self.param.watch(show, ["task", "kind", "hold_out"])
         return pn.FlexBox(
-            task, column, kind, drop, where, typed, shots,
+            task, column, kind, species, background, drop, where, typed, shots,
             theme.select(self.param.model, "Small model", 200),
             theme.select(self.param.seeds, "Runs", 80, options=[1, 3, 5, 10]),
             theme.button("Train", self.start, strong=True), theme.button("Stop", self.stop),

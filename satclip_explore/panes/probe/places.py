@@ -25,8 +25,11 @@ def in_words(task: Any) -> str:
     """Say what a task holds, and what was left out of its table."""
     holds = f"{len(task.classes)} classes"
     if not task.is_classification:
-        ends = f"numbers from {task.target.min():.4g} to {task.target.max():.4g}"
+        noun = "counts" if task.is_counts else "numbers"
+        ends = f"{noun} from {task.target.min():.4g} to {task.target.max():.4g}"
         holds = f"{ends} {task.unit}".rstrip()
+    if task.is_presence:
+        holds = f"{task.target.sum():,} presences, the others background"
     left = ", ".join(f"{count:,} ({why})" for why, count in task.dropped.items())
     return f"{task.name}: {len(task):,} places, {holds}." + (f" Left out: {left}." if left else "")
 

@@ -33,7 +33,8 @@ def scores(result: Any) -> pn.pane.HTML:
 def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
     """Show the predicted raster of the globe and where it errs, side by side."""
     is_class = result.task.is_classification
-    painted = _classes(field, result) if is_class else _values(field, result)
+    named = is_class and not result.task.is_presence
+    painted = _classes(field, result) if named else _values(field, result)
     test = result.test
     size = np.abs(test["error"].to_numpy(dtype=float))
     scale = 1.0 if is_class else float(np.quantile(size, 0.95)) or 1.0
@@ -86,8 +87,10 @@ def _values(field: Any, result: Any) -> Any:
     colors = np.zeros((*values.shape, 4), dtype=np.uint8)
     colors[..., :3] = ramp[(steps * 255).astype(int)]
     colors[land, 3] = 255
-    unit = result.task.unit
-    scale = theme.color_scale(theme.WARMTH, f"{low:.3g}", f"{high:.3g} {unit}")
+    end = f"{high:.3g} {result.task.unit}"
+    if result.threshold is not None:
+        end = f"{high:.3g} suitability; suitable from {result.threshold:.3g} on"
+    scale = theme.color_scale(theme.WARMTH, f"{low:.3g}", end)
     return lambda selection: _map(colors, selection, scale)
 
 
