@@ -31,7 +31,7 @@ from training.probes.data import Scale, fill_gaps, training_data, valid_rows
 from training.probes.losses import Losses, Reports
 from training.probes.nearest import NearestProbe, NearestSettings
 from training.probes.predictions import predict_test
-from training.probes.registry import MODELS, find_model
+from training.probes.registry import MODELS, PROBES, find_model
 from training.probes.result import Fitted, ProbeResult
 from training.probes.suitability import choose_threshold
 from training.probes.tuning import tune as tuned
@@ -82,7 +82,8 @@ def train_probe(
         A name in `list_tasks`; a task; or your own labeled places, as a file or a frame.
     target, kind : str, optional
         Column of such a table, and what it holds; see `task_from_table`. kind="presence" takes
-        occurrences of a species, and predicts suitability.
+        occurrences of a species, and predicts suitability; kind="counts" predicts mean counts, by
+        Poisson regression.
     species, background : str, optional
         Which species of such occurrences, and how the background is drawn: "random",
         "target-group" or "thickened". `presence_task` has more to choose.
@@ -164,6 +165,11 @@ def train_probe(
     )
     if task.covariates and model == "full-batch-mlp":
         raise ValueError("'full-batch-mlp' takes embeddings as they are; covariates need another.")
+    if task.is_counts and not probe.takes_counts:
+        able = [name for name in MODELS if PROBES[name].takes_counts]
+        raise ValueError(
+            f"model={model!r} predicts no counts; take {' or '.join(able)}, or kind='regression'."
+        )
     encoder = as_encoder(encoder, device)
     rivals = [as_encoder(rival, device) for rival in encoders]
     compared = line_up(encoder, rivals, baseline_names(baselines), device)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from satclip_explore.checks import real_number, whole_number
 from satclip_explore.encoders.base import Readout
 from satclip_explore.progress import Cancel
-from training.probes.data import TrainingData
+from training.probes.data import LARGEST_LOG_RATE, TrainingData
 
 Step = Callable[[int, torch.Tensor, torch.Tensor], None]
 """Called with (step, training losses, validation losses), each of shape (S,)."""
@@ -41,6 +41,8 @@ class Probe(ABC):
         Frozen dataclass of what can be set, with defaults that run.
     uses_embedding : bool
         Whether its scores depend on the encoder. Those that do not are baselines.
+    takes_counts : bool
+        Whether it predicts the rate of a count.
     settings : dict
         What a fitted probe was made with, in plain numbers and strings.
     """
@@ -49,6 +51,7 @@ class Probe(ABC):
     label: ClassVar[str]
     Settings: ClassVar[type] = NoSettings
     uses_embedding: ClassVar[bool] = True
+    takes_counts: ClassVar[bool] = False
     settings: dict[str, Any]
 
     @classmethod
@@ -98,7 +101,8 @@ class Probe(ABC):
         Returns
         -------
         torch.Tensor, shape (S, N, C), float32
-            Larger is likelier for classes; the standardized value for regression.
+            Larger is likelier for classes; the standardized value, or logarithm of the rate of a
+            count.
         """
 
     def chances(self, scores: torch.Tensor) -> torch.Tensor:
@@ -240,15 +244,31 @@ def standardization(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     return mean.to(features), scale.to(features)
 
 
-def place_errors(scores: torch.Tensor, target: torch.Tensor, n_classes: int) -> torch.Tensor:
+def place_errors(
+    scores: torch.Tensor, target: torch.Tensor, n_classes: int, *, counted: bool = False
+) -> torch.Tensor:
     """Return the error of each place from scores (S, N, C), shape (S, N), float64.
 
-    0 or 1 for classes, and the squared error of a value.
+    0 or 1 for classes, the squared error of a value, the deviance of a count.
     """
+    if counted:
+        return poisson_deviance(scores[..., 0].double(), target.double())
     if n_classes:
         # Several times as fast as argmax over many classes.
         return (scores.max(dim=-1).indices != target).double()
     return (scores[..., 0].double() - target).square()
+
+
+def poisson_deviance(log_rate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the deviance of counts from the logarithm of their rates, both of shape (…, N).
+
+    References
+    ----------
+    McCullagh & Nelder (1989), "Generalized Linear Models", 2.3.
+    """
+    log_rate = log_rate.clamp(max=LARGEST_LOG_RATE)
+    surplus = torch.xlogy(target, target) - target * log_rate
+    return 2.0 * (surplus - target + log_rate.exp())
 
 
 def mean_error(
@@ -267,8 +287,13 @@ def loss_per_seed(
     target: torch.Tensor,
     n_classes: int,
     weights: torch.Tensor | None = None,
+    *,
+    counted: bool = False,
 ) -> torch.Tensor:
-    """Return cross-entropy or mean squared error of scores (S, N, C), shape (S,)."""
+    """Return cross-entropy, mean squared error or deviance of scores (S, N, C), shape (S,)."""
+    if counted:
+        deviance = poisson_deviance(scores[..., 0].float(), target)
+        return deviance.mean(1) if weights is None else deviance @ weights / weights.sum()
     if weights is None:
         if n_classes:
             return torch.stack([functional.cross_entropy(each.float(), target) for each in scores])

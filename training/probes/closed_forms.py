@@ -1,10 +1,16 @@
-"""Linear models in closed form: ridge regression, its leave-one-out errors, the discriminant."""
+"""Linear models in closed form: ridge regression and what is made of it, the discriminant."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
+
+from training.probes.data import LARGEST_LOG_RATE
+
+MAX_REWEIGHTED = 50
+"""Steps of Poisson regression, at most; ten are usual."""
 
 
 def ridge(
@@ -130,6 +136,62 @@ def _without(part: torch.Tensor, residual: torch.Tensor, shrink: torch.Tensor) -
     rest = torch.diag(shrink) - part.transpose(1, 2) @ part
     turned = torch.linalg.solve(rest, (residual[:, None] @ part)[:, 0])
     return residual + (part @ turned[..., None])[..., 0]
+
+
+def poisson_ridge(
+    x: torch.Tensor, y: torch.Tensor, penalty: float, weights: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solve Poisson regression of counts, log link, with an intercept that is not penalized.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (N, D)
+        Features.
+    y : torch.Tensor, shape (N,)
+        Counts, or rates, not below 0 and not all 0.
+    penalty : float
+        Half of it times the squared weights joins the sum of half the deviances: N times
+        scikit-learn's alpha.
+    weights : torch.Tensor, shape (N,), optional
+        How much each row counts.
+
+    Returns
+    -------
+    weight : torch.Tensor, shape (1, D)
+    bias : torch.Tensor, shape (1,)
+
+    References
+    ----------
+    McCullagh & Nelder (1989), "Generalized Linear Models", 2.5: iteratively reweighted least
+    squares; each step is a ridge regression.
+    """
+    x64, y64 = x.double(), y.double()
+    counts = torch.ones_like(y64) if weights is None else weights.double()
+
+    def loss(weight: torch.Tensor, bias: torch.Tensor) -> float:
+        log_rate = x64 @ weight[0] + bias
+        losses = counts * (log_rate.exp() - y64 * log_rate)
+        return float(losses.sum() + 0.5 * penalty * weight.square().sum())
+
+    weight = torch.zeros_like(x64[:1])
+    bias = ((counts * y64).sum() / counts.sum()).log()[None]
+    least = loss(weight, bias)
+    for _ in range(MAX_REWEIGHTED):
+        log_rate = (x64 @ weight[0] + bias).clamp(min=-LARGEST_LOG_RATE)
+        rate = log_rate.exp()
+        working = log_rate + (y64 - rate) / rate
+        toward, base = ridge(x64, working[:, None], penalty, counts * rate)
+        step, found = 1.0, math.inf
+        # Far from the minimum a whole step may overshoot it.
+        while not found < least and step > 1e-4:
+            moved = weight + step * (toward - weight), bias + step * (base - bias)
+            found, step = loss(*moved), 0.5 * step
+        gain, tolerance = least - found, 1e-12 * (1.0 + abs(least))
+        if gain > 0:
+            (weight, bias), least = moved, found
+        if not gain > tolerance:
+            break
+    return weight.to(x), bias.to(x)
 
 
 def discriminant(

@@ -20,6 +20,9 @@ MAX_DEVIATIONS = 1e50
 MOST_DEVIATIONS = 1e6
 """Room for predictions of places unlike any that trained, in standard deviations."""
 
+LARGEST_LOG_RATE = 20.0
+"""Rates stay below five hundred million times the mean count, and finite."""
+
 VALID_SHARE = 0.1
 """Part of the training rows kept for early stopping and for choosing settings."""
 
@@ -35,9 +38,9 @@ class TrainingData:
     vectors : torch.Tensor, shape (N, 3), float32
         Places as unit vectors.
     target : torch.Tensor, shape (N,)
-        Class codes (int64), or values (float32), standardized.
+        Class codes (int64), values, standardized, or counts (float32).
     n_classes : int
-        0 for regression.
+        0 for values and counts.
     valid : torch.Tensor, shape (N,), bool
         Rows kept for early stopping and for choosing settings.
     gap_km : float
@@ -47,6 +50,8 @@ class TrainingData:
         Rows of one number are no witnesses for one another; default the rows of each place.
     weights : torch.Tensor, shape (N,), float32, optional
         How much each row counts, 1 on average; default all alike.
+    counted : bool
+        The target is a count, in units of the mean count; scores are logarithms of its rate.
     """
 
     features: torch.Tensor
@@ -57,6 +62,7 @@ class TrainingData:
     gap_km: float = 0.0
     groups: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    counted: bool = False
 
     @property
     def row_weights(self) -> torch.Tensor:
@@ -90,14 +96,19 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Scale:
-    """Turns standardized values back into the unit of the target; 0 and 1 for classes."""
+    """Turns scores back into the unit of the target; 0 and 1 for classes.
+
+    Scores of values are standardized; those of counts, `log`, are logarithms of a rate in units of
+    the mean count, which stands as `deviation`.
+    """
 
     mean: float = 0.0
     deviation: float = 1.0
+    log: bool = False
 
     @classmethod
     def of(cls, task: Task, rows: Split) -> Scale:
-        """Return mean and standard deviation of the training targets.
+        """Return mean and standard deviation of the training targets; the mean of counts.
 
         Raises
         ------
@@ -108,6 +119,8 @@ class Scale:
         if task.is_classification:
             return cls()
         train, test = task.target[rows.train], task.target[rows.test]
+        if task.is_counts:
+            return cls(0.0, float(train.mean()), log=True)
         check_spread(train, f"the training targets of {task.name!r}")
         mean, deviation = float(train.mean()), standard_deviation(train)
         with np.errstate(over="ignore"):
@@ -130,8 +143,11 @@ class Scale:
         return torch.float32 if fits and fine else torch.float64
 
     def values(self, scores: torch.Tensor) -> torch.Tensor:
-        """Turn standardized values into the unit of the target."""
-        return scores.to(self.dtype) * self.deviation + self.mean
+        """Turn scores into the unit of the target, in their type or a finer one."""
+        scores = scores.to(torch.promote_types(scores.dtype, self.dtype))
+        if self.log:
+            return scores.clamp(max=LARGEST_LOG_RATE).exp() * self.deviation
+        return scores * self.deviation + self.mean
 
 
 def fill_gaps(task: Task, rows: Split) -> Task:
@@ -209,6 +225,7 @@ def training_data(
         _gap_km(task, rows),
         torch.from_numpy(codes_by_appearance(task.group_codes[rows.train])).to(device),
         _weights(task, rows, device),
+        task.is_counts,
     )
     return data, vectors
 

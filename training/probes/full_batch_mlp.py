@@ -73,6 +73,7 @@ class FullBatchMLPProbe(MLPProbe):
     """
 
     kind = "full-batch-mlp"
+    takes_counts = False
     label = "full-batch MLP, as published"
     Settings = FullBatchMLPSettings
 

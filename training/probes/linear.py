@@ -1,4 +1,4 @@
-"""Linear probes: ridge regression in closed form, multinomial logistic regression by L-BFGS."""
+"""Linear probes: ridge regression, Poisson regression, multinomial logistic regression."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.probes.base import (
     loss_per_seed,
     standardization,
 )
-from training.probes.closed_forms import discriminant, leave_one_out, ridge
+from training.probes.closed_forms import discriminant, leave_one_out, poisson_ridge, ridge
 from training.probes.data import TrainingData
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-4, 11))
@@ -39,8 +39,8 @@ class LinearSettings:
     Parameters
     ----------
     penalty : float, optional
-        Of the squared weights of standardized features. Default: for ridge, chosen among
-        0.01 … 100,000; for logistic regression, 1.
+        Of the squared weights of standardized features. Default: for ridge and Poisson regression,
+        chosen among 0.01 … 100,000; for logistic regression, 1.
     """
 
     penalty: float | None = None
@@ -50,15 +50,16 @@ class LinearSettings:
 
 
 class LinearProbe(Probe):
-    """Ridge regression, or multinomial logistic regression.
+    """Ridge regression of values, Poisson regression of counts, logistic regression of classes.
 
     Nothing in it is random: weight (1, C, D) and bias (1, C) serve every seed. All rows train ridge
-    and choose its penalty by leaving one place, or group, out; for logistic regression the valid
-    rows choose when to stop. Its scores are one product with the embedding, so that a raster folds
-    it into the encoder.
+    and choose its penalty by leaving one place, or group, out. All train Poisson regression, whose
+    penalty the valid rows choose; for logistic regression these choose when to stop. Its scores are
+    one product with the embedding, so that a raster folds it into the encoder.
     """
 
     kind = "linear"
+    takes_counts = True
     label = "linear"
     Settings = LinearSettings
 
@@ -85,6 +86,8 @@ class LinearProbe(Probe):
             weight, bias, facts = _logistic(
                 data, x, 1.0 if penalty is None else penalty, on_step, cancel
             )
+        elif data.counted:
+            weight, bias, facts = _poisson(data, x, penalty, on_step, cancel)
         else:
             penalties = PENALTIES if penalty is None else (penalty,)
             errors = leave_one_out(x, data.target, penalties, data.weights, data.group_codes)
@@ -138,6 +141,35 @@ class LinearProbe(Probe):
     def to(self, device: torch.device) -> Self:
         """Return the same probe on a device."""
         return type(self)(self.weight.to(device), self.bias.to(device), self.settings)
+
+
+def _poisson(
+    data: TrainingData,
+    x: torch.Tensor,
+    penalty: float | None,
+    on_step: Step | None,
+    cancel: Cancel | None,
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Choose a penalty by the deviance of the valid rows, and fit all rows with it."""
+    fitting, valid = data.part(~data.valid), data.part(data.valid)
+    best, chosen = float("inf"), penalty or 1.0
+    # Whole powers of ten: each takes some ten ridge regressions.
+    for step, tried in enumerate(PENALTIES[::2] if penalty is None else ()):
+        weight, bias = poisson_ridge(x[~data.valid], fitting.target, tried, fitting.weights)
+        train, error = (
+            loss_per_seed(
+                (x[rows] @ weight.T + bias)[None], part.target, 0, part.weights, counted=True
+            )
+            for rows, part in ((~data.valid, fitting), (data.valid, valid))
+        )
+        if on_step is not None:
+            on_step(step, train.cpu(), error.cpu())
+        if float(error) < best:
+            best, chosen = float(error), tried
+        if cancel is not None and cancel.is_set():
+            break
+    weight, bias = poisson_ridge(x, data.target, chosen, data.weights)
+    return weight, bias, {"solver": "Poisson, reweighted least squares", "penalty": chosen}
 
 
 def _logistic(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
 
 from satclip_explore.geo import unit_vectors
 from training.tasks.blocks import block_of
@@ -22,6 +23,8 @@ HIGHER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
         "boyce": True,
         "sensitivity": True,
         "specificity": True,
+        "deviance": False,
+        "d2": True,
         "mse": False,
         "r2": True,
         "mae": False,
@@ -97,6 +100,39 @@ def regression_metrics(
     if spread > SAME_TARGETS**2:
         scores["r2"] = 1.0 - squared / spread
     scores["mae"] = float(np.ldexp(np.abs(error).mean(), exponent))
+    return scores
+
+
+def poisson_deviances(rate: NDArray[Any], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how badly each rate, above 0, fits its count, shape (…, N); 0 is a perfect fit."""
+    surplus = xlogy(target, target) - target * np.log(rate)
+    return np.asarray(2.0 * (surplus - target + rate), dtype=np.float64)
+
+
+def count_metrics(rate: NDArray[Any], target: NDArray[np.float64]) -> dict[str, float]:
+    """Score predicted rates.
+
+    Parameters
+    ----------
+    rate, target : numpy.ndarray, shape (N,)
+        Rates above 0, and counts.
+
+    Returns
+    -------
+    dict
+        deviance, its mean over places; d2, the share of it that is explained (against the mean of
+        the test counts; left out where all of these are the same); mae.
+
+    References
+    ----------
+    Hastie, Tibshirani & Wainwright (2015), "Statistical Learning with Sparsity", 3.2, for D².
+    """
+    deviance = float(poisson_deviances(rate, target).mean())
+    scores = {"deviance": deviance}
+    if target.min() < target.max():
+        alike = np.full(target.shape, target.mean())
+        scores["d2"] = 1.0 - deviance / float(poisson_deviances(alike, target).mean())
+    scores["mae"] = float(np.abs(rate - target).mean())
     return scores
 
 

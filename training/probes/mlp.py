@@ -37,6 +37,7 @@ class MLPProbe(Probe):
 
     kind = "mlp"
     label = "one hidden layer"
+    takes_counts = True
     Settings: ClassVar[type] = MLPSettings
 
     def __init__(self, weights: Sequence[torch.Tensor], settings: dict[str, Any]) -> None:
@@ -152,7 +153,7 @@ def _for_all_classes(
     return [w1, b1, wide, bias]
 
 
-VALID_SCORES = 20_000_000
+VALID_SCORES = 2_000_000
 """Scores (seeds x rows x classes) that a validation holds at once."""
 
 
@@ -168,8 +169,9 @@ def _validate(
         weights = None if data.weights is None else data.weights[part]
         scores, target = forward(low, x[part]), data.target[part]
         share = len(target) / len(x) if weights is None else weights.sum() / data.row_weights.sum()
-        losses.append(loss_per_seed(scores, target, data.n_classes, weights) * share)
-        errors.append(place_errors(scores, target, data.n_classes))
+        loss = loss_per_seed(scores, target, data.n_classes, weights, counted=data.counted)
+        losses.append(loss * share)
+        errors.append(place_errors(scores, target, data.n_classes, counted=data.counted))
     return torch.stack(losses).sum(0), *mean_error(torch.cat(errors, dim=1), data.weights)
 
 
@@ -192,7 +194,7 @@ def _train(
     fit_x = ((fitting.features - mean) / scale).to(dtype)
     valid_x = ((valid.features - mean) / scale).to(dtype)
 
-    run = Run(fit_x, fitting.target, data.n_classes, seeds, settings, fitting.weights)
+    run = Run(fit_x, fitting.target, data.n_classes, seeds, settings, fitting.weights, data.counted)
     best = run.weights.of(torch.arange(len(seeds)))
     least = torch.full((len(seeds),), math.inf, dtype=torch.float64, device=device)
     margin = torch.zeros_like(least)

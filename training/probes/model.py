@@ -90,10 +90,10 @@ class Predictor:
         Returns
         -------
         pandas.DataFrame
-            lon, lat, prediction (a class name, or a value in `unit`) and spread: the share of the
-            seeds that name another class, or the standard deviation of their values. Missing
-            where the encoder has no coverage. For presences also the suitability, 0 … 1, of which
-            spread is then the standard deviation.
+            lon, lat, prediction (a class name, a value in `unit`, or a mean count) and spread: the
+            share of the seeds that name another class, or the standard deviation of their values.
+            Missing where the encoder has no coverage. For presences also the suitability, 0 … 1, of
+            which spread is then the standard deviation.
         """
         places = self._inputs(lonlat, polygons)
         values, spread = self._collect(places, self._prediction, 2)
@@ -210,6 +210,8 @@ class Predictor:
             )
         frame = self.predict(lonlat).drop(columns="spread")
         frame["low"], frame["high"] = frame["prediction"] - half, frame["prediction"] + half
+        if self.scale.log:
+            frame["low"] = frame["low"].clip(lower=0.0)
         return frame
 
     def _inputs(self, places: Any, polygons: str = "mean") -> Inputs:

@@ -118,7 +118,11 @@ class NeighborProbe(RowsProbe):
             distance, rows = nearest_rows(part, self.points, count)
             weight = by_distance(distance, float(self.settings["power"]), self.counts[rows])
             parts.append(weighted_labels(rows, weight, self.values, self.n_classes))
-        return torch.cat(parts)[None]
+        scores = torch.cat(parts)[None]
+        if self.settings.get("counted", False):
+            # The mean count, 1, as one neighbor more: no rate is 0.
+            return torch.log((count * scores + 1.0) / (count + 1.0))
+        return scores
 
     def chances(self, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores: shares of the neighbors' weights."""
@@ -131,6 +135,7 @@ class NeighborProbe(RowsProbe):
             "space": cls.space,
             "n_neighbors": max(1, int(settings["n_neighbors"])),
             "power": float(settings["power"]),
+            "counted": bool(settings.get("counted", False)),
         }
 
 
@@ -158,6 +163,7 @@ class NearestProbe(NeighborProbe):
     Settings = NearestSettings
     label = "nearest labeled place"
     uses_embedding = False
+    takes_counts = True
     space = "place"
 
     @classmethod
@@ -183,6 +189,7 @@ class NearestProbe(NeighborProbe):
             "n_neighbors": (settings or NearestSettings()).n_neighbors
             or (1 if data.n_classes else INVERSE_DISTANCE_NEIGHBORS),
             "power": 2.0,
+            "counted": data.counted,
         }
         # Repeated measurements make a place no nearer: only weights that were given count.
         counts = torch.ones_like(counts) if data.weights is None else counts

@@ -19,7 +19,7 @@ from training.probes.base import Probe
 from training.probes.data import Scale
 from training.tasks.task import Task
 
-CHUNK_SCORES = 20_000_000
+CHUNK_SCORES = 4_000_000
 """Scores (seeds x places x classes) that are held at once."""
 
 FIRST = 256
@@ -60,7 +60,7 @@ def predict_test(
         ]
         return torch.cat(ranked, dim=1).numpy()
     parts = [scores[..., 0].cpu().double() for scores in chunks(probe, features, vectors, scored)]
-    return torch.cat(parts, dim=1).numpy() * scale.deviation + scale.mean
+    return scale.values(torch.cat(parts, dim=1)).numpy()
 
 
 def chunks(
@@ -99,6 +99,8 @@ def summarize(scores: torch.Tensor, is_class: bool, scale: Scale) -> tuple[torch
         best = joint.argmax(1)
         return best, (scores.argmax(2) != best).float().mean(0)
     values = scale.values(scores[..., 0])
+    if scale.log:
+        return values.mean(0), values.std(0, correction=0)
     return values.mean(0), scores[..., 0].std(0, correction=0).to(values) * scale.deviation
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,8 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from satclip_explore.checks import known_keywords
 from satclip_explore.encoders.base import LocationEncoder
-from satclip_explore.geo import GLOBE, Bounds, Grid, unit_vectors
+from satclip_explore.geo import GLOBE, Bounds, unit_vectors
 from training.probes.base import Probe
 from training.probes.baselines import task_features
 from training.probes.data import Scale
@@ -26,7 +25,9 @@ from training.probes.losses import Losses, tidy_losses
 from training.probes.metrics import (
     HIGHER_IS_BETTER,
     classification_metrics,
+    count_metrics,
     paired_bootstrap,
+    poisson_deviances,
     regression_metrics,
     standard_deviation,
 )
@@ -88,9 +89,14 @@ class ProbeResult:
 
     @property
     def primary(self) -> str:
-        """The metric that comparisons use: accuracy, auc, or mse of the standardized target."""
+        """The metric that comparisons use.
+
+        accuracy of classes, auc of presences, mse of the standardized target, deviance of counts.
+        """
         if self.task.is_presence:
             return "auc"
+        if self.task.is_counts:
+            return "deviance"
         return "accuracy" if self.task.is_classification else "mse"
 
     @cached_property
@@ -229,21 +235,11 @@ class ProbeResult:
         """Predict places; see `ProbeModel.predict`."""
         return self.model.predict(lonlat, polygons=polygons)
 
-    @known_keywords
     def predict_raster(
-        self,
-        resolution: float = 0.5,
-        bounds: Bounds = GLOBE,
-        *,
-        kind: str = "prediction",
-        region: Any = None,
-        grid: Grid | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        self, resolution: float = 0.5, bounds: Bounds = GLOBE, **options: Any
     ) -> xr.DataArray:
         """Predict every pixel of a grid; see `ProbeModel.predict_raster`."""
-        return self.model.predict_raster(
-            resolution, bounds, kind=kind, region=region, grid=grid, progress=progress
-        )
+        return self.model.predict_raster(resolution, bounds, **options)
 
     def save(self, path: str | Path) -> Path:
         """Write the probe, its scores and provenance; `load_probe` reads them back."""
@@ -268,8 +264,9 @@ class ProbeResult:
                 f"{self.threshold:.3g} on a place is called suitable: there sensitivity plus "
                 "specificity is largest, on training places that each fit had left out."
             )
-        if not self.task.is_classification and "r2" not in table:
-            lines.append("All test targets are the same, so there is no R² to give.")
+        explained = {"mse": "R²", "deviance": "D²"}.get(metric, "")
+        if explained and explained.lower().replace("²", "2") not in table:
+            lines.append(f"All test targets are the same, so there is no {explained} to give.")
         for name, row in table.iloc[1:].iterrows():
             low, high = sorted((sign * row["low"], sign * row["high"]))
             if low > 0:
@@ -317,6 +314,8 @@ class ProbeResult:
             return suitability_metrics(predicted, target == 1, self.threshold)
         if self.task.is_classification:
             return classification_metrics(predicted, target)
+        if self.task.is_counts:
+            return count_metrics(predicted, target)
         return regression_metrics(predicted, target, self.scale.deviation)
 
     def _contributions(self, fitted: Fitted) -> NDArray[np.float64]:
@@ -326,6 +325,8 @@ class ProbeResult:
             return np.mean([placements(each, target == 1) for each in fitted.predicted], axis=0)
         if self.task.is_classification:
             return np.asarray((fitted.predicted[..., 0] == target).mean(axis=0), dtype=np.float64)
+        if self.task.is_counts:
+            return np.asarray(poisson_deviances(fitted.predicted, target).mean(axis=0))
         error = (fitted.predicted - target) / self.scale.deviation
         return np.asarray(np.square(error).mean(axis=0), dtype=np.float64)
 

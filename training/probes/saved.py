@@ -45,6 +45,7 @@ class ProbeModel(Predictor):
             "classes": json.dumps(self.classes),
             "unit": self.unit,
             "scale": json.dumps([self.scale.mean, self.scale.deviation]),
+            "link": "log" if self.scale.log else "identity",
             "facts": json.dumps(dict(self.facts)),
             "metrics": self.metrics.to_json(orient="split", double_precision=15),
             "covariates": json.dumps(self.covariates),
@@ -130,8 +131,9 @@ def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> P
             f"this {encoder.name} has {encoder.weights_hash or 'none'}."
         )
     unit, task = header.get("unit", ""), header.get("task", "")
+    link = header.get("link", "identity")
     return ProbeModel(
-        encoder, probe, task, classes, unit, Scale(mean, deviation), facts, metrics,
+        encoder, probe, task, classes, unit, Scale(mean, deviation, link == "log"), facts, metrics,
         None if errors is None else errors.double().numpy(), covariates, threshold,
     )  # fmt: skip
 

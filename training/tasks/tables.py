@@ -20,7 +20,7 @@ from satclip_explore.files.reading import Reading
 from satclip_explore.geo import as_lonlat
 from training.tasks.atlas import ATLAS_TASKS, load_task
 from training.tasks.presence import presence_task
-from training.tasks.task import KINDS, PRESENCE, Task
+from training.tasks.task import COUNTS, KINDS, PRESENCE, Task
 
 MAX_CODES = 256
 """Whole numbers with more different values than this are quantities."""
@@ -103,7 +103,7 @@ def task_from_table(
         A path, bytes, a frame, a grid.
     target : str, optional
         Column to predict. May be left out where the coordinates leave only one.
-    kind : {"auto", "classification", "regression"}
+    kind : {"auto", "classification", "regression", "counts"}
         "auto" takes text and two values for classes, other numbers for quantities, and asks
         where whole numbers repeat, as codes and counts do.
     name : str, optional
@@ -145,7 +145,7 @@ def task_from_table(
     Task('crop', classification, 11 places, 2 classes)
     """
     if kind != "auto" and kind not in KINDS:
-        raise ValueError(f"kind must be auto, {' or '.join(KINDS)}; got {kind!r}.")
+        raise ValueError(f"kind must be one of auto, {', '.join(KINDS)}; got {kind!r}.")
     if isinstance(table, Reading):
         reading = table
     else:
@@ -161,7 +161,7 @@ def task_from_table(
     unit = unit or reading.units.get(str(column), "")
     if group is not None and group not in reading.columns:
         raise ValueError(f"no column {shown(group)!r} to group by; got {listed(reading.columns)}.")
-    unit = unit if kind == "regression" else ""
+    unit = "" if kind == "classification" else unit
     beside = _covariates(reading, covariates, column)
     groups, areas = _groups(reading, group), areas_of(reading.frame, polygons)
     task = _clean(reading, values, kind, name or shown(column), unit, groups, beside, areas)
@@ -236,7 +236,7 @@ def _clean(
     areas: Areas | None,
 ) -> Task:
     """Leave out the rows without a label, and count them."""
-    if kind == "regression":
+    if kind != "classification":
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         if np.isnan(numbers).mean() > values.isna().mean() + 0.05:
             example = values[np.isnan(numbers) & values.notna().to_numpy()].iloc[0]
@@ -306,7 +306,9 @@ def infer_kind(values: pd.Series, name: object = "target") -> str:
     if different > MAX_CODES or different > 0.5 * len(known):
         return "regression"
     example = ", ".join(f"{code:g}" for code in sorted(known.unique())[:3])
+    kinds = ["classification", "regression", *([COUNTS] if known.min() >= 0 else [])]
     raise ValueError(
         f"column {shown(name)!r} holds {different} different whole numbers ({example}, …), which "
-        "may be codes of classes or quantities: say kind='classification' or kind='regression'."
+        "may be codes of classes, quantities or counts: say "
+        f"{' or '.join(f'kind={kind!r}' for kind in kinds)}."
     )

@@ -16,7 +16,10 @@ from satclip_explore.areas import Areas
 from satclip_explore.geo import as_lonlat, codes_by_appearance, place_codes, unit_vectors
 from satclip_explore.html_view import facts_table
 
-KINDS = ("classification", "regression")
+COUNTS = "counts"
+"""Kind of a task whose targets are counts: of animals, of cases, of events."""
+
+KINDS = ("classification", "regression", COUNTS)
 
 PRESENCE = "presence"
 """Kind of a task of presences beside background places; see `training.tasks.presence`."""
@@ -24,6 +27,9 @@ PRESENCE = "presence"
 MIN_PLACES = 10
 """Fewer labeled places than this cannot be split into training, validation and test."""
 
+
+LARGEST_COUNT = 1e12
+"""Larger whole numbers are no counts."""
 
 LARGEST_VALUE, LEAST_SPREAD, LEAST_RELATIVE_SPREAD = 1e250, 1e-250, 1e-12
 """Beyond these, predictions of a target leave float64, or lose their digits in it."""
@@ -51,6 +57,22 @@ def check_spread(values: NDArray[np.float64], name: str) -> None:
         )
 
 
+def check_counts(values: NDArray[Any], name: str) -> None:
+    """Refuse what is no count.
+
+    Raises
+    ------
+    ValueError
+        If one of the values (N,) is below 0, no whole number, or too large.
+    """
+    odd = (values < 0) | (values != np.round(values)) | (values > LARGEST_COUNT)
+    if odd.any():
+        raise ValueError(
+            f"counts must be whole numbers from 0 to {LARGEST_COUNT:g}; {name!r} holds "
+            f"{values[odd][0]:g}: use kind='regression' for other numbers."
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """Labeled places.
@@ -59,16 +81,16 @@ class Task:
     ----------
     name : str
         As shown to people.
-    kind : {"classification", "regression"}
+    kind : {"classification", "regression", "counts"}
         What the target is.
     lonlat : numpy.ndarray, shape (N, 2)
         Degrees, longitude first.
     target : numpy.ndarray, shape (N,)
-        Class codes (int64) for classification, else values (float64) in `unit`.
+        Class codes (int64) for classification, else values or counts (float64) in `unit`.
     classes : tuple of str
-        Name of each class code; empty for regression.
+        Name of each class code; empty for values and counts.
     unit : str
-        Of a regression target.
+        Of values.
     source, license : str
         Where the labels come from and who may use them.
     dropped : mapping of str to int
@@ -142,6 +164,8 @@ class Task:
             )
         if not self.is_classification:
             check_spread(target.astype(np.float64), f"the targets of {self.name!r}")
+        if self.is_counts:
+            check_counts(target, self.name)
         if self.is_classification and not 0 <= target.min() <= target.max() < len(self.classes):
             raise ValueError(f"class codes must lie in 0 … {len(self.classes) - 1}.")
         features = self.image_features
@@ -190,7 +214,12 @@ class Task:
     @property
     def is_classification(self) -> bool:
         """Whether the target is a class."""
-        return self.kind != "regression"
+        return self.kind in ("classification", PRESENCE)
+
+    @property
+    def is_counts(self) -> bool:
+        """Whether the target is a count, whose rate is predicted."""
+        return self.kind == COUNTS
 
     @property
     def is_presence(self) -> bool:
