@@ -28,7 +28,7 @@ class MLPSettings:
     hidden_dim : int
         Units of the hidden layer.
     steps : int, optional
-        Steps at most; default 300 for many hundred classes up to 1,000 for few.
+        Steps at most; default 400 for many hundred classes up to 1,000 for few.
     batch_size : int
         Rows per step and seed.
     learning_rate : float
@@ -79,7 +79,7 @@ class MLPSettings:
 
 def default_steps(n_outputs: int) -> int:
     """Return the steps that keep the cost of many classes in bounds."""
-    return min(1000, max(300, 230_000 // (n_outputs + 64)))
+    return min(1000, max(400, 300_000 // (n_outputs + 64)))
 
 
 class Weights:

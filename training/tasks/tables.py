@@ -145,7 +145,7 @@ def task_from_table(
     Task('crop', classification, 11 places, 2 classes)
     """
     if kind != "auto" and kind not in KINDS:
-        raise ValueError(f"kind must be one of auto, {', '.join(KINDS)}; got {kind!r}.")
+        raise ValueError(f"kind must be auto, {', '.join(KINDS)}; got {kind!r}.")
     if isinstance(table, Reading):
         reading = table
     else:
