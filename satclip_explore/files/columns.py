@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,8 +26,8 @@ LON_WORDS = word_set(
 LAT_WORDS = word_set(
     """
     lat latitude latitud latitudine breitengrad breedtegraad breddegrad breite geolat
-    geolatitude latdd declat latwgs ylat gpslat gpslatitude decimallatitude enlem szerokosc
-    leveysaste широта 纬度 緯度
+    geolatitude latdd latdeg latdegrees latd declat latwgs ylat gpslat gpslatitude
+    decimallatitude enlem szerokosc leveysaste широта 纬度 緯度
     """
 )
 X_WORDS = word_set("x xcoord xcoordinate xcoor pointx coordx")
@@ -37,12 +37,22 @@ NORTHINGS = word_set("northing northings hochwert north utmn utmy")
 
 NEUTRAL = word_set(
     """
-    deg degree degrees decimal dec dd wgs wgs84 84 4326 epsg gps coord coords coordinate
-    coordinates n e north east w s west south center centre centroid point geo geographic site
+    deg degree degrees d decimal dec dd wgs wgs84 84 4326 epsg gps coord coords
+    coordinate coordinates north east west south center centre centroid point geo geographic site
     station plot location place loc in of the geograficzna geographical
     """
 )
 """Words beside the telling one that change nothing; others make a name less likely."""
+
+SIDES = word_set("n e w s north east west south")
+
+PLACE_CODES = word_set(
+    """
+    mgrs usng geohash geohash5 geohash6 h3 h3index h3cell pluscode pluscodes olc gridref
+    gridreference maidenhead what3words w3w quadkey s2 s2cell
+    """
+)
+"""Names of columns that hold a place in a notation that is not read."""
 
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
 _WEST_SOUTH = re.compile(r"(?:°|deg(?:rees?)?|^)[\s_]*(w|s|west|south)$", re.IGNORECASE)
@@ -107,16 +117,31 @@ def lonlat_columns(columns: Iterable[Any]) -> tuple[Any, Any] | None:
     return None if roles is None else (roles.lon, roles.lat)
 
 
-def missing_columns(columns: Iterable[Any]) -> str:
+def missing_columns(columns: Collection[Any]) -> str:
     """Say, for an error, that no coordinates were found and how to name them."""
+    codes = [label for label in columns if "".join(words_of(label)) in PLACE_CODES]
+    if codes:
+        return (
+            f"column {shown(codes[0])!r} holds codes of places, which are not read; turn them into "
+            "longitude and latitude first."
+        )
     return (
         "no coordinate columns: need names such as lon and lat, longitude and latitude, or x and "
         f"y, a geometry, or lon= and lat=; got {listed(columns)}."
     )
 
 
-def points_west_or_south(label: Any) -> bool:
-    """Tell whether a name says that its numbers count toward the west or the south."""
+def points_west_or_south(label: Any, other: Any = "") -> bool:
+    """Tell whether a name says that its numbers count toward the west or the south.
+
+    `other` is the name of the other axis: "lon_w" beside "lat_n" says so, "lon_s" beside "lat_s"
+    does not.
+    """
+    words = {*words_of(label)}
+    if (words - {*words_of(other)}) & {"w", "west"} and words & LON_WORDS:
+        return True
+    if (words - {*words_of(other)}) & {"s", "south"} and words & LAT_WORDS:
+        return True
     text = str(label).strip()
     units = _BRACKETS.findall(text) or [text.replace("_", " ")]
     return any(_WEST_SOUTH.search(unit.strip()) for unit in units)
@@ -156,7 +181,8 @@ def _roles_of(label: str) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
         return ()  # "lat_lon" is one column for both
     role, word = (degrees or named)[0]
     rest = tuple(w for w in words if w != word)
-    strange = [word for word in rest if word not in NEUTRAL and not word.isdigit()]
+    plain = NEUTRAL if role in ("lon", "lat") else NEUTRAL | SIDES
+    strange = [word for word in rest if word not in plain and not word.isdigit()]
     if role in ("x", "y", "e", "n") and strange:
         return ()
     return ((role, len(strange) * 2 + bool(rest), tuple(sorted(rest))),)
@@ -190,8 +216,7 @@ def _pair(
 
 
 def _place_words(named: tuple[int, tuple[str, ...], Any]) -> tuple[str, ...]:
-    sides = {"n", "e", "w", "s", "north", "east", "west", "south"}
-    return tuple(word for word in named[1] if word not in sides)
+    return tuple(word for word in named[1] if word not in SIDES)
 
 
 def shown(label: Any) -> str:

@@ -62,6 +62,8 @@ FORMATS: tuple[tuple[str, Callable[[Content], bool], Reader], ...] = (
     ("NumPy", _starts(b"\x93NUMPY"), _refuse("a NumPy array without names", "save it as CSV")),
     ("R", _starts(b"RDX", b"X\n\0", b"BZh"), _refuse("R data or bzip2", "save it as CSV")),
     ("PDF", _starts(b"%PDF"), _refuse("a PDF", "save the table as CSV")),
+    ("HTML", _text_start(b"<html", b"<HTML", b"<table", b"<TABLE", b"<!DOCTYPE html"),
+     _refuse("a web page", "save the table as CSV or XLSX")),
     ("XML", _text_start(b"<?xml", b"<kml", b"<gpx", b"<!DOCTYPE"), read_xml),
     ("JSON", _text_start(b"{", b"["), read_json),
 )  # fmt: skip

@@ -109,9 +109,12 @@ def from_one_column(
 
 
 def _held(column: pd.Series) -> str:
-    """Say what a column of text holds: "WKT", "GeoJSON", "WKB", "both" coordinates, or nothing."""
+    """Say what a column holds: "WKT", "GeoJSON", "WKB", "both" coordinates, or nothing."""
     if pd.api.types.is_numeric_dtype(column):
         return ""
+    binary = list(islice((value for value in column if isinstance(value, bytes)), 100))
+    if binary:
+        return "WKB" if all(value[:1] in (b"\0", b"\1") for value in binary) else ""
     texts = (value for value in column if isinstance(value, str) and value.strip())
     sample = list(islice(texts, 100))
     for kind, match in (
@@ -133,8 +136,8 @@ def _parse_geometry(kind: str, column: pd.Series, label: Any, crs: Any) -> tuple
     except ImportError as error:
         raise ImportError("geometries need shapely: pip install 'satclip-explore[geo]'") from error
     texts = column.where(column.notna(), None).to_numpy(dtype=object)
-    texts = np.array([text if isinstance(text, str) and text.strip() else None for text in texts],
-                     dtype=object)  # fmt: skip
+    texts = np.array([text if isinstance(text, (str, bytes)) and text.strip() else None
+                      for text in texts], dtype=object)  # fmt: skip
     srids = set()
     if kind == "WKT":
         parts = [WKT.match(text) if text else None for text in texts]

@@ -102,11 +102,24 @@ def find_layouts(text: str, options: ReadOptions) -> list[Layout]:
             layout = _find_header(head, delimiter, quoted, options, 1 if said else 0)
             if layout is not None:
                 score, chosen = layout
-                if delimiter == " " and any(named for (named, *_), _ in found):
-                    continue  # "Longitude (deg)" is one name where tabs part the others
+                if delimiter == " " and any(_parts_better(other, layout) for other in found):
+                    continue
                 found.append(((*score, -float(preference)), chosen))
     found.sort(key=lambda scored: scored[0], reverse=True)
     return [layout for _, layout in found[:4]]
+
+
+def _parts_better(
+    other: tuple[tuple[float, ...], Layout], spaces: tuple[tuple[float, ...], Layout]
+) -> bool:
+    """Tell whether another mark parts what spaces, which stand in names and values too, also part.
+
+    "Longitude (deg)" is one name where tabs part the others, and "POINT (13.4 52.5)" one value.
+    """
+    (named, _, fit, *_), layout = other
+    later = spaces[1].header_line - layout.header_line
+    even = fit == 2.0 and len(layout.header) > 1
+    return bool(named) or (even and (later > 0 or (later == 0 and not spaces[0][0])))
 
 
 def _find_header(

@@ -20,6 +20,7 @@ from satclip_explore.files.columns import (
     shown,
     words_of,
 )
+from satclip_explore.files.companions import complete
 from satclip_explore.files.crs import crs_name, datum_columns, datum_notes, read_crs, to_lonlat
 from satclip_explore.files.geometry_columns import (
     ORDERS,
@@ -104,17 +105,19 @@ def _from_columns(
     notes: list[str] = []
     system = None if crs is None else read_crs(crs)
     degrees = system is None or system.is_geographic
-    pair, signs = [], ""
-    for label, axis in ((roles.lon, "lon"), (roles.lat, "lat")):
+    columns = list(frame.columns if hasattr(frame, "columns") else frame.keys())
+    pair, signs, used = [], "", (roles.lon, roles.lat)
+    for label, other, axis in ((roles.lon, roles.lat, "lon"), (roles.lat, roles.lon, "lat")):
         values, sign = _coordinates(frame[label], label, axis, degrees, decimal)
         signs = signs or sign
-        if (
-            degrees
-            and roles.kind == "lonlat"
-            and points_west_or_south(f"{label} ({units[label]})" if label in units else label)
-        ):
-            values, note = _turned(values, label, axis)
-            notes += [note] if note else []
+        if degrees and roles.kind in ("lonlat", "given"):
+            unit = units.get(label, "")
+            values, more, said = complete(frame, columns, label, axis, values, unit)
+            used, notes = used + more, notes + said
+            name = f"{label} ({unit})" if unit else label
+            if roles.kind == "lonlat" and not more and points_west_or_south(name, other):
+                values, note = _turned(values, label, axis)
+                notes += [note] if note else []
         pair.append(values)
     x, y = pair
     if system is None and roles.kind == "projected":
@@ -133,8 +136,6 @@ def _from_columns(
             notes.append(f"{shown(roles.lon)} and {shown(roles.lat)} were taken for longitude and "
                          "latitude in degrees; crs= says otherwise")  # fmt: skip
     named = {"lon": shown(roles.lon), "lat": shown(roles.lat)}
-    used = (roles.lon, roles.lat)
-    columns = frame.columns if hasattr(frame, "columns") else frame.keys()
     if system is None:
         notes += datum_notes(frame, columns)
         return Located(x, y, used, named, notes=tuple(notes), decimal=signs)

@@ -536,3 +536,109 @@ def test_spaces_in_names_and_cells_do_not_part_them(delimiter):
     )
     assert reading.lonlat[1].tolist() == [-159.6, -74.7]
     assert reading.frame["temp"].tolist() == [1.5, 2.5, 3.5]
+
+
+# Berlin, Lima, Sydney, Quito: all four hemispheres, and a latitude that rounds to zero degrees.
+CITIES = [[13.405, 52.52], [-77.0428, -12.0464], [151.2093, -33.8688], [-78.4678, -0.1807]]
+
+
+def sixtieths(value):
+    whole = int(abs(value))
+    minutes = int(abs(value) * 60) - whole * 60
+    return whole, minutes, round(abs(value) * 3600 - whole * 3600 - minutes * 60, 6)
+
+
+def city_rows(form):
+    return "\n".join(form(lon, lat) for lon, lat in CITIES)
+
+
+def letters(lon, lat):
+    return "EW"[lon < 0], "NS"[lat < 0]
+
+
+def with_letters(header):
+    def row(lon, lat):
+        east, north = letters(lon, lat)
+        return f"{abs(lat)},{north},{abs(lon)},{east}"
+
+    return f"{header}\n" + city_rows(row)
+
+
+def in_parts(header, signed):
+    def row(lon, lat):
+        cells = []
+        for value in (lat, lon):
+            whole, minutes, seconds = sixtieths(value)
+            minus = "-" if signed and value < 0 else ""
+            cells += [f"{minus}{whole}", str(minutes), str(seconds)]
+            cells += [] if signed else [letters(lon, lat)[value == lat]]
+        return ",".join(cells)
+
+    return f"{header}\n" + city_rows(row)
+
+
+IN_SEVERAL_COLUMNS = {
+    "letters": with_letters("lat,ns,lon,ew"),
+    "letters beside": with_letters("latitude,dir1,longitude,dir2"),
+    "letters by name": with_letters("Lat,LatDir,Lon,LonDir"),
+    "words": with_letters("lat,lat_ref,lon,lon_ref")
+    .replace("S,", "South,")
+    .replace("N,", "North,"),
+    "parts": in_parts("lat_deg,lat_min,lat_sec,lon_deg,lon_min,lon_sec", signed=True),
+    "parts of one letter": in_parts("lat_d,lat_m,lat_s,long_d,long_m,long_s", signed=True),
+    "parts and letters": in_parts(
+        "Lat Degrees,Lat Minutes,Lat Seconds,NS,Long Degrees,Long Minutes,Long Seconds,EW", False
+    ),
+    "radians": "lon_rad,lat_rad\n" + city_rows(lambda x, y: f"{np.radians(x)},{np.radians(y)}"),
+    "radians beside": "lon (rad),lat (rad)\n"
+    + city_rows(lambda x, y: f"{np.radians(x)},{np.radians(y)}"),
+}
+
+
+@pytest.mark.parametrize("kind", IN_SEVERAL_COLUMNS)
+def test_what_other_columns_say_of_a_coordinate_is_not_passed_over(kind):
+    reading = read_places(IN_SEVERAL_COLUMNS[kind].encode())
+    np.testing.assert_allclose(reading.lonlat, CITIES, atol=1e-6)
+    assert not reading.columns
+    assert reading.notes
+
+
+def test_a_letter_is_a_hemisphere_where_it_goes_with_a_coordinate_alone():
+    reading = read_places(b"lon,lat,slope faces\n13.4,52.5,S\n11.5,48.1,N\n")
+    assert reading.lonlat[:, 1].tolist() == [52.5, 48.1]
+    assert reading.columns == ["slope faces"]
+
+
+def test_degrees_that_count_toward_the_west_are_turned():
+    reading = read_places(b"lat_n,lon_w\n40.7,74.0\n41.9,87.6\n")
+    assert reading.lonlat[:, 0].tolist() == [-74.0, -87.6]
+    assert "turned" in reading.notes[0]
+    # Both end in s: a start, or a station.
+    assert read_places(b"lat_s,lon_s\n40.7,74.0\n").lonlat.tolist() == [[74.0, 40.7]]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"lat,ns,lon\n-12.0,S,-77.0\n-52.0,N,13.0\n", "minus signs and 'ns' other hemispheres"),
+        (b"lat_rad,lon_rad\n52.5,13.4\n", "says radians and reaches"),
+        (b"mgrs,y\n33UUU8900019000,1\n", "'mgrs' holds codes of places"),
+        (b"<table><tr><td>lon</td></tr></table>", "is a web page"),
+    ],
+)
+def test_what_the_columns_of_a_coordinate_contradict_is_refused(content, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read_places(content)
+
+
+@pytest.mark.parametrize("header", ["place", "The Location Point", "the_geom"])
+def test_spaces_inside_of_values_do_not_part_them(header):
+    reading = read_places(f"{header},y\nPOINT (-74.0 40.7),1\nPOINT (-87.6 41.9),2\n".encode())
+    assert reading.lonlat.tolist() == [[-74.0, 40.7], [-87.6, 41.9]]
+    assert reading.columns == ["y"]
+
+
+def test_binary_geometries_of_a_plain_table_are_read():
+    shapely = pytest.importorskip("shapely")
+    frame = pd.DataFrame({"wkb": [shapely.to_wkb(shapely.Point(*city)) for city in CITIES]})
+    np.testing.assert_array_equal(read_places(frame).lonlat, CITIES)
