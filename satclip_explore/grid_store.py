@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def write_grid(
         for start in missing
     ]
     run(_write_band, encoder, bands, workers)
+    _consolidate(part)
     if path.exists():
         path.rmdir()
     return part.rename(path)
@@ -155,6 +157,16 @@ def _make_store(
                     f"in each band of {CHUNK} rows"},
     )  # fmt: skip
     group.attrs.put(facts)
+
+
+def _consolidate(store: Path) -> None:
+    """List all arrays in one file: a server does not list folders."""
+    import zarr
+
+    with warnings.catch_warnings():
+        # Of Zarr 3 itself it is not a part yet.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(str(store))
 
 
 def _write_band(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 import socket
 import urllib.error
 import urllib.parse
@@ -115,26 +116,77 @@ def path_inside(root: str | Path, *parts: str) -> Path:
     return joined
 
 
+def fetch_range(url: str, start: int, stop: int) -> tuple[bytes, int, str]:
+    """Fetch a part of a file.
+
+    Parameters
+    ----------
+    url : str
+        As `download_file` takes it.
+    start, stop : int
+        Bytes start … stop - 1; fewer come where the file ends before.
+
+    Returns
+    -------
+    content : bytes
+        The part.
+    size : int
+        Of the whole file.
+    version : str
+        What the server calls this version of it; empty where it does not say.
+
+    Raises
+    ------
+    DownloadError
+        As of `download_file`; or if the server does not serve parts.
+    FileNotFoundError
+        If the server has no such file.
+    """
+    _check_url(url)
+    with _asked(url, {"Range": f"bytes={start}-{stop - 1}"}) as response:
+        said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+        if response.status != 206 or said is None or int(said[1]) != start:
+            raise DownloadError(f"the server of {url:.200} does not serve parts of files.")
+        size = int(said[3])
+        content = response.read(stop - start)
+        if len(content) < min(stop, size) - start:
+            raise ConnectionError(f"{len(content):,} bytes of a part arrived")
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+    return content, size, version
+
+
 def _receive(url: str, on_progress: OnProgress | None, max_bytes: int) -> Iterator[bytes]:
-    request = urllib.request.Request(url, headers={"User-Agent": "satclip-explore"})
+    with _asked(url, {}) as response:
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdecimal() else 0
+        report = Meter("download", on_progress, total=total)
+        _check_size(total, max_bytes)
+        done = 0
+        while block := response.read(CHUNK_BYTES):
+            done += len(block)
+            _check_size(done, max_bytes)
+            yield block
+            report(done)
+        if done < total:
+            raise ConnectionError(f"{done:,} of {total:,} bytes arrived")
+
+
+@contextmanager
+def _asked(url: str, headers: dict[str, str]) -> Iterator[Any]:
+    """Ask a server, and turn what goes wrong until the block ends into a sentence."""
+    request = urllib.request.Request(url, headers={"User-Agent": "satclip-explore", **headers})
     try:
         with _OPENER.open(request, timeout=TIMEOUT_S) as response:
-            length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() else 0
-            report = Meter("download", on_progress, total=total)
-            _check_size(total, max_bytes)
-            done = 0
-            while block := response.read(CHUNK_BYTES):
-                done += len(block)
-                _check_size(done, max_bytes)
-                yield block
-                report(done)
-            if done < total:
-                raise ConnectionError(f"{done:,} of {total:,} bytes arrived")
+            yield response
     except DownloadError:
         raise
     except (OSError, HTTPException) as error:
-        reason = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else error
+        reason: Any = error
+        if isinstance(error, urllib.error.HTTPError):
+            reason = f"HTTP {error.code}"
+            error.close()
+        if "Range" in headers and reason in ("HTTP 404", "HTTP 410"):
+            raise FileNotFoundError(f"the server has no {url:.200}.") from error
         raise DownloadError(
             f"{url} could not be fetched ({reason}); check the connection and call again."
         ) from error
@@ -159,12 +211,17 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         """Check where it leads before following."""
-        _check_url(newurl)
-        host = urllib.parse.urlsplit(newurl).hostname or ""
-        if req.type == "https" and (not newurl.startswith("https:") or _is_private(host)):
-            raise DownloadError(
-                f"{req.full_url} redirects to {newurl!r:.120}, which is not on the public network."
-            )
+        try:
+            _check_url(newurl)
+            host = urllib.parse.urlsplit(newurl).hostname or ""
+            if req.type == "https" and (not newurl.startswith("https:") or _is_private(host)):
+                raise DownloadError(
+                    f"{req.full_url} redirects to {newurl!r:.120}, which is not on the public "
+                    "network."
+                )
+        except DownloadError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -21,7 +21,7 @@ from satclip_explore.encoders.card import EncoderCard
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.download import file_sha256
 from satclip_explore.encoders.products import family_of
-from satclip_explore.encoders.remote_files import fetch_address, is_address
+from satclip_explore.encoders.remote_files import is_address, open_address
 from satclip_explore.encoders.tensor_files import read_settings, read_weights
 from satclip_explore.encoders.weights import WeightsNotFoundError, is_at_hand, locate, size_mb
 
@@ -84,7 +84,8 @@ def load_encoder(
     ----------
     name_or_path : str or Path, optional
         A registered name (see `list_encoders`), or a file or folder whose family is read from its
-        content, or the https address of a file. Default: the embedded encoder.
+        content, or an address: https, or s3 or gs for a public bucket; of a .tif or .zarr the parts
+        around places are fetched. Default: the embedded encoder.
     path : str or Path, optional
         Where the weights of that name are, if not in the cache.
     name : str
@@ -142,13 +143,13 @@ def load_encoder(
         if card is not None:
             file = locate(card, path, cache, download)
         elif path is None and is_address(wanted):
-            file = fetch_address(wanted, cache, download)
+            file = open_address(wanted, cache, download)
         else:
             file = _existing(wanted, path)
         told = _stated(family, file) if family is not None else ""
         told = told or (_family(file) if card is None else card.family)
         own = {} if card is None else {"name": card.name}
-        wanted = str(file.resolve()) if card is None else card.name
+        wanted = card.name if card else getattr(file, "url", None) or str(file.resolve())
         read, has = _reader(_loader(told), file, own | arithmetic)
         given = file if path is not None and card is not None else None
     unknown = [key for key in options if key not in has]
@@ -284,8 +285,10 @@ def _stated(family: str, path: Path) -> str:
     return family
 
 
-def _family(path: Path) -> str:
-    """Tell the family of a file or folder by its content."""
+def _family(path: Any) -> str:
+    """Tell the family of a file or folder by its content; what is read in parts says it."""
+    if not isinstance(path, Path):
+        return str(path.family)
     settings = read_settings(path) if path.is_dir() or path.suffix == ".safetensors" else {}
     if settings.get("family") in _LOADERS:
         return str(settings["family"])

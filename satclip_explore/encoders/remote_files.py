@@ -3,21 +3,84 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import re
 import urllib.parse
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from satclip_explore.encoders.download import download_file, path_inside
+from satclip_explore.encoders.remote_blocks import RemoteFile, remote_store
 from satclip_explore.encoders.weights import DEFAULT_CACHE, WeightsNotFoundError
 from satclip_explore.errors import Offer
 
 MAX_CACHE_BYTES = 10_000_000_000
-"""What files by address may take together; those that were opened longest ago give way."""
+"""What files by address may take together; those that were read longest ago give way."""
+
+ROOM_EVERY = 64
+"""Fetches after which it is looked for room again."""
+
+BUCKETS = {"s3://": "https://{}.s3.amazonaws.com", "gs://": "https://storage.googleapis.com/{}"}
+"""Where public buckets are on the web."""
 
 
 def is_address(name: str) -> bool:
     """Tell an address from a path."""
-    return name.lower().startswith(("https://", "http://"))
+    return name.lower().startswith(("https://", "http://", *BUCKETS))
+
+
+def open_address(url: str, cache: str | Path | None, download: bool) -> Any:
+    """Return what is at an address: a GeoTIFF or Zarr store to be read in parts, or a file.
+
+    Parameters
+    ----------
+    url, cache, download
+        As in `fetch_address`; also s3 and gs for public buckets.
+
+    Returns
+    -------
+    Path, RemoteFile or zarr.abc.store.Store
+        The second for .tif, the third for .zarr.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If what is needed is not in the cache and may not be fetched.
+    DownloadError
+        As of `fetch_address`.
+    """
+    url = _https(url)
+    ending = Path(urllib.parse.urlsplit(url.rstrip("/")).path).suffix.lower()
+    if ending not in (".tif", ".tiff", ".zarr"):
+        return fetch_address(url, cache, download)
+    root = _root(cache) / "blocks"
+    fetched = count(1)
+
+    def on_fetch() -> None:
+        if next(fetched) % ROOM_EVERY == 0:
+            _make_room(root.parent)
+
+    if ending == ".zarr":
+        return remote_store(url, root, download, on_fetch)
+    return RemoteFile(url, root, download, on_fetch)
+
+
+def _https(url: str) -> str:
+    """Turn the address of a public bucket into the one that it has on the web."""
+    parts = urllib.parse.urlsplit(url)
+    host = BUCKETS.get(f"{parts.scheme.lower()}://")
+    if host is None:
+        return url
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
+        raise ValueError(
+            f"{url!r:.120} names no bucket; give s3://bucket/path or gs://bucket/path."
+        )
+    return host.format(parts.netloc) + parts.path
+
+
+def _root(cache: str | Path | None) -> Path:
+    return Path(cache if cache is not None else DEFAULT_CACHE).expanduser() / "addresses"
 
 
 def fetch_address(url: str, cache: str | Path | None, download: bool) -> Path:
@@ -39,24 +102,25 @@ def fetch_address(url: str, cache: str | Path | None, download: bool) -> Path:
     DownloadError
         If the address is not allowed, the server fails or stalls, or the file is too large.
     """
-    root = Path(cache if cache is not None else DEFAULT_CACHE).expanduser() / "addresses"
+    root = _root(cache)
     name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or "file"
     path = path_inside(root, hashlib.sha256(url.encode()).hexdigest()[:16], name)
-    folder = path.parent
     if not path.is_file():
         if not download:
             raise WeightsNotFoundError(f"{url:.200} is not on this machine.", Offer.DOWNLOAD)
         download_file(url, path, max_bytes=MAX_CACHE_BYTES)
-    folder.touch()
-    _make_room(root, folder)
+    path.touch()
+    _make_room(root, path)
     return path
 
 
-def _make_room(root: Path, keep: Path) -> None:
-    """Remove the folders that were opened longest ago until the rest fits."""
-    folders = sorted(root.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+def _make_room(root: Path, keep: Path | None = None) -> None:
+    """Remove the files and blocks that were read longest ago until the rest fits."""
+    found = [(file.stat(), file) for file in root.rglob("*") if file.is_file()]
     total = 0
-    for folder in folders:
-        total += sum(file.stat().st_size for file in folder.iterdir())
-        if total > MAX_CACHE_BYTES and folder != keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    for facts, file in sorted(found, key=lambda pair: pair[0].st_mtime_ns, reverse=True):
+        total += facts.st_size
+        if total > MAX_CACHE_BYTES and file != keep:
+            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.parent.rmdir()

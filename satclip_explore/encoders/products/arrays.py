@@ -99,7 +99,7 @@ def _side(chunk: int) -> int:
 
 
 def read_arrays(
-    path: str | Path,
+    path: Any,
     *,
     variable: str | None = None,
     product: str | None = None,
@@ -116,7 +116,7 @@ def read_arrays(
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or zarr.abc.store.Store
         A Zarr store with one group, one for each UTM zone, or one for each level of detail (the
         finest is read); or a NetCDF file.
     variable : str, optional
@@ -143,8 +143,9 @@ def read_arrays(
         If it is damaged, holds objects, has no array of vectors with a known position, or stores
         integers that nothing explains.
     """
-    path = Path(path)
-    root = open_netcdf(path) if path.is_file() else open_zarr(path)
+    remote = hasattr(path, "identity")
+    path = path if remote else Path(path)
+    root = open_netcdf(path) if not remote and path.is_file() else open_zarr(path)
     found = finest(list(find_vectors(root, (), variable)))
     if not found:
         raise ValueError(
@@ -172,10 +173,10 @@ def read_arrays(
     return TiledProduct(
         tiles,
         dims.pop(),
-        (path.name, facts, _changed(path)),
+        (path.name, facts, path.identity() if remote else _changed(path)),
         product=tiles[0].rule.product,
         method=method,
-        name=name or path.stem + (f":{wanted}" if wanted is not None else ""),
+        name=name or Path(path.name).stem + (f":{wanted}" if wanted is not None else ""),
         family="arrays",
         dtype=dtype,
         device=device,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from satclip_explore.encoders.download import DownloadError
 from satclip_explore.encoders.products import RASTERS, list_files
 from satclip_explore.encoders.products.profiles import Profile, find_profile
 from satclip_explore.encoders.products.tiles import METHODS, Read, Take, Tile, TiledProduct
+from satclip_explore.encoders.remote_blocks import RemoteFile
+from satclip_explore.encoders.weights import WeightsNotFoundError
 
 MAX_BLOCK_PIXELS = 256
 """Side of a square of pixels that is read together where a file is stored in strips."""
@@ -21,7 +25,7 @@ MAX_BLOCK_PIXELS = 256
 class RasterTile(Tile):
     """A file that GDAL reads."""
 
-    def __init__(self, path: Path, source: Any) -> None:
+    def __init__(self, path: Path | RemoteFile, source: Any) -> None:
         super().__init__(
             path.name,
             source.crs.to_wkt(),
@@ -37,22 +41,16 @@ class RasterTile(Tile):
     @contextmanager
     def open(self) -> Iterator[Read]:
         """Open the file for a number of reads; see `Tile.open`."""
-        import rasterio
-        from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
-        try:
-            with rasterio.open(self.path, num_threads="all_cpus") as source:
+        problem = "is damaged or was cut: a part cannot be read; get it again"
+        with _opened(self.path, problem, num_threads="all_cpus") as source:
 
-                def read(rows: slice, columns: slice) -> Take:
-                    block = source.read(window=Window.from_slices(rows, columns))
-                    return lambda row, column: self._restore(block[:, row, column].T)
+            def read(rows: slice, columns: slice) -> Take:
+                block = source.read(window=Window.from_slices(rows, columns))
+                return lambda row, column: self._restore(block[:, row, column].T)
 
-                yield read
-        except (RasterioError, OSError) as error:
-            raise ValueError(
-                f"{self.name} is damaged or was cut: a part cannot be read; get it again."
-            ) from error
+            yield read
 
     def _restore(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Turn stored vectors, (N, D), into those that are meant."""
@@ -74,7 +72,7 @@ def _block(stored: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def read_rasters(
-    path: str | Path,
+    path: str | Path | RemoteFile,
     *,
     product: str | None = None,
     year: int | None = None,
@@ -87,7 +85,7 @@ def read_rasters(
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or RemoteFile
         A .tif or .vrt, or a folder; tiles may lie in different UTM zones, and be flipped.
     product : str, optional
         A key of `profiles.PROFILES`; default what bands and kind of the files tell, or the scales
@@ -119,8 +117,8 @@ def read_rasters(
         ) from error
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r:.60}.")
-    path = Path(path)
-    files = list_files(path, RASTERS, year)
+    path = path if isinstance(path, RemoteFile) else Path(path)
+    files = [path] if isinstance(path, RemoteFile) else list_files(path, RASTERS, year)
     if not files:
         of_year = f" of {year}" if year is not None else ""
         raise FileNotFoundError(f"no GeoTIFF{of_year} at {path}; pass a .tif or a folder of them.")
@@ -138,8 +136,8 @@ def read_rasters(
     for tile in tiles:
         tile.profile = profile
         tile.nodata = profile.nodata if tile.nodata is None else tile.nodata
-    stats = [(t.name, t.path.stat().st_size, t.path.stat().st_mtime_ns) for t in tiles]
-    title = name or path.stem + (f":year{year}" if year is not None else "")
+    stats = [(t.name, *_version(t.path)) for t in tiles]
+    title = name or Path(path.name).stem + (f":year{year}" if year is not None else "")
     return TiledProduct(
         tiles,
         bands,
@@ -153,17 +151,34 @@ def read_rasters(
     )
 
 
-def _open(file: Path) -> RasterTile:
+def _open(file: Path | RemoteFile) -> RasterTile:
     """Read the header of a file."""
+    with _opened(file, "is damaged or is not a raster") as source:
+        if source.crs is None or source.transform.is_identity:
+            raise ValueError(f"{file.name} has no map position (CRS and transform).")
+        if len(set(source.dtypes)) > 1:
+            raise ValueError(f"{file.name} mixes kinds of numbers among its bands.")
+        return RasterTile(file, source)
+
+
+def _version(file: Path | RemoteFile) -> tuple[Any, ...]:
+    if isinstance(file, RemoteFile):
+        return file.identity
+    facts = file.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+@contextmanager
+def _opened(file: Path | RemoteFile, problem: str, **options: Any) -> Iterator[Any]:
+    """Open a raster; what GDAL raises until the block ends becomes a sentence."""
     import rasterio
     from rasterio.errors import RasterioError
 
+    opened = file.open_raster if isinstance(file, RemoteFile) else partial(rasterio.open, file)
     try:
-        with rasterio.open(file) as source:
-            if source.crs is None or source.transform.is_identity:
-                raise ValueError(f"{file.name} has no map position (CRS and transform).")
-            if len(set(source.dtypes)) > 1:
-                raise ValueError(f"{file.name} mixes kinds of numbers among its bands.")
-            return RasterTile(file, source)
+        with opened(**options) as source:
+            yield source
+    except (DownloadError, WeightsNotFoundError):
+        raise
     except (RasterioError, OSError) as error:
-        raise ValueError(f"{file.name} is damaged or is not a raster.") from error
+        raise ValueError(f"{file.name} {problem}.") from error

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from satclip_explore.encoders.download import DownloadError
+from satclip_explore.encoders.weights import WeightsNotFoundError
 from satclip_explore.files.hdf5 import refuse_other_files
 
 MAX_CHUNK_BYTES = 1 << 30
@@ -80,7 +82,7 @@ class Group:
     groups: tuple[Group, ...] = field(default=())
 
 
-def open_zarr(path: str | Path) -> Group:
+def open_zarr(path: Any) -> Group:
     """Open a Zarr store, version 2 or 3, sharded or not.
 
     Raises
@@ -94,7 +96,7 @@ def open_zarr(path: str | Path) -> Group:
         import zarr
     except ImportError as error:
         raise ModuleNotFoundError("Zarr needs zarr: pip install 'satclip-explore[geo]'") from error
-    title = Path(str(path)).name
+    title = getattr(path, "name", None) or Path(str(path)).name
     with one_sentence(title), warnings.catch_warnings():
         # Types without a final specification, such as text, are not read here.
         warnings.simplefilter("ignore")
@@ -102,6 +104,11 @@ def open_zarr(path: str | Path) -> Group:
         if isinstance(node, zarr.Array):
             variable = _zarr_variable(node, title)
             return Group(title, dict(node.attrs), {variable.name: variable} if variable else {})
+        if not node.store.supports_listing and node.metadata.consolidated_metadata is None:
+            raise StoreError(
+                f"{title} does not list its arrays (consolidated metadata), and its server cannot; "
+                "get it whole, and open the folder."
+            )
         return _zarr_group(node, title, [MAX_GROUPS])
 
 
@@ -206,10 +213,12 @@ def one_sentence(name: str, reason: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (ImportError, MemoryError, StoreError):
+    except (ImportError, MemoryError, StoreError, DownloadError, WeightsNotFoundError):
         raise
     # Codecs, HDF5 and the store raise errors of many kinds.
     except Exception as error:
+        if isinstance(error.__cause__, WeightsNotFoundError):
+            raise error.__cause__ from None
         said = " ".join(str(error).split()).rstrip(".")
         if "pickle" in said or "'|O'" in said:
             reason = "it holds pickled objects, which could run code; ask for a store of numbers"
