@@ -13,6 +13,9 @@ SENTINELS = np.array(
 )  # fmt: skip
 """Numbers that files use for "no value"."""
 
+FILL = 1e19
+"""Sentinels from here on are nothing that was measured, even one alone."""
+
 
 def find_sentinels(
     values: NDArray[np.float64],
@@ -46,7 +49,7 @@ def _stands_apart(end: float, rest: NDArray[np.float64]) -> bool:
         return False
     low, high = float(others.min()), float(others.max())
     gap = low - end if end < low else end - high
-    if end < 0 <= low:
+    if end < 0 <= low or (abs(end) >= FILL and gap > 1e6 * max(abs(low), abs(high))):
         return True
     alone = (rest == end).sum() < 2
     return gap > (high - low) and not (end > 0 and alone)

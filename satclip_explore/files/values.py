@@ -268,6 +268,12 @@ def _as_text(
         count = int((text == word).sum())
         notes.append(f"{word!r} is a value of {shown(name)} ({count:,} rows); missing=[{word!r}] "
                      "leaves them out")  # fmt: skip
+    spellings: dict[str, str] = {}
+    for value in dict.fromkeys(text[~blank]):
+        first = spellings.setdefault(value.casefold(), value)
+        if first != value:
+            notes.append(f"{shown(first)!r} and {shown(value)!r} differ by case alone")
+            break
     return Column(_with_gaps(column, blank), tuple(notes))
 
 

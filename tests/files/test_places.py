@@ -642,3 +642,15 @@ def test_binary_geometries_of_a_plain_table_are_read():
     shapely = pytest.importorskip("shapely")
     frame = pd.DataFrame({"wkb": [shapely.to_wkb(shapely.Point(*city)) for city in CITIES]})
     np.testing.assert_array_equal(read_places(frame).lonlat, CITIES)
+
+
+def test_a_fill_value_is_no_measurement_even_alone():
+    rows = "".join(f"{i},{i},{i / 2}\n" for i in range(12))
+    reading = read_places(f"lon,lat,y\n{rows}13,13,1e20\n".encode(), keep_zero=True)
+    assert reading.frame["y"].isna().sum() == 1
+    assert "1e+20 counted as missing" in "; ".join(reading.notes)
+
+
+def test_classes_that_differ_by_case_alone_are_said():
+    reading = read_places(b"lon,lat,y\n1,1,Forest\n2,2,forest \n3,3,Steppe\n")
+    assert "y: 'Forest' and 'forest' differ by case alone" in reading.notes

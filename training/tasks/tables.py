@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from os.path import isfile
@@ -17,10 +18,14 @@ from satclip_explore.areas import Areas, areas_of
 from satclip_explore.files.columns import listed, shown
 from satclip_explore.files.places import read_places
 from satclip_explore.files.reading import Reading
+from satclip_explore.files.values import UNITS
 from satclip_explore.geo import as_lonlat
 from training.tasks.atlas import ATLAS_TASKS, load_task
 from training.tasks.presence import presence_task
 from training.tasks.task import COUNTS, KINDS, PRESENCE, Task
+
+AMOUNT = re.compile(rf"(?:{UNITS.pattern}|[$€£¥]?\s*[-+]?\d[\d.,]*\s*(?:[kKMB]|bn|mio|mrd))")
+"""A number with a unit, or in thousands, millions or billions."""
 
 MAX_CODES = 256
 """Whole numbers with more different values than this are quantities."""
@@ -198,6 +203,8 @@ def _weights(reading: Reading, column: Any, task: Task) -> NDArray[np.float64] |
         return None
     if column not in reading.columns:
         raise ValueError(f"no column {shown(column)!r} of weights; got {listed(reading.columns)}.")
+    if str(column) in reading.odd:
+        raise ValueError(reading.odd[str(column)])
     weights = pd.to_numeric(reading.frame[column], errors="coerce").to_numpy(np.float64)
     if len(weights) != len(task):
         raise ValueError(
@@ -218,6 +225,8 @@ def _covariates(
         if column == target or column not in reading.columns:
             fault = "is the target" if column == target else "is not there"
             raise ValueError(f"covariate {shown(column)!r} {fault}; got {listed(reading.columns)}.")
+        if str(column) in reading.odd:
+            raise ValueError(reading.odd[str(column)])
         values = pd.to_numeric(reading.frame[column], errors="coerce").astype(np.float64)
         if not np.isfinite(values).any():
             raise ValueError(f"covariate {shown(column)!r} holds no numbers; leave it out.")
@@ -278,6 +287,22 @@ def _codes(values: pd.Series) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     return tuple(str(name)[:200] for name in names), codes.astype(np.int64)
 
 
+def _refuse_amounts(texts: pd.Series, name: object) -> None:
+    """Refuse a column of amounts in several units: they are no classes."""
+    different = texts.astype(str).str.strip().unique()
+    plain = pd.to_numeric(pd.Series(different), errors="coerce").notna()
+    amounts = [
+        text for text, bare in zip(different, plain, strict=True)
+        if not bare and AMOUNT.fullmatch(text)
+    ]  # fmt: skip
+    if amounts and len(amounts) > 0.9 * len(different):
+        raise ValueError(
+            f"column {shown(name)!r} holds amounts in several units such as "
+            f"{' and '.join(map(repr, amounts[:2]))}: bring them to one unit, or say "
+            "kind='classification'."
+        )
+
+
 def infer_kind(values: pd.Series, name: object = "target") -> str:
     """Tell whether a column holds classes or quantities, by evidence alone.
 
@@ -292,6 +317,7 @@ def infer_kind(values: pd.Series, name: object = "target") -> str:
     known = values.dropna()
     if not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
         numbers = pd.to_numeric(known, errors="coerce")
+        _refuse_amounts(known, name)
         # "01001" is a code: as a number it would lose its zero.
         if known.astype(str).str.fullmatch(r"0\d+").any():
             return "classification"

@@ -359,3 +359,27 @@ def test_inaturalist_files_that_are_not_so_are_refused(inaturalist, tmp_path):
 
 def test_codes_with_leading_zeros_are_classes():
     assert infer_kind(pd.Series(["01", "02", "11"] * 4)) == "classification"
+
+
+def table_of(*columns, header="lon,lat,y"):
+    places = [f"{lon},{lat}" for lon, lat in zip(range(12), range(30, 42), strict=True)]
+    rows = [",".join(row) for row in zip(places, *columns, strict=True)]
+    return "\n".join([header, *rows]).encode()
+
+
+@pytest.mark.parametrize(
+    "cells", [("5 km", "300 m"), ("2 t/ha", "100 kg/ha"), ("1.2K", "3M"), ("$5K", "$2M")]
+)
+def test_amounts_in_several_units_are_no_classes(cells):
+    table = table_of(cells * 6)
+    with pytest.raises(ValueError, match="several units such as"):
+        task_from_table(table)
+    assert task_from_table(table, kind="classification").classes == tuple(sorted(cells))
+    assert task_from_table(table_of(("5a", "6b") * 6)).classes == ("5a", "6b")
+
+
+@pytest.mark.parametrize("role", [{"covariates": ["x"]}, {"weights": "x"}])
+def test_odd_values_beside_the_target_are_refused_too(role):
+    table = table_of(["wet", "dry"] * 6, ["<5", "7", "8.5"] * 4, header="lon,lat,y,x")
+    with pytest.raises(ValueError, match="below or above a limit"):
+        task_from_table(table, "y", **role)
