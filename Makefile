@@ -14,7 +14,7 @@ WORKERS ?= 2
 # Reference clone for `make bench`, e.g. make bench SATCLIP=~/satclip; without it, our own dense path.
 SATCLIP ?=
 
-.PHONY: setup app test check lint docs notebooks binder bench gpu lock audit
+.PHONY: setup app test check lint docs notebooks binder fuzz bench gpu lock audit
 .DEFAULT_GOAL := app
 
 setup: $(READY)
@@ -59,6 +59,10 @@ notebooks: $(READY)
 
 binder: $(READY)
 	$(PYTEST) -m install tests/test_binder.py
+
+# 100,000 bent files, addresses and requests each, in place of 2,000: hours.
+fuzz: $(READY)
+	$(PYTEST) --numprocesses=$(WORKERS) --hypothesis-profile=fuzz tests/test_fuzz.py tests/files/test_dialects.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_encoder $(if $(SATCLIP),--satclip $(SATCLIP))

@@ -1,18 +1,21 @@
 """How a server bears many readers: pages opened, clicked, zoomed, and closed over real websockets.
 
-Run ``python -m benchmarks.load_sessions --sessions 200 --at-once 10`` in the repository root. It
-starts the app and prints waits and the server's memory: no
-browser is needed, so one machine can be both the readers and the server.
+Run ``python -m benchmarks.load_sessions --sessions 200 --at-once 10`` in the repository root, or
+``--sessions 50 --at-once 50 --stay 180`` for readers who stay. It starts the app and prints waits
+and the server's memory: no browser is needed, so one machine can be both the readers and the
+server.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import re
 import statistics
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +27,9 @@ from benchmarks.bench_app import served
 
 VIEW = (900, 450)
 """Pixels of the figure that a reader zooms into."""
+
+THINK_SECONDS = 5
+"""Time between two clicks of one reader."""
 
 LINGER_SECONDS = 60
 """Time after the last reader until memory is read again."""
@@ -56,7 +62,8 @@ class Reader:
         self._url, self._waits, self._number = url, waits, 0
         self._socket: WebSocketClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._seen: list[tuple[float, str]] = []
+        self._seen: deque[tuple[float, str]] = deque(maxlen=500)
+        self._id = ""
         self._document: Any = None
 
     async def open(self) -> None:
@@ -88,10 +95,13 @@ class Reader:
             await self._change(figure, name, value)
 
     async def click(self, lon: float, lat: float) -> None:
-        """Click on the figure and wait for the numbers of the place."""
+        """Click on the figure and wait for the numbers of this place, and no other reader's."""
         figure, began = await self._figure(), time.perf_counter()
         await self._event("tap", model={"id": figure}, x=lon, y=lat, sx=1, sy=1)
-        await self._until("class=", began, within="PATCH-DOC", and_also="where")
+        shown = await self._until("class=", began, within="PATCH-DOC", and_also="where")
+        for number in (lon, lat):
+            if f"{abs(number):.2f}" not in shown:
+                raise RuntimeError(f"clicked on {lon}, {lat} and was shown another place")
         self._waits.add("click to embedding", began)
 
     async def zoom(self, west: float, south: float, east: float, north: float) -> None:
@@ -112,11 +122,14 @@ class Reader:
 
     async def _figure(self) -> str:
         """Return the id of the first figure, which may come after the page itself."""
+        if self._id:
+            return self._id
         for _ in range(600):
             for text in [json.dumps(self._document), *(text for _, text in self._seen)]:
                 found = re.search(r'"name": ?"Figure", ?"id": ?"([^"]+)"', text)
                 if found:
-                    return found.group(1)
+                    self._id = found.group(1)
+                    return self._id
             await asyncio.sleep(0.1)
         raise RuntimeError("no figure within 60 s")
 
@@ -136,10 +149,11 @@ class Reader:
     ) -> str:
         """Wait for a message that came after `began` and holds these texts; return its content."""
         while time.perf_counter() - began < limit:
-            for when, message in self._seen:
-                if when >= began and text in message and within in message and and_also in message:
+            new = itertools.takewhile(lambda seen: seen[0] >= began, reversed(self._seen))
+            for _, message in new:
+                if text in message and within in message and and_also in message:
                     return message.partition(" ")[2]
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
         raise TimeoutError(f"nothing with {text!r} within {limit:g} s")
 
     async def _event(self, name: str, **values: Any) -> None:
@@ -160,7 +174,7 @@ class Reader:
 
 
 async def visit(url: str, number: int, waits: Waits, stay: float) -> None:
-    """Open a page, click, zoom, stay a while, and leave."""
+    """Open a page, click, zoom, click again every few seconds, and leave."""
     reader = Reader(url, waits)
     try:
         await reader.open()
@@ -168,7 +182,12 @@ async def visit(url: str, number: int, waits: Waits, stay: float) -> None:
         await reader.click(-60.0 + number * 7 % 120, 50.0 - number * 3 % 80)
         west = -120.0 + number * 11 % 160
         await reader.zoom(west, -20.0, west + 60.0, 10.0)
-        await asyncio.sleep(stay)
+        leave, clicks = time.perf_counter() + stay, 0
+        while (left := leave - time.perf_counter()) > 0:
+            await asyncio.sleep(min(left, THINK_SECONDS))
+            if left > THINK_SECONDS:
+                clicks += 1
+                await reader.click(west + 13 * clicks % 60 + number / 100, clicks * 7 % 30 - 20.0)
     except (OSError, RuntimeError, TimeoutError) as error:
         waits.errors.append(f"{type(error).__name__}: {error}")
     finally:
@@ -207,7 +226,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=200, help="readers that come and go")
     parser.add_argument("--at-once", type=int, default=1, help="readers that are there together")
-    parser.add_argument("--stay", type=float, default=0.5, help="seconds from the zoom to leaving")
+    parser.add_argument(
+        "--stay",
+        type=float,
+        default=0.5,
+        help="seconds from the zoom to leaving; past five, a click every five",
+    )
     options = parser.parse_args()
     with served() as (url, server):
         process = psutil.Process(server.pid)

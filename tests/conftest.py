@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ import torch
 
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
+
+with suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("fuzz", max_examples=100_000)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -20,6 +20,9 @@ OPSET = 17
 IR_VERSION = 9
 """Of 2023: older runtimes open it too."""
 
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+FATAL = 4
+
 MAX_BYTES = 2_000_000_000
 """Largest graph that ONNX holds in one file."""
 
@@ -209,9 +212,13 @@ def read_onnx(
     path = Path(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path.name} is larger than the 2 GB that an ONNX file may have.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL
+    # Weights that a graph keeps in other files would come from the working directory.
+    options.add_session_config_entry(EXTERNAL_FOLDER, str(path))
     try:
         session = onnxruntime.InferenceSession(
-            path.read_bytes(), providers=["CPUExecutionProvider"]
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
     # The runtime raises errors of many kinds of its own.
     except Exception as error:

@@ -63,3 +63,29 @@ def test_what_is_no_graph_of_places_is_a_sentence(tmp_path):
         load_encoder(tmp_path / "bad.onnx")
     with pytest.raises(ValueError, match="only SatCLIP encoders are written as ONNX"):
         load_encoder("xyz").to_onnx(tmp_path / "xyz.onnx")
+
+
+def test_weights_in_another_file_are_not_read(tmp_path, monkeypatch):
+    """A graph in memory would look for them in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_bytes(b"passwords")
+    held = onnx.TensorProto(name="w", data_type=onnx.TensorProto.UINT8, dims=[1, 9])
+    held.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": "secret", "offset": "0", "length": "9"}.items():
+        held.external_data.add(key=key, value=value)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Cast", ["w"], ["numbers"], to=onnx.TensorProto.DOUBLE),
+            onnx.helper.make_node("Gather", ["lonlat", "first"], ["lon"], axis=1),
+            onnx.helper.make_node("Mul", ["lon", "numbers"], ["embedding"]),
+        ],
+        "leak",
+        [onnx.helper.make_tensor_value_info("lonlat", onnx.TensorProto.DOUBLE, ["places", 2])],
+        [onnx.helper.make_tensor_value_info("embedding", onnx.TensorProto.DOUBLE, ["places", 9])],
+        [held, onnx.helper.make_tensor("first", onnx.TensorProto.INT64, [1], [0])],
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    (tmp_path / "leak.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match="damaged or is no ONNX graph"):
+        load_encoder(tmp_path / "leak.onnx", order="lonlat")
