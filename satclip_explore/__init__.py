@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from satclip_explore.encoders.registry import list_encoders as list_encoders
     from satclip_explore.encoders.registry import load_encoder as load_encoder
     from satclip_explore.encoders.table import from_table as from_table
+    from satclip_explore.fields import change_raster as change_raster
     from satclip_explore.fields import embed_grid as embed_grid
     from satclip_explore.fields import similarity_raster as similarity_raster
     from satclip_explore.files.cf import to_netcdf as to_netcdf
@@ -71,6 +72,7 @@ _HOME = {
     "pretrain": "training.pretrain",
     "read_places": "satclip_explore.files.places",
     "region": "satclip_explore.regions",
+    "change_raster": "satclip_explore.fields",
     "similarity_raster": "satclip_explore.fields",
     "stack": "satclip_explore.encoders.combine",
     "presence_task": "training.tasks.presence",

@@ -121,6 +121,76 @@ def similarity_raster(
     return as_field(values.clip(-1.0, 1.0), grid, encoder, None, place=tuple(place[0].tolist()))
 
 
+@known_keywords
+def change_raster(
+    before: LocationEncoder,
+    after: LocationEncoder,
+    resolution: float = 0.5,
+    bounds: Bounds = GLOBE,
+    *,
+    region: Any = None,
+    grid: Grid | None = None,
+    progress: Progress | None = None,
+) -> xr.DataArray:
+    """Map how far embeddings turn between two times.
+
+    Parameters
+    ----------
+    before, after : LocationEncoder
+        One encoder at two times: loaded alike but for ``month=``, ``year=`` or ``time=``, or two
+        files of one product that is made for it, as AlphaEarth.
+    resolution, bounds, region, grid, progress
+        As in `similarity_raster`.
+
+    Returns
+    -------
+    xarray.DataArray, dims (lat, lon), shape (H, W), float32
+        One minus the cosine, in [0, 2]: 0 is no change; NaN without coverage at either time.
+
+    Raises
+    ------
+    ValueError
+        If the encoders are not one at two times, or the grid is invalid.
+
+    Examples
+    --------
+    >>> winter = load_encoder("climplicit", month=1)  # doctest: +SKIP
+    >>> change_raster(winter, load_encoder("climplicit", month=7), 1.0)  # doctest: +SKIP
+    """
+    if before.embed_dim != after.embed_dim or not _one_at_two_times(before, after):
+        raise ValueError(
+            f"{before.name} and {after.name} are not one encoder at two times, so that their "
+            "numbers mean different things; load one file twice, as with month=1 and month=7."
+        )
+    grid, inside = view(resolution, bounds, region, grid)
+    pairs = zip(
+        iter_rows(before, grid), iter_rows(after, grid, progress=progress), strict=True
+    )  # fmt: skip
+    # Half the squared distance of unit vectors: one minus the cosine, without its cancellation.
+    blocks = (
+        (rows, ((unit_rows(first) - unit_rows(second)) ** 2).sum(dim=-1, keepdim=True) / 2)
+        for (rows, first), (_, second) in pairs
+    )
+    values = collect(blocks, grid)[..., 0].astype(np.float32)
+    values[~inside] = np.nan
+    return as_field(values, grid, after, None, before=before.name)
+
+
+TIMES = ("month", "year", "time", "name")
+"""Options of `load_encoder` that leave numbers comparable."""
+
+
+def _one_at_two_times(before: LocationEncoder, after: LocationEncoder) -> bool:
+    products = {getattr(encoder, "product", "plain") for encoder in (before, after)}
+    if len(products) == 1 and products != {"plain"}:
+        return True
+    calls = [
+        {key: value for key, value in (encoder.origin or {}).items() if key not in TIMES}
+        for encoder in (before, after)
+    ]
+    return bool(calls[0]) and calls[0] == calls[1]
+
+
 MAX_BYTES = 4_000_000_000
 """Largest raster that is made: a guard against a resolution typed in the wrong unit."""
 

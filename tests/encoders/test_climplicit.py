@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import satclip_explore as sx
 from satclip_explore.encoders.climplicit import read_climplicit, weight_shapes
 from satclip_explore.encoders.registry import load_encoder
 
@@ -71,6 +72,22 @@ def test_months_do_not_share_results(tmp_path, state):
     path = write(tmp_path, state)
     hashes = {read_climplicit(path, month=month).weights_hash for month in (None, 1, 7)}
     assert len(hashes) == 3
+
+
+def test_change_between_months_is_what_the_two_embeddings_say(tmp_path, state):
+    path = write(tmp_path, state)
+    january, july = (load_encoder(path, month=month) for month in (1, 7))
+    change = sx.change_raster(january, july, 30.0)
+    first, second = (sx.embed_grid(encoder, 30.0).to_numpy() for encoder in (january, july))
+    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    np.testing.assert_allclose(change, 1 - (first * second).sum(axis=-1) / lengths, atol=1e-6)
+    assert (change.dims, change.attrs["before"]) == (("lat", "lon"), "climplicit:month1")
+    assert float(sx.change_raster(january, load_encoder(path, month=1), 30.0).max()) == 0.0
+    kenya = sx.change_raster(january, july, 2.0, region="Kenya")
+    assert 0 < np.isnan(kenya).mean() < 1
+    for other in (load_encoder(path), load_encoder("xyz"), load_encoder("random-l10", dim=OUT)):
+        with pytest.raises(ValueError, match="not one encoder at two times.*month=1 and month=7"):
+            sx.change_raster(january, other, 30.0)
 
 
 def test_a_lightning_checkpoint_is_read_too(tmp_path, state, edges):
