@@ -87,10 +87,20 @@ def read_geotiff(content: Content, options: ReadOptions) -> RawTable:
         raise ValueError(f"the file does not read as GeoTIFF: {shown(error)}.") from error
 
 
+def _check_georeference(file: Any) -> None:
+    """Refuse a raster that names a coordinate system and does not say where it lies in it."""
+    if file.transform.is_identity:
+        points = " but ground control points" if file.gcps[0] else ""
+        raise ValueError(
+            f"the GeoTIFF has no georeference{points}; give it one first, e.g. with gdalwarp."
+        )
+
+
 def _from_bands(file: Any, options: ReadOptions) -> RawTable:
     crs = options.crs or (file.crs.to_wkt() if file.crs else None)
     if crs is None:
         raise ValueError("the GeoTIFF says no coordinate system; say crs=, e.g. crs='EPSG:4326'.")
+    _check_georeference(file)
     _check_cells(file.height * file.width, file.count)
     rows, columns = np.mgrid[: file.height, : file.width]
     a, b, c, d, e, f = tuple(file.transform)[:6]
@@ -157,7 +167,7 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
                          f"holds {listed(dataset.data_vars)}.")  # fmt: skip
     shape = [dataset.sizes[dim] for dim in dims]
     x, y = (
-        np.broadcast_to(_on_dims(dataset[axis], dims), shape).ravel().astype(np.float64)
+        _in_unit(np.broadcast_to(_on_dims(dataset[axis], dims), shape).ravel(), dataset[axis], crs)
         for axis in (lon, lat)
     )
     grid = dataset[used].isel({dim: 0 for dim in dataset[used].dims if dim not in dims}, drop=True)
@@ -172,6 +182,25 @@ TIME_AXES = word_set(
     time valid_time date step month year t level pressure_level lev depth
     """
 )
+
+
+def _in_unit(values: NDArray[Any], axis: xr.DataArray, crs: Any) -> NDArray[np.float64]:
+    """Turn an axis in radians into degrees, and one in kilometers into what its system counts."""
+    from satclip_explore.files.crs import read_crs
+
+    unit = str(axis.attrs.get("units", "")).strip().lower().rstrip("s")
+    values = values.astype(np.float64)
+    system = None if crs is None else read_crs(crs)
+    if system is None or system.is_geographic:
+        return np.degrees(values) if unit in ("radian", "rad") else values
+    if unit in ("radian", "rad"):
+        raise ValueError(
+            f"{shown(axis.name)} is an angle in radians, as satellites scan; bring the grid to "
+            "meters or to longitude and latitude first."
+        )
+    if unit in ("km", "kilometer", "kilometre"):
+        return values * (1000.0 / system.axis_info[0].unit_conversion_factor)
+    return values
 
 
 def _placed(

@@ -654,3 +654,44 @@ def test_a_fill_value_is_no_measurement_even_alone():
 def test_classes_that_differ_by_case_alone_are_said():
     reading = read_places(b"lon,lat,y\n1,1,Forest\n2,2,forest \n3,3,Steppe\n")
     assert "y: 'Forest' and 'forest' differ by case alone" in reading.notes
+
+
+def polar_grid(scale, unit):
+    """Four cells of the polar stereographic grid of sea ice, and where they are."""
+    pyproj = pytest.importorskip("pyproj")
+    x, y = np.array([-1e6, 5e5]), np.array([2e6, -1e6])
+    grid = xr.Dataset(
+        {"ice": (("y", "x"), [[1.0, 2.0], [3.0, 4.0]], {"grid_mapping": "polar"})},
+        {
+            "y": ("y", y * scale, {"standard_name": "projection_y_coordinate", "units": unit}),
+            "x": ("x", x * scale, {"standard_name": "projection_x_coordinate", "units": unit}),
+            "polar": ((), 0, {"spatial_ref": "EPSG:3411"}),
+        },
+    )
+    turn = pyproj.Transformer.from_crs(3411, 4326, always_xy=True).transform
+    return grid, np.stack(turn(*(part.ravel() for part in np.meshgrid(x, y))), axis=1)
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1.0, "m"), (1e-3, "km"), (1e-3, "kilometers")])
+def test_axes_in_kilometers_are_where_those_in_meters_are(scale, unit):
+    grid, places = polar_grid(scale, unit)
+    np.testing.assert_allclose(read_places(grid).lonlat, places, atol=1e-6)
+
+
+def test_axes_in_radians_are_degrees_or_refused():
+    grid, _ = polar_grid(1e-8, "rad")
+    with pytest.raises(ValueError, match="angle in radians"):
+        read_places(grid)
+    axes = {axis: (axis, np.radians([10.0, 20.0]), {"units": "radians"}) for axis in ("lon", "lat")}
+    flat = xr.Dataset({"t": (("lat", "lon"), np.ones((2, 2)))}, axes)
+    np.testing.assert_allclose(read_places(flat).lonlat[1], [20.0, 10.0])
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_a_raster_that_lies_nowhere_is_refused(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "nowhere.tif"
+    with rasterio.open(path, "w", "GTiff", 4, 3, 1, "EPSG:4326", dtype="uint8") as file:
+        file.write(np.ones((1, 3, 4), np.uint8))
+    with pytest.raises(ValueError, match="no georeference"):
+        read_places(path)
