@@ -35,7 +35,7 @@ endif
 	@touch $@
 
 app: $(READY)
-	$(BIN)/panel serve satclip_explore/app.py --port $(PORT) --num-threads 4 --show
+	$(BIN)/panel serve satclip_explore/app.py --port $(PORT) --num-threads 4 --plugins satclip_explore.panes.served.tiles --show
 
 test: $(READY)
 	$(PYTEST) --numprocesses=$(WORKERS)

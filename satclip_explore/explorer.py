@@ -18,7 +18,7 @@ from satclip_explore.panes.base import Selection
 from satclip_explore.panes.compare.degrees import DegreesPane
 from satclip_explore.panes.compare.pane import ComparePane
 from satclip_explore.panes.embedding import EmbeddingPane
-from satclip_explore.panes.jupyter import native
+from satclip_explore.panes.jupyter.front_end import later as run_later
 from satclip_explore.panes.labels import LabelsPane
 from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.neighbors import NeighborsPane
@@ -26,14 +26,11 @@ from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from satclip_explore.panes.probe.pane import OWN, ProbePane
 from satclip_explore.panes.search import SearchPane
-from satclip_explore.panes.served.closing import let_go_when_closed
+from satclip_explore.panes.served.frame import TALL, frame
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.panes.table.pane import TablePane
 from satclip_explore.store import RESULTS
 
-TITLE = "SatCLIP Explore"
-TALL = {"max-height": "none"}
-"""Style of what may be higher than the window: Panel ends it there, and what follows overlaps."""
 COPY = "Copy link"
 TABS = {
     "explore": "Explore",
@@ -262,21 +259,11 @@ class Explorer(pn.viewable.Viewer):
 
     def page(self) -> Page:
         """Return the page that is served."""
-        page = Page(
-            title=TITLE,
-            header=self.header(),
-            main=[self.body()],
-            dark_theme=True,
-            theme_toggle=False,
-            theme_config=theme.MATERIAL,
-            busy_indicator="linear",
-            raw_css=[theme.PAGE],
-            stylesheets=[theme.NARROW],
-        )
-        let_go_when_closed(page)
-        return page
+        return frame(self.header(), [self.body()])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        from satclip_explore.panes.jupyter import native
+
         return native.bundle(self.__panel__, include=include, exclude=exclude)
 
     def __panel__(self) -> Any:
@@ -291,7 +278,7 @@ def _line(*shares: tuple[Any, float, int], later: tuple[Any, ...] = ()) -> pn.Fl
     """
     cells = []
     for pane, grow, basis in shares:
-        cell = native.later(pane.__panel__) if pane in later else pane.__panel__()
+        cell = run_later(pane.__panel__) if pane in later else pane.__panel__()
         cell.styles = cell.styles | {
             "flex": f"{grow} 1 {basis}px",
             "min-width": f"min(100%, {basis}px)",

@@ -173,6 +173,11 @@ def atlas_index(encoder: LocationEncoder) -> NeighborIndex:
     return NeighborIndex(encoder, places, lonlat, unit)
 
 
+def has_atlas_index(encoder: LocationEncoder) -> bool:
+    """Tell whether the embedded atlas has been encoded: a search takes milliseconds then."""
+    return RESULTS.peek(("atlas embeddings", encoder)) is not None
+
+
 def _unit(encoder: LocationEncoder, lonlat: NDArray[np.float64]) -> torch.Tensor:
     return unit_rows(torch.from_numpy(encoder.embed(lonlat)).float())
 

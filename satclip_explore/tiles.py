@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.geo import Bounds, Grid
-from satclip_explore.projection import Projection, pca_raster
+from satclip_explore.projection import Projection, fit_pca
+from satclip_explore.view_colors import view_colors
 
 TILE_SIZE = 256
 MAX_ZOOM = 24
@@ -88,7 +89,7 @@ def pca_tile(
         If the tile does not exist.
     """
     grid = TileGrid.of(z, x, y)
-    colors = pca_raster(encoder, grid=grid, projection=projection).values
+    colors = view_colors(encoder, grid, projection or fit_pca(encoder))
     covered = encoder.coverage(grid.lonlat).reshape(grid.shape)
     return png_bytes(np.dstack([colors, np.where(covered, 255, 0).astype(np.uint8)]))
 

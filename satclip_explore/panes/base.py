@@ -12,7 +12,6 @@ import param
 
 from satclip_explore.geo import GLOBE, as_lonlat, check_bounds
 from satclip_explore.panes import theme
-from satclip_explore.panes.jupyter import native
 
 LINE = {"min-height": "18px"}
 SETTLE_MS = 15
@@ -95,6 +94,9 @@ class Pane(pn.viewable.Viewer):
         super().__init__(encoder=encoder, **params)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        # What a notebook needs takes a page half a second to import.
+        from satclip_explore.panes.jupyter import native
+
         return native.bundle(self.__panel__, include=include, exclude=exclude)
 
     def settings(self) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from satclip_explore.atlas import DATA
 from satclip_explore.store import RESULTS
 
-FOLDER = DATA / "mini-l40"
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "mini-l40"
 
 
 def shipped() -> Path | None:

@@ -10,7 +10,7 @@ from bokeh.models.annotations import Label
 from satclip_explore.atlas import BASEMAP
 from satclip_explore.geo import EARTH_RADIUS_KM
 from satclip_explore.panes import theme
-from satclip_explore.panes.served.leaflet import picture_address
+from satclip_explore.panes.served.pictures import picture_address
 
 KM_PER_DEGREE = EARTH_RADIUS_KM * 3.141592653589793 / 180.0
 

@@ -18,10 +18,11 @@ from PIL import Image
 
 from satclip_explore.atlas import BASEMAP, outlines
 from satclip_explore.geo import Grid
-from satclip_explore.panes import theme, world
+from satclip_explore.panes import first_look, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.search import SearchPane
-from satclip_explore.panes.served.leaflet import OfflineLeaflet, data_uri, picture_address
+from satclip_explore.panes.served.leaflet import OfflineLeaflet
+from satclip_explore.panes.served.pictures import data_uri, picture_address
 from satclip_explore.store import RESULTS
 
 EVERYWHERE = ((-90.0, -180.0), (90.0, 180.0))
@@ -89,7 +90,7 @@ class MapPane(world.ColoredPane):
             world_copy_jump=True,
             layout=ipywidgets.Layout(height="100%", width="100%"),
         )
-        self._touched = False
+        self._touched = self._drawn = False
         self.widget.on_interaction(self._interact)
         self.widget.observe(self._moved, "bounds")
         self._show_base()
@@ -108,6 +109,11 @@ class MapPane(world.ColoredPane):
 
     def _moved(self, change: Any) -> None:
         """Show elsewhere what the reader looks at here."""
+        if not self._drawn and change["new"]:
+            # What changed while the browser was loading the map has not reached it.
+            self._drawn = True
+            self._marks.send_state("data")
+            self._colors.send_state("url")
         # The browser also tells the bounds when it draws the map, and after every move of ours.
         if not self._touched or not change["new"]:
             return
@@ -194,6 +200,11 @@ class MapPane(world.ColoredPane):
             return
         encoder, components, stretch = self.encoder, self.components, self.stretch
         land_only = self.land_only
+        shipped = first_look.path_for(encoder)
+        if land_only and components == world.BIOMES and shipped.is_file():
+            self._background.stop()
+            self._colors.url = picture_address(shipped)
+            return
 
         def work(job: Job) -> bytes:
             field = world.world_picture(encoder, components, stretch, job.check)

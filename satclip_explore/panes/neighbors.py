@@ -9,8 +9,9 @@ import pandas as pd
 import panel as pn
 import param
 
-from satclip_explore.neighbors import nearest_neighbors
+from satclip_explore.neighbors import atlas_index, has_atlas_index, nearest_neighbors
 from satclip_explore.panes import theme
+from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.rows import Rows
 
@@ -35,6 +36,7 @@ class NeighborsPane(Pane):
 
     def __init__(self, encoder: Any, places: pd.DataFrame | None = None, **params: Any) -> None:
         self._places, self._shown = places, False
+        self._background = Background()
         super().__init__(encoder, **params)
 
     @param.depends(
@@ -61,7 +63,27 @@ class NeighborsPane(Pane):
             self.search()
 
     def search(self) -> None:
-        """Find the neighbors, and mark them on the map."""
+        """Find the neighbors, and mark them on the map; on a page the first search comes later."""
+        encoder, document = self.encoder, pn.state.curdoc
+        served = document is not None and document.session_context is not None
+        if not served or self._places is not None or has_atlas_index(encoder):
+            self._find()
+            return
+
+        def work(_: Job) -> None:
+            atlas_index(encoder)
+
+        def done(_: Any) -> None:
+            self.busy = ""
+            self._find()
+
+        def failed(error: ValueError) -> None:
+            self.param.update(busy="", message=str(error))
+
+        self.busy = "encoding the places to choose from …"
+        self._background.start(work, done, failed)
+
+    def _find(self) -> None:
         table, message = None, ""
         try:
             table = self.table()

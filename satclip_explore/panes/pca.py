@@ -14,6 +14,7 @@ from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import first_look, plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.furniture import NumberedMarks, furnish
+from satclip_explore.panes.served import tiles
 from satclip_explore.store import RESULTS
 from satclip_explore.view_colors import view_colors
 
@@ -187,6 +188,17 @@ class PCAPane(world.ColoredPane):
         )
         return f"<span class='hint'>{dots}</span>"
 
+    @param.depends("encoder", "components")
+    def tiles(self) -> str:
+        """Say, as markup, where other maps get this layer, where the server gives tiles."""
+        layer = tiles.layer_name(self.encoder, self.components) if tiles.served() else None
+        if layer is None:
+            return ""
+        return (
+            f"<a class='hint' href='{theme.escape(tiles.json_address(layer))}' target='_blank' "
+            "title='TileJSON: the address of its tiles for QGIS, Leaflet, MapLibre'>map tiles</a>"
+        )
+
     def view(self) -> Any:
         """Return the zoomable raster with coastlines and the selected place."""
         limits = self._same.limits()
@@ -221,7 +233,8 @@ class PCAPane(world.ColoredPane):
         plot = plots.plot_pane(self.view())
         # As text: for a method Panel asks every kind of pane it has, and imports matplotlib.
         legend = theme.text(self.legend)
-        foot = theme.split(legend, theme.hint("scroll to look closer, drag to move, click a place"))
+        words = theme.hint("scroll to look closer, drag to move, click a place")
+        foot = theme.split(legend, theme.text(self.tiles), words)
         return theme.card(
             "The world as the encoder sees it", plot, foot, self.status(),
             actions=(theme.button("Whole world", self.whole_world), *controls),

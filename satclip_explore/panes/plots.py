@@ -17,6 +17,9 @@ from satclip_explore.geo import Bounds
 from satclip_explore.panes import theme
 from satclip_explore.panes.base import Selection
 
+LINKED = "linked"
+"""Tag of a layout whose figures share their ranges: in a notebook it is one widget."""
+
 
 def dark(plot: Any, element: Any) -> None:
     """Paint a figure in the page's colors and keep it on the globe; a HoloViews hook."""
@@ -212,6 +215,8 @@ def coastlines(kind: str = "land", alpha: float = 0.55) -> hv.Curve:
     # One curve with gaps: a Path of a thousand lines takes HoloViews seconds to draw.
     gap = np.full((1, 2), np.nan)
     points = np.concatenate([part for line in outlines(kind) for part in (line, gap)])
+    # Half the bytes; its steps are a meter.
+    points = points.astype(np.float32)
     return hv.Curve(points, "lon", "lat").opts(
         color="#ffffff", alpha=alpha, line_width=0.7, responsive=True, shared_axes=False
     )

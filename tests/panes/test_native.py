@@ -118,7 +118,7 @@ def test_figures_that_share_a_range_are_one_widget(tiny_encoder):
     ranges = {}
     hooks = [plots.linked_ranges(ranges)]
     figures = [plots.plot_pane(pane.view().opts(hooks=hooks)) for pane in panes]
-    shown = native.show(pn.FlexBox(*figures, tags=[native.LINKED]))
+    shown = native.show(pn.FlexBox(*figures, tags=[plots.LINKED]))
     assert len(parts(shown, native.bokeh_widget_type())) == 1
 
 

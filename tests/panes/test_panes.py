@@ -254,6 +254,7 @@ def test_figures_follow_a_view_and_the_one_that_leads_is_left_alone(tiny_encoder
     selection = Selection()
     similarity, raster = (kind(tiny_encoder, selection=selection)
                           for kind in (SimilarityPane, PCAPane))  # fmt: skip
+    similarity.globe()  # what becomes ready beside the test would draw the figure while it is made
     follows, leads = hv.render(similarity.view()), hv.render(raster.view())
     raster.look((0.0, 40.0), (10.0, 30.0))
     assert (follows.x_range.start, follows.x_range.end) == (0.0, 40.0)

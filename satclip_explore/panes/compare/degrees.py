@@ -18,7 +18,6 @@ from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.furniture import earth_beneath
-from satclip_explore.panes.jupyter import native
 from satclip_explore.projection import pca_raster
 from satclip_explore.store import RESULTS
 from satclip_explore.truncation import shortest_wave_km, truncate_encoder, truncate_raster
@@ -158,7 +157,7 @@ class DegreesPane(Pane):
         return theme.card(
             "What can L resolve?", theme.text(self.words, sizing_mode="stretch_width"),
             self.status(), pn.FlexBox(*cells, gap="10px", sizing_mode="stretch_width",
-                                      margin=(6, 0, 0, 0), tags=[native.LINKED]),
+                                      margin=(6, 0, 0, 0), tags=[plots.LINKED]),
             hint="turn L: the number of degrees", actions=(dial,),
         )  # fmt: skip
 

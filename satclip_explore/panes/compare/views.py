@@ -15,7 +15,6 @@ import panel_material_ui as pmui
 from satclip_explore.comparison import Comparison
 from satclip_explore.panes import plots, theme
 from satclip_explore.panes.furniture import earth_beneath
-from satclip_explore.panes.jupyter import native
 from satclip_explore.panes.scores import score_table
 from training.probes.metrics import HIGHER_IS_BETTER
 
@@ -52,7 +51,7 @@ def beside(pane: Any, names: Sequence[str]) -> pn.FlexBox:
         for name, color in zip(names, theme.SERIES, strict=False)
     ]  # fmt: skip
     return pn.FlexBox(
-        *cells, gap="10px", sizing_mode="stretch_width", margin=0, tags=[native.LINKED]
+        *cells, gap="10px", sizing_mode="stretch_width", margin=0, tags=[plots.LINKED]
     )
 
 
@@ -76,7 +75,7 @@ def swipe(pane: Any, names: Sequence[str]) -> pn.Column:
         theme.split(*(theme.text(title) for title in titles)), slider,
         pn.Column(left, right, line, margin=0, sizing_mode="stretch_width",
                   styles={"position": "relative"}),
-        margin=0, sizing_mode="stretch_width", styles={"max-width": "1180px"}, tags=[native.LINKED],
+        margin=0, sizing_mode="stretch_width", styles={"max-width": "1180px"}, tags=[plots.LINKED],
     )  # fmt: skip
 
 

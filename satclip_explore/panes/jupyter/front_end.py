@@ -47,3 +47,20 @@ def _send() -> None:
 def soon(callback: Callable[[], None]) -> None:
     """Call back in a kernel once it is done with the running cell and has sent its output."""
     asyncio.get_running_loop().call_soon(callback)
+
+
+def later(build: Callable[[], Any]) -> Any:
+    """Return what `build()` makes; in a notebook an empty column that it fills after this cell."""
+    if shell() is None:
+        return build()
+    import panel as pn
+
+    column = pn.Column(margin=0)
+
+    def fill() -> None:
+        built = build()
+        built.styles = built.styles | {"flex": "1 1 auto"}
+        column.append(built)
+
+    soon(fill)
+    return column

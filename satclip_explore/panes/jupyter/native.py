@@ -21,14 +21,11 @@ from panel.io.notebook import patch_inline_stylesheets
 from panel.io.resources import set_resource_mode
 from panel.pane.base import ReplacementPane
 
-from satclip_explore.panes import theme
+from satclip_explore.panes import plots, theme
 from satclip_explore.panes.jupyter import front_end
 from satclip_explore.panes.jupyter.controls import Controls
 from satclip_explore.panes.jupyter.style import ROOT, STYLE, scoped
 from satclip_explore.panes.rows import Rows
-
-LINKED = "linked"
-"""Tag of a layout whose figures share their ranges: it is one Bokeh widget."""
 
 
 class Mirror(Controls):
@@ -38,7 +35,7 @@ class Mirror(Controls):
         """Return the widget that shows a Panel object."""
         shown = pn.panel(shown)
         # Figures that share a range have to be in one document.
-        together = LINKED in (shown.tags or ())
+        together = plots.LINKED in (shown.tags or ())
         for kinds, make in () if together else self._makers():
             if isinstance(shown, kinds):
                 made = make(shown)
@@ -166,18 +163,3 @@ def bundle(view: Callable[[], Any], **options: Any) -> Any:
     # In a notebook `hv.extension` is another, which would send a front end after Panel's.
     holoviews.util.extension("bokeh")
     return show(view())._repr_mimebundle_(**options)
-
-
-def later(build: Callable[[], Any]) -> Any:
-    """Return what `build()` makes; in a notebook an empty column that it fills after this cell."""
-    if front_end.shell() is None:
-        return build()
-    column = pn.Column(margin=0)
-
-    def fill() -> None:
-        built = build()
-        built.styles = built.styles | {"flex": "1 1 auto"}
-        column.append(built)
-
-    front_end.soon(fill)
-    return column

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakSet
 
-import comm
 import panel as pn
-from holoviews.plotting.bokeh.callbacks import Callback
-from ipywidgets.widgets.widget import _instances
 
 _OPEN: WeakSet[Any] = WeakSet()
 
@@ -45,6 +42,9 @@ def let_go_when_closed(page: Any) -> None:
 
 def forget_widgets(document: Any) -> None:
     """Take the ipywidgets of a page out of two registries that keep each until it is closed."""
+    import comm
+    from ipywidgets.widgets.widget import _instances
+
     comms = comm.get_comm_manager().comms
     for key, widget in list(_instances.items()):
         if getattr(widget, "_document", None) is document:
@@ -57,6 +57,8 @@ def forget_callbacks(document: Any) -> None:
 
     HoloViews takes out those of a figure itself, but not of the layers that an overlay is made of.
     """
+    from holoviews.plotting.bokeh.callbacks import Callback
+
     for key, callback in list(Callback._callbacks.items()):
         if callback.plot.document is document:
             Callback._callbacks.pop(key, None)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
 import ipyleaflet
 import panel as pn
 
-EXTENSION = "satclip"
-_LOCK = threading.Lock()
+from satclip_explore.panes.served.pictures import EXTENSION, folder
 
 
 def serve_front_end() -> str:
@@ -39,10 +36,10 @@ def serve_front_end() -> str:
             "the map's front end is not installed: pip install jupyter-leaflet, then try again."
         )
     version = ipyleaflet._version.EXTENSION_VERSION
-    target = _folder() / f"jupyter-leaflet@{version}" / "dist"
+    target = folder() / f"jupyter-leaflet@{version}" / "dist"
     if not target.exists():
         # Complete before it has its name: another visitor may ask at the same time.
-        made = Path(tempfile.mkdtemp(dir=_folder()))
+        made = Path(tempfile.mkdtemp(dir=folder()))
         # The page asks for the module by its name, with no ending.
         shutil.copy(source / "index.js", made / "index")
         for picture in source.glob("*.png"):
@@ -51,27 +48,6 @@ def serve_front_end() -> str:
         with contextlib.suppress(OSError):
             made.rename(target)
     return f"static/extensions/{EXTENSION}"
-
-
-def picture_address(path: Path) -> str:
-    """Return where the browser finds a JPEG: on this server; in a notebook it is the address."""
-    document = pn.state.curdoc
-    if document is None or document.session_context is None:
-        return data_uri(path.read_bytes(), "jpeg")
-    target = _folder() / path.name
-    if not target.exists():
-        shutil.copy(path, target)
-    return f"static/extensions/{EXTENSION}/{path.name}"
-
-
-def _folder() -> Path:
-    """Return the folder that Bokeh's server gives files from."""
-    from bokeh.embed import bundle
-
-    with _LOCK:
-        if EXTENSION not in bundle.extension_dirs:
-            bundle.extension_dirs[EXTENSION] = Path(tempfile.mkdtemp(prefix="satclip-page-"))
-    return Path(bundle.extension_dirs[EXTENSION])
 
 
 class OfflineLeaflet(pn.pane.IPyLeaflet):
@@ -84,8 +60,3 @@ class OfflineLeaflet(pn.pane.IPyLeaflet):
         if served:
             model.cdn = address
         return model
-
-
-def data_uri(picture: bytes, kind: str = "png") -> str:
-    """Write a picture as an address that holds the picture itself."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

@@ -12,6 +12,7 @@ from panel.io.server import DocHandler
 from tornado.web import RequestHandler
 
 from satclip_explore.panes.background import TRAININGS, WORK
+from satclip_explore.panes.served import tiles
 from satclip_explore.panes.served.closing import open_pages
 from satclip_explore.panes.served.settings import SETTINGS
 from satclip_explore.store import RESULTS
@@ -94,7 +95,7 @@ def routes() -> list[tuple[str, type[RequestHandler]]]:
     """Set up the log and the headers, and return what is answered beside the page."""
     log_lines()
     DocHandler.set_default_headers = _headers  # type: ignore[assignment,method-assign]
-    return [("/healthz", Health), ("/metrics", Metrics)]
+    return [("/healthz", Health), ("/metrics", Metrics), *tiles.ROUTES]
 
 
 ROUTES = routes()

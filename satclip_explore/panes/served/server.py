@@ -5,9 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-import holoviews as hv
 import panel as pn
-from holoviews.plotting.plot import Plot
 from panel.io.state import set_curdoc
 
 
@@ -16,12 +14,25 @@ def threads() -> dict[str, int]:
     return {"nthreads": 4} if pn.config.nthreads is None else {}
 
 
-def set_up_server() -> None:
-    """Load what a served page needs; nothing of it comes from another machine."""
+def set_up_page() -> None:
+    """Load what a served page needs before it is sent; nothing of it comes from another machine."""
     pn.extension("filedropper", notifications=False, **threads())
-    hv.extension("bokeh")
+    # The page names the scripts of all that is imported by then.
     allow_ipywidgets()
+
+
+def set_up_figures() -> None:
+    """Load what a page needs before its first figure."""
+    import holoviews as hv
+
+    hv.extension("bokeh")
     wait_for_connection()
+
+
+def set_up_server() -> None:
+    """Load what a page needs that is sent in one piece."""
+    set_up_page()
+    set_up_figures()
 
 
 def allow_ipywidgets() -> None:
@@ -44,6 +55,8 @@ def wait_for_connection() -> None:
     1.23 answers each by asking again at the next turn of the server's loop, until the page is
     connected: a tab that was closed while it loaded kept a core busy, and the other pages waiting.
     """
+    from holoviews.plotting.plot import Plot
+
     if Plot.refresh.__module__ == __name__:
         return
     refresh, waiting = Plot.refresh, weakref.WeakSet[Any]()

@@ -1,0 +1,47 @@
+"""The frame of the served page, and what it shows until the dashboard is built."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import panel as pn
+from panel_material_ui.template.base import Page
+
+from satclip_explore.panes import first_look, theme
+from satclip_explore.panes.served.closing import let_go_when_closed
+from satclip_explore.panes.served.pictures import picture_address
+
+TITLE = "SatCLIP Explore"
+TALL = {"max-height": "none"}
+"""Style of what may be higher than the window: Panel ends it there, and what follows overlaps."""
+OTHER_LOOKS = {"encoder", "tab", "components", "land", "view"}
+"""Keys of an address that show something else at first."""
+
+
+def frame(header: list[Any], main: list[Any]) -> Page:
+    """Return a page in the project's colors."""
+    page = Page(
+        title=TITLE,
+        header=header,
+        main=main,
+        dark_theme=True,
+        theme_toggle=False,
+        theme_config=theme.MATERIAL,
+        busy_indicator="linear",
+        raw_css=[theme.PAGE],
+        stylesheets=[theme.NARROW],
+    )
+    let_go_when_closed(page)
+    return page
+
+
+def waiting(query: str) -> pn.pane.HTML:
+    """Show the world where a page's first picture will be, unless its address asks for another."""
+    path = None if OTHER_LOOKS & set(parse_qs(query.removeprefix("?"))) else first_look.shipped()
+    picture = "" if path is None else (
+        f"<img src='{picture_address(path)}' alt='The world as the encoder sees it' "
+        "style='width:100%;max-width:900px;display:block'>"
+    )  # fmt: skip
+    words = "<p class='hint' role='status'>The encoder is being loaded …</p>"
+    return theme.text(f"{picture}{words}", margin=8, sizing_mode="stretch_width")
