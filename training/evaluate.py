@@ -18,7 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from satclip_explore.checks import known_keywords
+import numpy as np
+
+from satclip_explore.checks import known_keywords, whole_number
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.errors import sentence
 from satclip_explore.progress import Cancel, Cancelled, interruptible
@@ -31,8 +33,9 @@ from training.evaluation.verdict import COORDINATES
 from training.probes.baselines import as_encoder, covered_places, line_up
 from training.probes.kriging import MAX_SEARCHED
 from training.tasks.folds import RUNGS, Rung, make_rungs
+from training.tasks.splits import shuffled
 from training.tasks.tables import as_places, as_task, task_from_table
-from training.tasks.task import Task
+from training.tasks.task import MIN_PLACES, Task
 
 DEFAULT_MODELS = ("ridge", "kriging")
 
@@ -52,6 +55,7 @@ def evaluate(
     folds: int = 5,
     seeds: int = 5,
     buffer_km: float = 0.0,
+    max_places: int | None = None,
     places: Any = None,
     folder: str | Path | None = None,
     on_progress: Callable[[Step], object] | None = None,
@@ -86,6 +90,8 @@ def evaluate(
         How many folds, and how often they are drawn.
     buffer_km : float
         Labels closer than this to a tested place do not train.
+    max_places : int, optional
+        Use so many of the labeled places at most, drawn once at random; default all.
     places : array_like, frame or path, optional
         Places where predictions are wanted; the verdict says which rung is most like them. They
         are not predicted here.
@@ -120,11 +126,17 @@ def evaluate(
     ----------
     Corley et al. (2026), CoordBench, arXiv:2609.25454, for the cells.
     """
-    task, columns = _read(data, target, kind, group, covariates)
-    chosen = _models(models, task)
+    task, group_name = _read(data, target, kind, group, covariates)
+    drawn = draw_places(task, max_places)
+    chosen = _models(models, drawn)
     asked = [as_encoder(encoder, device) for encoder in _listed(encoders)]
     known = line_up(asked[0], asked[1:], COORDINATES, device)
-    task, left_out, columns = _complete(task, known.values(), columns)
+    used, left_out = _complete(drawn, known.values())
+    if len(drawn) < len(task):
+        left_out.insert(0, f"{len(drawn):,} of {len(task):,} places, drawn at random.")
+    # The column is a rung of its own; on the others only the rows of a place stay together.
+    columns = {} if used.groups is None else {group_name: used.groups}
+    task = replace(used, groups=None)
     ladder_rungs, notes = make_rungs(
         task, [*rungs, *columns], folds=folds, seeds=seeds, buffer_km=buffer_km, columns=columns
     )
@@ -158,35 +170,34 @@ def evaluate(
 
 def _read(
     data: Any, target: str | None, kind: str, group: Any, covariates: Sequence[str]
-) -> tuple[Task, dict[str, Any]]:
-    """Read the task, and the codes of its groups by the name of their column."""
+) -> tuple[Task, str]:
+    """Read the task, and the name of the column that its groups are from."""
     if isinstance(covariates, str):
         covariates = (covariates,)
     if group is None and not covariates:
-        task = as_task(data, target, kind=kind)
-    else:
-        task = task_from_table(data, target, kind=kind, group=group, covariates=covariates)
-    if task.groups is None:
-        return task, {}
-    name = "group" if group is None else str(group)
-    # The column is a rung of its own; on the others only the rows of a place stay together.
-    return replace(task, groups=None), {name: task.groups}
+        return as_task(data, target, kind=kind), "group"
+    task = task_from_table(data, target, kind=kind, group=group, covariates=covariates)
+    return task, "group" if group is None else str(group)
 
 
-def _complete(
-    task: Task, encoders: Any, columns: dict[str, Any]
-) -> tuple[Task, list[str], dict[str, Any]]:
-    """Leave out what an encoder or a covariate does not cover, of the groups as well."""
-    (name, codes) = next(iter(columns.items()), ("", None))
-    task, uncovered = covered_places(replace(task, groups=codes), encoders)
+def draw_places(task: Task, max_places: int | None) -> Task:
+    """Keep so many places of a task at most, drawn at random, the same ones each time."""
+    if max_places is None:
+        return task
+    most = whole_number(max_places, "max_places", MIN_PLACES, 10**9)
+    return task if len(task) <= most else task.subset(np.sort(shuffled(len(task), 0)[:most]))
+
+
+def _complete(task: Task, encoders: Any) -> tuple[Task, list[str]]:
+    """Leave out what an encoder or a covariate does not cover, and say so."""
+    task, uncovered = covered_places(task, encoders)
     left_out = []
     if uncovered:
         left_out.append(f"{uncovered:,} places left out, where an encoder has no coverage.")
     if task.has_gaps.any():
         left_out.append(f"{task.has_gaps.sum():,} places left out, where a covariate is missing.")
         task = task.subset(~task.has_gaps)
-    columns = {} if task.groups is None else {name: task.groups}
-    return replace(task, groups=None), left_out, columns
+    return task, left_out
 
 
 def _listed(
@@ -261,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--buffer-km", type=float, default=0.0)
+    parser.add_argument("--max-places", type=int, default=None, help="draw so many at random")
     parser.add_argument(
         "--places", default=None,
         help="a file of places; the report says which rung is most like predicting there",

@@ -144,6 +144,18 @@ def test_a_group_is_a_rung_of_its_own():
     )
 
 
+def test_places_are_drawn_once_and_that_is_said():
+    table = frame(80).assign(farm=lambda rows: [f"farm {k % 8}" for k in range(len(rows))])
+    settings = {"rungs": ["random"], "seeds": 1, "encoders": "xyz", "models": ["ridge"]}
+    ladder = sx.evaluate(table, "warm", group="farm", max_places=40, **settings)
+    assert len(ladder.task) == 40
+    assert ladder.notes[0] == "40 of 80 places, drawn at random."
+    assert [rung.name for rung in ladder.rungs] == ["random", "farm"]
+    again = sx.evaluate(table, "warm", max_places=40, **settings)
+    np.testing.assert_array_equal(again.task.lonlat, ladder.task.lonlat)
+    assert len(sx.evaluate(table, "warm", max_places=80, **settings).task) == 80
+
+
 def test_covariates_stand_beside_every_embedding():
     table = frame()
     table["known"] = table["noise"].where(table.index != 3)
@@ -210,6 +222,7 @@ def test_stopping_before_the_first_cell_is_said():
         ({"models": ["logistic"]}, "logistic regression predicts classes"),
         ({"encoders": []}, "name one encoder at least"),
         ({"folds": 1}, "folds must be at least 2"),
+        ({"max_places": 5}, "max_places must be at least 10"),
         ({"buffer_km": -1.0}, "buffer_km must lie between"),
         ({"group": "farm"}, "no column 'farm' to group by"),
     ],
