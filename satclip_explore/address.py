@@ -7,6 +7,7 @@ from typing import Any
 from satclip_explore.panes import url_state as state
 from satclip_explore.panes import world
 from satclip_explore.panes.compare.pane import MOST
+from satclip_explore.panes.evaluate.pane import MOST_BESIDE, PLACES
 from satclip_explore.panes.url_state import Link
 
 NOT_HERE = (
@@ -30,6 +31,7 @@ def page_links(explorer: Any) -> tuple[Link, ...]:
     """
     pca, near, chart = explorer.pca, explorer.neighbors, explorer.map
     probe, compare, train = explorer.probe, explorer.compare, explorer.train
+    evaluate = explorer.evaluate
 
     def choice(key: str, owner: Any, name: str, *, keep: bool = False) -> Link:
         return Link(key, owner, name, state.one_of(owner.param[name].objects), keep=keep)
@@ -67,6 +69,13 @@ def page_links(explorer: Any) -> tuple[Link, ...]:
         Link("column", probe, "column", str),
         choice("model", probe, "model"),
         Link("runs", probe, "seeds", state.whole_number_between(1, 20)),
+        choice("evaluate", evaluate, "task"),
+        Link("evaluate-column", evaluate, "column", str),
+        choice("evaluate-kind", evaluate, "kind"),
+        Link("beside", evaluate, "beside", state.several_of(evaluate.names, MOST_BESIDE), ",".join),
+        Link("labels", evaluate, "places", *state.labeled(PLACES)),
+        choice("embeddings", evaluate, "models"),
+        choice("rung", evaluate, "rung"),
         choice("config", train, "config"),
         Link("epochs", train, "epochs", *state.labeled(train.param.epochs.names)),
         choice("imagery", train.imagery, "kind"),

@@ -18,6 +18,7 @@ from satclip_explore.panes.base import Selection
 from satclip_explore.panes.compare.degrees import DegreesPane
 from satclip_explore.panes.compare.pane import ComparePane
 from satclip_explore.panes.embedding import EmbeddingPane
+from satclip_explore.panes.evaluate.pane import EvaluatePane
 from satclip_explore.panes.jupyter.front_end import later as run_later
 from satclip_explore.panes.labels import LabelsPane
 from satclip_explore.panes.map import MapPane
@@ -36,6 +37,7 @@ TABS = {
     "explore": "Explore",
     "compare": "Compare",
     "probe": "Probe",
+    "evaluate": "Evaluate",
     "label": "Label",
     "train": "Train",
     "data": "Your data",
@@ -82,14 +84,16 @@ class Explorer(pn.viewable.Viewer):
         self.compare = ComparePane(encoder, self._names(), self._load, **shared)
         self.degrees = DegreesPane(encoder, **shared)
         self.probe = ProbePane(encoder, **shared)
+        self.evaluate = EvaluatePane(encoder, self._names(), self._load, **shared)
         self.label = LabelsPane(encoder, **shared)
         self.data = TablePane(
-            encoder, on_probe=self._probe_table, on_label=self._label_table, **shared
-        )
+            encoder, on_probe=self._probe_table, on_evaluate=self._evaluate_table,
+            on_label=self._label_table, **shared,
+        )  # fmt: skip
         self.train = PretrainPane(on_encoder=self._add, **shared)
         self.panes = [
             self.pca, self.map, self.embedding, self.neighbors, self.similarity, self.probe,
-            self.label, self.compare, self.degrees, self.data,
+            self.evaluate, self.label, self.compare, self.degrees, self.data,
         ]  # fmt: skip
         self.links = self._links()
 
@@ -146,7 +150,7 @@ class Explorer(pn.viewable.Viewer):
         link.on_copied = self._copied
         link.on_stored = self.label.restore
         self.label.param.watch(lambda _: link.param.update(kept=self.label.kept()), "labels")
-        if self.probe.task == OWN:
+        if OWN in (self.probe.task, self.evaluate.task):
             problems.append(
                 "This link was made with a table of its sender's own: ask for it, and drop it here."
             )
@@ -213,6 +217,10 @@ class Explorer(pn.viewable.Viewer):
         self.probe.take(reading, column, kind)
         self.tab = "probe"
 
+    def _evaluate_table(self, reading: Any, column: str, kind: str) -> None:
+        self.evaluate.take(reading, column, kind)
+        self.tab = "evaluate"
+
     def _label_table(self, content: bytes) -> None:
         self.label.load(content)
         self.tab = "label"
@@ -224,6 +232,7 @@ class Explorer(pn.viewable.Viewer):
         if encoder.name not in self._names():
             self.param.encoder_name.objects = [*self._names(), encoder.name]
         self.compare.offer(encoder)
+        self.evaluate.names = self._names()
 
     def pages(self) -> Any:
         """Return the pages, of which one is visible; each is built when it is first opened."""
@@ -232,6 +241,7 @@ class Explorer(pn.viewable.Viewer):
             "explore": self.explore_page,
             "compare": self.compare_page,
             "probe": lambda: self.probe,
+            "evaluate": lambda: self.evaluate,
             "label": lambda: self.label,
             "train": lambda: self.train,
             "data": lambda: self.data,

@@ -54,6 +54,8 @@ class TablePane(Pane):
     ----------
     on_probe : callable, optional
         Called with (reading, column, kind) to predict a column.
+    on_evaluate : callable, optional
+        Called with the same, to ask how far from the labels that holds.
     on_label : callable, optional
         Called with CSV bytes of lon, lat, label.
     """
@@ -72,11 +74,12 @@ class TablePane(Pane):
         self,
         encoder: Any = None,
         on_probe: Callable[[Reading, str, str], object] | None = None,
+        on_evaluate: Callable[[Reading, str, str], object] | None = None,
         on_label: Callable[[bytes], object] | None = None,
         **params: Any,
     ) -> None:
         self._content: Any = None
-        self._on_probe, self._on_label = on_probe, on_label
+        self._on_probe, self._on_evaluate, self._on_label = on_probe, on_evaluate, on_label
         super().__init__(encoder, **params)
 
     def take(self, content: Any) -> None:
@@ -112,6 +115,11 @@ class TablePane(Pane):
         """Predict the column from the embedding."""
         if self._wanted("probe") and self._on_probe is not None:
             self._on_probe(self.reading, self.column, self.kind)
+
+    def evaluate(self, _: Any = None) -> None:
+        """Ask whether the embedding helps with the column, and how far from its places."""
+        if self._wanted("evaluate") and self._on_evaluate is not None:
+            self._on_evaluate(self.reading, self.column, self.kind)
 
     def label(self, _: Any = None) -> None:
         """Take the column as labels."""
@@ -204,6 +212,7 @@ class TablePane(Pane):
             theme.text_input(self.param.lat, "Latitude column", 150, placeholder="by its name"),
             theme.text_input(self.param.crs, "Coordinate system", 150, placeholder="as it says"),
             theme.button("Probe it", self.probe, strong=True),
+            theme.button("Evaluate it", self.evaluate),
             theme.button("Label with it", self.label),
             save_button(self.embedded, "embedded.csv", "Download embeddings", margin=(4, 2)),
             theme.text(self.contents),

@@ -1,0 +1,1 @@
+"""Evaluate: whether an embedding helps somebody's data, and how far that carries."""
