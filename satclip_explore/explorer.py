@@ -185,7 +185,7 @@ class Explorer(pn.viewable.Viewer):
         pages = pmui.RadioButtonGroup.from_param(
             self.param.tab, options={label: name for name, label in TABS.items()}, label="",
             color="primary", size="small", margin=(0, 0, 0, 6), description="",
-            theme_config=theme.MATERIAL,
+            theme_config=theme.MATERIAL, stylesheets=[theme.NARROW_TABS],
         )  # fmt: skip
         choose = theme.select(self.param.encoder_name, "Encoder", 140)
         tools = [self.search.field(), choose]

@@ -216,3 +216,8 @@ NARROW = """
 }
 """
 """Style sheet of the page's frame: a narrow page's header is two lines high, without the title."""
+
+NARROW_TABS = """
+@media (max-width: 520px) { .MuiToggleButton-root { padding: 4px 5px !important; } }
+"""
+"""Style sheet of the pages' names, which stay on one line of a phone."""

@@ -127,7 +127,7 @@ class Ladder:
         if self.places is not None:
             near = closest_rung(self.rungs, self.task.lonlat, self.places)[0]
             said.insert(
-                0,
+                1,
                 "The places to predict lie "
                 f"{words_km(float(self.distances.loc['yours', 'median']))} from the nearest label "
                 f"(median): the rung that is most like them is {near.name}.",

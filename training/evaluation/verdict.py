@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,16 @@ COORDINATES = ("lonlat", "harmonics-l10")
 
 LEVEL = 0.95
 """Of intervals, and of what is said to be told apart."""
+
+
+KINDS = {
+    "better": "Better, and that is sure",
+    "ahead": "Ahead, but that may be luck",
+    "level": "No better",
+    "worse": "Worse, and that is sure",
+    "nothing": "Nothing helps: no method is clearly better than a constant guess",
+}
+"""What the best embedding may be beside interpolation, in words."""
 
 
 def paired(
@@ -121,7 +131,7 @@ def verdict(
     distances: pd.Series,
     metric: str,
 ) -> list[str]:
-    """Say in plain sentences where an embedding helps.
+    """Say in plain sentences where an embedding helps: an answer first, then what it rests on.
 
     Parameters
     ----------
@@ -131,36 +141,37 @@ def verdict(
         Median kilometers from test to training places, by rung.
     metric : {"r2", "accuracy"}
     """
-    said = []
     asked = comparisons[~comparisons["contender"].isin(COORDINATES)]
     if asked.empty:
         return ["Nothing can be said yet: no embedding was scored."]
     near = distances.sort_values(kind="stable").index
     rungs = [rung for rung in near if rung in set(asked["rung"])]
-    outcomes = [_outcome(scores, comparisons, rung, metric) for rung in rungs]
-    numbered = zip(rungs, outcomes, strict=True)
-    for (kind, name), group in groupby(numbered, key=lambda pair: (pair[1][0], pair[1][1])):
-        members = list(group)
-        where = _where([distances[rung] for rung, _ in members])
-        rows = [row for _, (_, _, row) in members]
-        said.append(_sentence(kind, name, where, rows, metric))
-    few, many = asked["folds"].min(), asked["folds"].max()
-    folds = f"{few:g}" if few == many else f"{few:g} to {many:g}"
-    said.append(
-        f"Intervals are 95 % each, over {folds} folds. Of {len(asked)} comparisons some would look "
-        'good by chance: "adds" is said only where Holm\'s correction for all of them leaves p '
-        f"below {1 - LEVEL:.2f}."
-    )
-    return said
+    found = [_outcome(scores, comparisons, rung, distances[rung], metric) for rung in rungs]
+    said = [_answer(found)]
+    for kind, words in KINDS.items():
+        if any(each.kind == kind for each in found):
+            said.append(f"{words} {_figures(kind, found, metric)}")
+    return [*said, _certainty(asked, metric)]
 
 
-Row = dict[str, float]
+@dataclass(frozen=True)
+class _Outcome:
+    """What one rung shows: `kind` is one of `KINDS`."""
+
+    kind: str
+    name: str
+    km: float
+    score: float
+    interpolation: float
+    coordinates: float
+    difference: float
+    low: float
+    high: float
 
 
 def _outcome(
-    scores: pd.DataFrame, comparisons: pd.DataFrame, rung: str, metric: str
-) -> tuple[str, str, Row]:
-    """Tell what a rung shows: (kind, contender, its figures)."""
+    scores: pd.DataFrame, comparisons: pd.DataFrame, rung: str, km: float, metric: str
+) -> _Outcome:
     here = scores[scores["rung"] == rung]
     table = here.pivot(index=["seed", "fold"], columns="contender", values=metric)
     means = table.mean()
@@ -168,66 +179,129 @@ def _outcome(
     embeddings = [name for name in rivals.index if name not in COORDINATES]
     best = str(means[embeddings].idxmax())
     row = rivals.loc[best]
-    against = str(row["against"])
-    figures = {
-        "score": float(means[best]), "interpolation": float(means[against]),
-        "coordinates": float(means[[encoder for encoder in COORDINATES if encoder in means]].max()),
-        **{name: float(row[name]) for name in ("difference", "low", "high")},
-    }  # fmt: skip
-    top = str(means.drop("constant").idxmax())
+    told_apart = bool(row["p_holm"] < 1.0 - LEVEL)
+    if not _skilled(here, table, metric):
+        kind = "nothing"
+    elif row["difference"] > 0:
+        kind = "better" if told_apart and row["low"] > 0 else "ahead"
+    else:
+        kind = "worse" if told_apart and row["high"] < 0 else "level"
+    return _Outcome(
+        kind,
+        best,
+        km,
+        float(means[best]),
+        float(means[str(row["against"])]),
+        float(means[[name for name in COORDINATES if name in means]].max()),
+        float(row["difference"]),
+        float(row["low"]),
+        float(row["high"]),
+    )
+
+
+def _skilled(here: pd.DataFrame, table: pd.DataFrame, metric: str) -> bool:
+    """Tell whether the best contender of a rung is clearly better than a constant guess."""
+    top = str(table.mean().drop("constant").idxmax())
     share = float((here["test_places"] / here["train_places"]).mean())
     above = (table[top] - table["constant"]).dropna().to_numpy()
-    if paired(above, share)[1] <= 0.0:
-        return "nothing", "", figures
-    if row["difference"] > 0 and row["low"] > 0:
-        return ("adds" if row["p_holm"] < 1.0 - LEVEL else "may add"), best, figures
-    if row["high"] < 0 and (rivals.loc[embeddings, "p_holm"] < 1.0 - LEVEL).all():
-        return "interpolation", "", figures
-    return "same", best, figures
+    # R² is against the mean of the tested places themselves, the best of constants.
+    known = metric == "r2" and mean_score(here[here["contender"] == top], metric)[1] > 0.0
+    return known or paired(above, share)[1] > 0.0
 
 
-def _sentence(kind: str, name: str, where: str, rows: Sequence[Row], metric: str) -> str:
-    unit = "R²" if metric == "r2" else "accuracy"
-    if kind == "nothing":
-        return f"{where} nothing helps: no contender is clearly better than a constant guess."
-    known = _range([row["interpolation"] for row in rows], metric)
-    if kind == "interpolation":
-        return f"{where} interpolation is better than any embedding ({unit} {known})."
-    ends = (rows[0],) if len(rows) == 1 else (rows[0], rows[-1])
-    gains = " and ".join(
-        f"{_signed(row['difference'], metric)} ({_signed(row['low'], metric)} to "
-        f"{_signed(row['high'], metric)})"
-        for row in ends
-    )
-    reached = _range([row["score"] for row in rows], metric)
-    place = (
-        "; with coordinates in the place of the embedding it is as good"
-        if _coordinates_suffice(rows)
-        else ""
-    )
-    if kind == "same":
+def _answer(found: Sequence[_Outcome]) -> str:
+    """Answer the question itself, in one sentence."""
+    kinds = [each.kind for each in found]
+    everywhere = f"at every distance that was tested ({_where(found, found)} from a label)"
+    better = [each for each in found if each.kind == "better"]
+    if not better:
+        if all(kind == "nothing" for kind in kinds):
+            return f"No: nothing predicts this better than a constant guess, {everywhere}."
+        if all(kind == "ahead" for kind in kinds):
+            return (
+                f"Perhaps: {_names(found)} is ahead of interpolating between the labels "
+                f"{everywhere}, but that may be luck."
+            )
+        if "ahead" not in kinds:
+            return (
+                f"No: interpolating between the labels is as good as any embedding, or better, "
+                f"{everywhere}."
+            )
         return (
-            f"{where} interpolation is as good ({unit} {known}): with {name} it is {reached}, a "
-            f"difference of {gains} that chance may explain."
+            "Not clearly: at no distance is an embedding sure to beat interpolating between the "
+            "labels."
         )
-    adds = "adds" if kind == "adds" else "may add"
-    doubt = "" if kind == "adds" else "; the correction for many comparisons does not confirm it"
+    where, rest = everywhere, [kind for kind in kinds if kind != "better"]
+    if rest:
+        where = f"where the nearest label is {_where(better, found)} away"
+    if _coordinates_suffice(better):
+        return (
+            f"Yes, but no embedding is needed: {_names(better)} beats interpolating between the "
+            f"labels, and a model of longitude and latitude alone does as well, {where}."
+        )
+    elsewhere = ""
+    if rest:
+        luck = all(kind == "ahead" for kind in rest)
+        elsewhere = "; elsewhere that may be luck" if luck else "; elsewhere that is not sure"
     return (
-        f"{where} {name} {adds} {gains} {unit} to interpolation: {reached} in place of "
-        f"{known}{place}{doubt}."
+        f"{'In part' if rest else 'Yes'}: {_names(better)} predicts better than interpolating "
+        f"between the labels {where}{elsewhere}."
     )
 
 
-def _coordinates_suffice(rows: Sequence[Row]) -> bool:
+def _figures(kind: str, found: Sequence[_Outcome], metric: str) -> str:
+    """Give the figures of the rungs of one kind: where, both scores, the difference."""
+    rows = [each for each in found if each.kind == kind]
+    unit = "R²" if metric == "r2" else "accuracy"
+    scores = (
+        f"{unit} {_range([row.score for row in rows], metric)} by {_names(rows)}, "
+        f"{_range([row.interpolation for row in rows], metric)} by interpolation"
+    )
+    ends = rows if len(rows) == 1 else (rows[0], rows[-1])
+    gains = " near and ".join(_signed(row.difference, row.low, row.high, metric) for row in ends)
+    gains += " far" if len(ends) > 1 else ""
+    alone = ""
+    if kind in ("better", "ahead") and _coordinates_suffice(rows):
+        alone = ", which coordinates in the place of the embedding reach too"
+    return f"({_where(rows, found)} from a label): {scores}; a difference of {gains}{alone}."
+
+
+def _certainty(asked: pd.DataFrame, metric: str) -> str:
+    meaning = (
+        "R² is the share of the variation that is predicted: 1 is all of it, 0 no better than "
+        "their mean."
+        if metric == "r2"
+        else "Accuracy is the share of places whose class is named right."
+    )
+    few, many = asked["folds"].min(), asked["folds"].max()
+    folds = f"{few:g}" if few == many else f"{few:g} to {many:g}"
+    return (
+        f"In brackets: 95 % intervals, over {folds} folds. {len(asked)} comparisons were made, of "
+        "which some look good by luck alone: sure is what Holm's correction for all of them leaves "
+        f"below p = {1 - LEVEL:.2f}. {meaning}"
+    )
+
+
+def _coordinates_suffice(rows: Sequence[_Outcome]) -> bool:
     """Tell whether coordinates score as high on average over some rungs."""
-    return bool(np.mean([row["coordinates"] - row["score"] for row in rows]) >= 0.0)
+    return bool(np.mean([row.coordinates - row.score for row in rows]) >= 0.0)
 
 
-def _where(km: Sequence[float]) -> str:
-    low, high = words_km(min(km)), words_km(max(km))
-    if low == high:
-        return f"About {low} from the nearest label,"
-    return f"Between {low} and {high} from the nearest label,"
+def _names(rows: Sequence[_Outcome]) -> str:
+    return " or ".join(dict.fromkeys(row.name for row in rows))
+
+
+def _where(rows: Sequence[_Outcome], found: Sequence[_Outcome]) -> str:
+    """Write distances, those of neighboring rungs as a range."""
+    at = [number for number, each in enumerate(found) if each in rows]
+    spans: list[list[float]] = []
+    for number in at:
+        if spans and number - 1 in at:
+            spans[-1].append(found[number].km)
+        else:
+            spans.append([found[number].km])
+    ends = [(words_km(min(span)), words_km(max(span))) for span in spans]
+    return " and ".join(dict.fromkeys(a if a == b else f"{a} to {b}" for a, b in ends))
 
 
 def words_km(km: float) -> str:
@@ -239,10 +313,10 @@ def words_km(km: float) -> str:
     return f"{rounded:,.{digits}f} km"
 
 
-def _signed(value: float, metric: str) -> str:
+def _signed(value: float, low: float, high: float, metric: str) -> str:
     if metric == "accuracy":
-        return f"{100.0 * value:+.1f} points"
-    return f"{value:+.2f}"
+        return f"{100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _range(values: Sequence[float], metric: str) -> str:

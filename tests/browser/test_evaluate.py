@@ -1,0 +1,27 @@
+"""An evaluation from the page, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.ui
+
+
+def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
+    # As narrow as a phone: the names of seven pages stand on one line of it.
+    seen = visit("?labels=500ofthem", width=390, height=844)
+    page = seen.page
+    last = page.get_by_role("button", name="Your data", exact=True).bounding_box()
+    assert last["x"] + last["width"] <= 390
+    page.get_by_role("button", name="Evaluate", exact=True).click()
+    page.get_by_text("A color is a fold").wait_for()
+    page.get_by_role("button", name="Evaluate", exact=True).last.click()
+    chart = page.locator("svg[aria-label='scores by distance']")
+    chart.locator("polyline").nth(5).wait_for()
+    page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
+    verdict = page.locator("ul[aria-label='verdict']")
+    verdict.get_by_text("stopped early").wait_for()
+    page.get_by_text("Download the report").wait_for()
+    assert page.evaluate("() => document.scrollingElement.scrollWidth") <= 390
+    assert seen.errors == []
+    assert seen.outside == []

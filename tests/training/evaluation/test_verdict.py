@@ -1,0 +1,108 @@
+"""The verdict: an answer first, in words that a reader outside of the field says back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.evaluation.verdict import compare, holm, paired, verdict, words_km
+
+KM = (20.0, 300.0, 1234.0)
+
+
+def said(gains, *, spread=0.01, interpolation=0.6, coordinates=0.2, metric="r2", erratic=0.0):
+    """The verdict on one embedding that is so much ahead of interpolation, rung by rung."""
+    rows = []
+    for rung, gain in enumerate(gains):
+        scores = {"constant": 0.0, "idw": interpolation, "lonlat": coordinates,
+                  "enc": interpolation + gain}  # fmt: skip
+        # Up and down from fold to fold: an interval is 1.41 times as wide to each side.
+        swings = {"constant": erratic, "enc": spread}
+        for name, score in scores.items():
+            for fold in range(10):
+                found = score + swings.get(name, 0.0) * (-1) ** fold
+                rows.append((f"r{rung}", name, fold // 5, fold % 5, 20, 80, found))
+    columns = ["rung", "contender", "seed", "fold", "test_places", "train_places", metric]
+    frame = pd.DataFrame(rows, columns=columns)
+    distances = pd.Series({f"r{rung}": KM[rung] for rung in range(len(gains))})
+    return verdict(frame, compare(frame, metric), distances, metric)
+
+
+def test_ahead_everywhere_is_yes_with_distances_figures_and_what_they_mean():
+    lines = said([0.2, 0.3, 0.1])
+    assert lines[0] == (
+        "Yes: enc predicts better than interpolating between the labels at every distance that was "
+        "tested (20 km to 1,200 km from a label)."
+    )
+    assert lines[1].startswith(
+        "Better, and that is sure (20 km to 1,200 km from a label): R² 0.80 to 0.70 by enc, 0.60 "
+        "by interpolation; a difference of +0.2"
+    )
+    assert len(lines) == 3
+    assert "Holm" in lines[-1]
+    assert "R² is the share of the variation" in lines[-1]
+
+
+def test_ahead_in_one_place_is_in_part_and_says_where():
+    lines = said([0.3, -0.01, 0.3])
+    assert lines[0] == (
+        "In part: enc predicts better than interpolating between the labels where the nearest "
+        "label is 20 km and 1,200 km away; elsewhere that is not sure."
+    )
+    lines = said([0.3, 0.02, 0.3], spread=0.05)
+    assert lines[0].endswith("; elsewhere that may be luck.")
+
+
+@pytest.mark.parametrize(
+    ("gains", "settings", "answer", "kinds"),
+    [
+        ([0.08, 0.08], {"spread": 0.1}, "Perhaps: enc is ahead", ["Ahead, but that may be luck"]),
+        ([-0.2, -0.3], {}, "No: interpolating between", ["Worse, and that is sure"]),
+        ([-0.02, -0.3], {"spread": 0.05}, "No: interpolating", ["No better", "Worse, and that"]),
+        ([0.04, -0.3], {"spread": 0.08}, "Not clearly: at no", ["Ahead, but", "Worse, and"]),
+        ([0.0], {"interpolation": -0.1, "coordinates": -0.3}, "No: nothing", ["Nothing helps"]),
+        ([0.2], {"coordinates": 0.9}, "Yes, but no embedding is needed", ["Better, and"]),
+    ],
+)
+def test_other_answers_have_their_words(gains, settings, answer, kinds):
+    lines = said(gains, **settings)
+    assert lines[0].startswith(answer)
+    assert len(lines) == len(kinds) + 2
+    for line, kind in zip(lines[1:-1], kinds, strict=True):
+        assert line.startswith(kind)
+
+
+def test_classes_are_counted_in_points():
+    lines = said([0.2], metric="accuracy")
+    assert "accuracy 80 % by enc, 60 % by interpolation; a difference of +" in lines[1]
+    assert " points (+" in lines[1]
+    assert "Accuracy is the share of places" in lines[-1]
+
+
+def test_a_steady_score_is_skill_where_a_constant_guess_is_erratic():
+    # Far rungs hold few folds whose means differ: the constant's own R² is all over.
+    lines = said([0.2], spread=0.05, erratic=3.0)
+    assert not any("Nothing helps" in line for line in lines)
+
+
+def test_intervals_over_folds_know_that_folds_share_their_training_places():
+    rng = np.random.default_rng(0)
+    difference = rng.normal(0.1, 0.05, 25)
+    mean, low, high, p = paired(difference, 0.25)
+    plain = difference.std(ddof=1) / 5.0
+    assert low < mean < high
+    ratio = (high - low) / (2 * 2.0639 * plain)  # t of 24 degrees of freedom
+    assert ratio == pytest.approx(np.sqrt(1 + 25 * 0.25), rel=1e-3)
+    assert 0 < p < 1
+    assert paired(np.zeros(5), 0.25)[3] == 1.0
+
+
+def test_holm_is_the_textbooks():
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+
+
+@pytest.mark.parametrize(
+    ("km", "words"),
+    [(0.0, "0 km"), (0.42, "420 m"), (8.04, "8.0 km"), (84.2, "84 km"), (1234.0, "1,200 km")],
+)
+def test_distances_have_two_digits(km, words):
+    assert words_km(km) == words
