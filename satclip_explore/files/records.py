@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -146,13 +147,7 @@ def read_xlsx(content: Content, options: ReadOptions) -> RawTable:
     data = content.whole()
     _check_workbook(data)
     try:
-        import openpyxl
-    except ImportError as error:
-        raise ImportError(
-            "spreadsheets need openpyxl: pip install 'satclip-explore[geo]'"
-        ) from error
-    try:
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        book = _open_workbook(data, data_only=True)
         sheets = [sheet for sheet in book.sheetnames if hasattr(book[sheet], "iter_rows")]
         if options.layer is not None and options.layer not in sheets:
             raise ValueError(f"no sheet {shown(options.layer)!r}; got {listed(sheets)}.")
@@ -181,13 +176,38 @@ def read_xlsx(content: Content, options: ReadOptions) -> RawTable:
         raise ValueError("the workbook is damaged; save it again as XLSX or CSV.") from error
 
 
+def _open_workbook(data: bytes, **options: Any) -> Any:
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise ImportError(
+            "spreadsheets need openpyxl: pip install 'satclip-explore[geo]'"
+        ) from error
+    try:
+        return openpyxl.load_workbook(io.BytesIO(data), read_only=True, **options)
+    except ValueError as error:  # in several lines
+        raise ValueError("the workbook is damaged; save it again as XLSX or CSV.") from error
+
+
+def _rows(sheet: Any, **limits: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of rows; a sheet may say fewer rows and columns than it has."""
+    sheet.reset_dimensions()
+    try:
+        yield from sheet.iter_rows(values_only=True, **limits)
+    except ValueError as error:
+        reason = " ".join(str(error).split()).rstrip(".")[:80]
+        raise ValueError(
+            f"the sheet has a cell outside of what sheets have ({reason}); save it again as XLSX "
+            "or CSV."
+        ) from error
+
+
 def _unsaved_formulas(data: bytes, sheet: str, table: RawTable) -> list[str]:
     """Count the formulas whose values the workbook does not hold: their cells read as missing."""
-    import openpyxl
-
     if not table.frame.isna().to_numpy().any():
         return []
-    formulas = openpyxl.load_workbook(io.BytesIO(data), read_only=True)[sheet]
+    formulas = _open_workbook(data)[sheet]
+    formulas.reset_dimensions()
     first, counts = int(table.lines[0]), dict.fromkeys(table.frame.columns, 0)
     known = dict(zip(table.lines.tolist(), table.frame.isna().to_numpy(), strict=True))
     for number, row in enumerate(formulas.iter_rows(min_row=first), start=first):
@@ -221,7 +241,7 @@ def _sheet_header(sheet: Any, options: ReadOptions) -> tuple[int, list[Any], boo
     """Find the row that names the columns: (row, names, whether they name coordinates)."""
     wanted = {str(name) for name in (options.lon, options.lat) if name is not None}
     first: tuple[int, list[Any], bool] | None = None
-    for number, row in enumerate(sheet.iter_rows(max_row=HEAD_ROWS, values_only=True), start=1):
+    for number, row in enumerate(_rows(sheet, max_row=HEAD_ROWS), start=1):
         if len(row) > MAX_COLUMNS:
             raise ValueError(f"a sheet may have {MAX_COLUMNS:,} columns; got {len(row):,}.")
         names = ["" if cell is None else str(cell).strip() for cell in row]
@@ -248,9 +268,7 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
     left_out: dict[str, tuple[int, int]] = {}
     empty, first_empty, limit = 0, 0, header + MAX_ROWS
     width = len(names)
-    for number, row in enumerate(
-        sheet.iter_rows(min_row=header + 1, values_only=True), start=header + 1
-    ):
+    for number, row in enumerate(_rows(sheet, min_row=header + 1), start=header + 1):
         if number > limit or len(row) > MAX_COLUMNS:
             raise ValueError(
                 f"a sheet may have {MAX_ROWS:,} rows and {MAX_COLUMNS:,} columns; this has more."

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import sqlite3
 import warnings
 import zipfile
@@ -333,6 +334,51 @@ def test_spreadsheets_are_read(tmp_path):
     check(reading)
     assert reading.frame["code"][0] == "007"
     assert reading.lines[0] == 4
+
+
+@pytest.fixture(scope="module")
+def edited_workbook():
+    """Bytes of a workbook of ten rows whose sheet was edited as text."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book, saved = openpyxl.Workbook(), io.BytesIO()
+    book.active.append(["lon", "lat", "temp"])
+    for row in zip(LON, LAT, TEMP, strict=True):
+        book.active.append([float(value) for value in row])
+    book.save(saved)
+
+    def edit(old, new):
+        content, source = io.BytesIO(), zipfile.ZipFile(saved)
+        with zipfile.ZipFile(content, "w") as target:
+            for name in source.namelist():
+                text = source.read(name)
+                if name == "xl/worksheets/sheet1.xml":
+                    assert re.search(old, text.decode())
+                    text = re.sub(old, new, text.decode()).encode()
+                target.writestr(name, text)
+        return content.getvalue()
+
+    return edit
+
+
+@pytest.mark.parametrize("said", ["A1", "A1:B2", "A1:XFD1048576"])
+def test_rows_that_a_sheet_does_not_say_that_it_has_are_read(edited_workbook, said):
+    check(read_places(edited_workbook('ref="A1:C\\d+"', f'ref="{said}"')))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('r="C2"', 'r="BDWGN2"', "cell outside of what sheets have"),  # a million columns
+        ('r="C1"', 'r="ZZZ1"', "a sheet may have 10,000 columns; got 18,278"),
+        ('ref="A1:C\\d+"', 'ref="A1:ZZZZZZ9999999"', "the workbook is damaged"),
+        ('<row r="2"', '<row r="900000000"', "a sheet may have 1,000 rows"),
+    ],
+)
+def test_sheets_larger_than_any_are_one_sentence(edited_workbook, monkeypatch, old, new, message):
+    monkeypatch.setattr("satclip_explore.files.records.MAX_ROWS", 1000)
+    with pytest.raises(ValueError, match=message) as error:
+        read_places(edited_workbook(old, new))
+    assert "\n" not in str(error.value)
 
 
 def test_rows_and_formulas_that_a_sheet_loses_are_counted(tmp_path):
