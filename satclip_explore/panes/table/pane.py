@@ -29,7 +29,12 @@ MAX_FILE = "50MB"
 MOST_EMBEDDED = 20_000
 """Rows that the page embeds; a file of them is some 50 MB."""
 
-KINDS = {"as it looks": "auto", "classes": "classification", "numbers": "regression"}
+KINDS = {
+    "as it looks": "auto",
+    "classes": "classification",
+    "numbers": "regression",
+    "counts": "counts",
+}
 
 
 def _stations() -> pd.DataFrame:
