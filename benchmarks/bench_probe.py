@@ -147,10 +147,14 @@ def together_and_alone(name: str, encoder: str, settings: MLPSettings, repeats: 
 def calls(name: str, repeats: int) -> None:
     """Time one call of `train_probe` for ten seeds against ten calls for one, baselines included.
 
-    Embeddings are kept from call to call, as they are in one process.
+    Fits and embeddings of the call before are forgotten.
     """
     at_once, in_turn = [], []
-    run = partial(train_probe, name, region="Africa", model="mlp")
+
+    def run(**seeds: Any) -> Any:
+        RESULTS.clear()
+        return train_probe(name, region="Africa", model="mlp", **seeds)
+
     run(seeds=1)
     for _ in range(repeats):
         at_once.append(seconds(lambda: run(seeds=10).metrics)[:2])

@@ -202,10 +202,8 @@ def train_probe(
             found: Probe = NearestProbe.fit(data, baseline_seeds, nearest)
         else:
             chosen = tuned(probe, data, settings, cancel) if tune else settings
-            if name in in_question:
-                found = probe.fit(data, chosen_seeds, chosen, on_step=reports.step, cancel=cancel)
-            else:
-                found = fit_once(probe, data, baseline_seeds, chosen, reports.step, cancel)
+            several = chosen_seeds if name in in_question else baseline_seeds
+            found = fit_once(probe, data, several, chosen, reports.step, cancel)
         if task.is_presence and each is encoder:
             threshold = choose_threshold(probe, data, chosen_seeds, chosen)
         predicted = predict_test(found, features[test], vectors[test], task, scale, reports.scored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -123,19 +124,21 @@ def fit_once(
     on_step: Step,
     cancel: Cancel | None,
 ) -> Probe:
-    """Fit a baseline, or find its fit to the same rows and tell its losses again.
+    """Fit a probe, or find its fit to the same rows and tell its losses again.
 
     Parameters are those of `Probe.fit`. A fit that was ended early is not kept.
     """
     parts = (data.features, data.vectors, data.target, data.valid, data.group_codes,
              data.row_weights)  # fmt: skip
     arrays = [part.cpu().numpy() for part in parts]
-    key = ("fit", probe, tuple(seeds), settings, data.n_classes, data.gap_km,
-           str(data.features.device), *arrays)  # fmt: skip
+    key = ("fit", probe, tuple(seeds), settings, data.n_classes, data.counted,
+           data.gap_km, str(data.features.device), *arrays)  # fmt: skip
     kept = RESULTS.peek(key)
     if kept is not None:
-        for losses in kept[1]:
-            on_step(*losses)
+        # An interrupt would have ended the fit, and there is none to end.
+        with suppress(KeyboardInterrupt):
+            for losses in kept[1]:
+                on_step(*losses)
         found: Probe = kept[0]
         return found
     told: list[tuple[int, torch.Tensor, torch.Tensor]] = []

@@ -139,7 +139,7 @@ def forward(low: Weights, x: torch.Tensor) -> torch.Tensor:
 
 
 IN_CACHE = 500_000
-"""Numbers of a layer that a step on a CPU holds at once; more seeds than fit take turns."""
+"""Numbers of a layer that a thread holds at once on a CPU; more seeds than fit take turns."""
 
 WARM_UP = 20
 """Steps over which the learning rate rises."""
@@ -222,7 +222,8 @@ class Run:
         self.gradient = Weights(torch.zeros_like(weights.flat), n_seeds, sizes)
         self.loss = torch.full((n_seeds,), math.nan, device=self.x.device)
         each = self.batches.size * max(sizes[1:])
-        several = max(1, IN_CACHE // each) if self.x.device.type == "cpu" else n_seeds
+        fit = max(1, torch.get_num_threads() * IN_CACHE // each)
+        several = fit if self.x.device.type == "cpu" else n_seeds
         self.groups = [slice(k, k + several) for k in range(0, n_seeds, several)]
 
     def step(self, step: int) -> None:
