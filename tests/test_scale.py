@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +18,8 @@ from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import embed_grid
 from satclip_explore.geo import Grid
+
+ROOT = Path(__file__).resolve().parents[1]
 
 dd = pytest.importorskip("dask.dataframe")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -192,6 +198,45 @@ def test_bands_without_data_are_encoded_once(tmp_path, monkeypatch):
     assert (
         np.isfinite(found).all("embed").any("lon").to_numpy().tolist() == [True] * 9 + [False] * 9
     )
+
+
+KILLED = """
+import os, signal, sys
+from satclip_explore import grid_store
+from satclip_explore.encoders.registry import load_encoder
+
+grid_store.CHUNK, grid_store.SHARD_COLUMNS = 4, 16
+measure, calls = grid_store.largest_error, []
+
+def dies(*arrays):
+    calls.append(1)
+    if len(calls) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return measure(*arrays)
+
+grid_store.largest_error = dies
+grid_store.write_grid(load_encoder("xyz"), sys.argv[1], 6.0, workers=2)
+"""
+"""Dies in its fourth band, once its numbers are written and before it is marked as whole."""
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_killed_half_way_a_store_ends_the_same(tmp_path, monkeypatch):
+    encoder, cut = load_encoder("xyz"), tmp_path / "cut.zarr"
+    whole = grid_store.write_grid(encoder, tmp_path / "whole.zarr", 6.0)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(cut)], cwd=ROOT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not cut.exists()
+    again, write = [], grid_store._write_band
+
+    def count(encoder, path, grid, start, *rest):
+        again.append(start)
+        write(encoder, path, grid, start, *rest)
+
+    monkeypatch.setattr(grid_store, "_write_band", count)
+    assert content(grid_store.write_grid(encoder, cut, 6.0)) == content(whole)
+    # Of eight bands four were begun, and each of the two workers may have lost one.
+    assert 8 - 4 < len(again) <= 8 - 4 + 2
 
 
 def test_a_store_of_other_settings_or_another_folder_is_refused(tiny_encoder, tmp_path):

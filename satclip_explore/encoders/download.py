@@ -72,7 +72,12 @@ def download_file(
     """
     _check_url(url)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write into {path.parent}: {error.strerror}; choose a folder with cache=."
+        ) from error
     digest = hashlib.sha256()
     try:
         with (

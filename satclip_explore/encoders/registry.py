@@ -151,7 +151,7 @@ def load_encoder(
         own = {} if card is None else {"name": card.name}
         wanted = card.name if card else getattr(file, "url", None) or str(file.resolve())
         read, has = _reader(_loader(told), file, own | arithmetic)
-        given = file if path is not None and card is not None else None
+        given = None if card is None or card.embedded else file
     unknown = [key for key in options if key not in has]
     if unknown:
         options_text = f"has the options {', '.join(has)}" if has else "has no options of its own"

@@ -470,3 +470,11 @@ def test_the_hubs_safetensors_give_the_same_encoder(tmp_path, tiny_encoder, plac
     save_file(whole, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="lacks the first or the last layer"):
         load_encoder(tmp_path)
+
+
+def test_a_file_in_the_cache_that_is_another_models_is_refused(tmp_path):
+    cached = tmp_path / "encoders" / "satclip-vit16-l10" / "satclip-vit16-l10.ckpt"
+    cached.parent.mkdir(parents=True)
+    torch.save(published(), cached)
+    with pytest.raises(ValueError, match="is not the published satclip-vit16-l10: its numbers"):
+        load_encoder("satclip-vit16-l10", cache=tmp_path)

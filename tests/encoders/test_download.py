@@ -101,6 +101,33 @@ def test_a_full_disk_is_one_sentence(tmp_path, server, monkeypatch):
     assert names(tmp_path) == []
 
 
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path, server):
+    (tmp_path / "home").write_text("a file where a folder should be")
+    with pytest.raises(DownloadError, match=r"cannot write into .*home/cache: .*cache=\.$"):
+        download_file(server.url, tmp_path / "home" / "cache" / "w.bin")
+
+
+def test_a_server_that_falls_silent_is_one_sentence(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
+    go_on = threading.Event()
+
+    def stall(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BODY)))
+        handler.end_headers()
+        handler.wfile.write(BODY[:1000])
+        handler.wfile.flush()
+        go_on.wait(10)
+
+    monkeypatch.setattr(server, "answer", stall)
+    try:
+        with pytest.raises(DownloadError, match=r"check the connection|call again"):
+            download_file(server.url, tmp_path / "w.bin")
+    finally:
+        go_on.set()
+    assert names(tmp_path) == []
+
+
 def test_a_download_is_stopped(tmp_path, server, monkeypatch):
     monkeypatch.setattr(download, "CHUNK_BYTES", 10_000)
     cancel = threading.Event()

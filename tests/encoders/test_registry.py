@@ -20,6 +20,8 @@ from satclip_explore.encoders.checkpoint import export_lightning, save_encoder
 from satclip_explore.encoders.download import DownloadError
 from satclip_explore.encoders.geoclip import weight_shapes
 from satclip_explore.encoders.registry import WeightsNotFoundError, list_encoders, load_encoder
+from satclip_explore.encoders.satclip import SatCLIP
+from satclip_explore.encoders.siren import Siren
 
 
 def test_every_promised_name_is_registered():
@@ -240,10 +242,11 @@ def test_a_layer_of_a_grid_equals_its_pixels():
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path, tiny_encoder):
+def hub(monkeypatch, tmp_path):
     """A stand-in for the hub's client that serves one small checkpoint and counts."""
     huggingface_hub = pytest.importorskip("huggingface_hub")
-    source = export_lightning(tiny_encoder, tmp_path / "hub.ckpt")
+    network = Siren(100, hidden_dim=8, embed_dim=256, num_layers=2, seed=0)
+    source = export_lightning(SatCLIP(network, 10), tmp_path / "hub.ckpt")
 
     class Facts:
         commit_hash = "c" * 40
