@@ -16,7 +16,7 @@ if pn.state.served:
         pn.pane.Str(words).servable(title=TITLE)
     else:
         set_up_page()
-        link = session_link()
+        link = session_link(tour=True)
         room = pn.Column(waiting(link.search), margin=0, sizing_mode="stretch_width", styles=TALL)
         page = frame([], [room])
 

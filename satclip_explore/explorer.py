@@ -149,6 +149,7 @@ class Explorer(pn.viewable.Viewer):
         problems = url_state.follow(link, self.links)
         link.on_copied = self._copied
         link.on_stored = self.label.restore
+        link.on_nudge = self.selection.nudge
         self.label.param.watch(lambda _: link.param.update(kept=self.label.kept()), "labels")
         if OWN in (self.probe.task, self.evaluate.task):
             problems.append(

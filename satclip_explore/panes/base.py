@@ -57,6 +57,12 @@ class Selection(param.Parameterized):
         place = as_lonlat((lon, lat))[0]
         self.lonlat = (float(place[0]), float(place[1]))
 
+    def nudge(self, east: int, north: int) -> None:
+        """Move the place by hundredths of the view's width; it stops at the poles."""
+        step = (self.bounds[2] - self.bounds[0]) / 100.0
+        lon, lat = self.lonlat
+        self.select(lon + east * step, min(max(lat + north * step, -90.0), 90.0))
+
     def look(self, bounds: Any) -> None:
         """Show a range (lon_min, lat_min, lon_max, lat_max) in degrees, clipped to the globe."""
         lon_min, lat_min, lon_max, lat_max = (float(value) for value in bounds)

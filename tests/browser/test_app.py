@@ -129,6 +129,26 @@ def test_zooming_encodes_the_visible_range_afresh(visit):
     assert seen.errors == []
 
 
+def test_keys_search_back_and_a_copied_link(visit):
+    seen = visit()
+    page = seen.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.keyboard.press("?")
+    page.locator("dialog[open]").wait_for()
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    page.keyboard.press("/")
+    page.keyboard.type("Nairobi")
+    page.keyboard.press("Enter")
+    seen.wait_for_place("1.28° S, 36.81° E")
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert "at=36.815,-1.281" in page.evaluate("() => navigator.clipboard.readText()")
+    page.go_back()
+    seen.wait_for_place("52.50° N, 13.40° E")
+    assert seen.errors == []
+
+
 def test_the_encoder_can_be_switched(visit):
     seen = visit()
     settle(seen)

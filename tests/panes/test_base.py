@@ -23,6 +23,12 @@ class Answer(Pane):
         return self.size
 
 
+def test_a_nudge_moves_by_hundredths_of_the_view_and_stops_at_the_pole():
+    selection = Selection(lonlat=(179.0, 89.0), bounds=(100.0, 0.0, 180.0, 90.0))
+    selection.nudge(10, 10)
+    assert selection.lonlat == (-173.0, 90.0)
+
+
 def test_two_panes_without_a_selection_do_not_share_one():
     a, b = Answer(), Answer()
     a.selection.select(10.0, 20.0)

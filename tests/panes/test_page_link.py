@@ -10,13 +10,15 @@ def test_messages_of_the_browser_reach_who_asked_for_them_and_nonsense_nobody():
     link.on_back = lambda search: heard.append(("back", search))
     link.on_copied = lambda done: heard.append(("copied", done))
     link.on_stored = lambda text: heard.append(("stored", text))
+    link.on_nudge = lambda east, north: heard.append(("nudge", east, north))
     messages = [
-        {"back": "?at=3,4"}, {"copied": False}, {"stored": "{}"},
-        None, [], "back", {}, {"back": 7}, {"stored": None},
+        {"back": "?at=3,4"}, {"copied": False}, {"stored": "{}"}, {"nudge": [-10, 0]},
+        None, [], "back", {}, {"back": 7}, {"stored": None}, {"nudge": [1e300, 0]},
+        {"nudge": [1]}, {"nudge": "01"}, {"nudge": [[1], 0]},
     ]  # fmt: skip
     for message in messages:
         link._handle_msg(message)
-    assert heard == [("back", "?at=3,4"), ("copied", False), ("stored", "{}")]
+    assert heard == [("back", "?at=3,4"), ("copied", False), ("stored", "{}"), ("nudge", -10, 0)]
 
 
 def test_a_sign_of_life_is_answered(monkeypatch):

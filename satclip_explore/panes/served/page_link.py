@@ -9,6 +9,9 @@ import panel as pn
 import param
 from panel.custom import JSComponent
 
+STEPS = (-10, -1, 0, 1, 10)
+"""What an arrow key moves by, in hundredths of the view."""
+
 
 class PageLink(JSComponent):
     """Ties a session to the window that shows it; takes no room.
@@ -16,13 +19,15 @@ class PageLink(JSComponent):
     The address is replaced while one looks around, so that a zoom leaves no trace in the history;
     what one would go back to (a page, an encoder, a place) gets an entry of its own. Where the
     server no longer answers, a line says so, and the page loads anew once it does. What is to
-    outlive the session is kept in the browser.
+    outlive the session is kept in the browser. Keys: arrows over a figure move the place, `/` goes
+    to the search field, `?` lists them; a first visit sees that list.
     """
 
     search = param.String("", doc="the address from the question mark on")
     keep = param.Boolean(False, doc="whether the address before stays in the history")
     copied = param.Integer(0, doc="copies the address when it changes")
     kept = param.String("", doc="what the browser keeps for the next session")
+    tour = param.Boolean(False, doc="whether a first visit is told what can be done here")
 
     _esm = """
     const EVERY = 5000
@@ -62,6 +67,55 @@ class PageLink(JSComponent):
       const alive = () => { heard = Date.now(); banner.style.display = "none" }
       model.on("msg:custom", alive)
       document.addEventListener("visibilitychange", alive)
+      const help = document.createElement("dialog")
+      help.setAttribute("aria-label", "What you can do here")
+      help.style.cssText = "position:fixed;right:14px;bottom:14px;left:auto;top:auto;margin:0;" +
+        "z-index:9998;max-width:min(340px, calc(100vw - 60px));padding:12px 16px;" +
+        "border-radius:10px;border:1px solid #ffb454;background:#171f29;color:#e9eef3;" +
+        "font:13px/1.5 system-ui"
+      help.innerHTML = `<b>What you can do here</b><ul style="margin:6px 0;padding-left:18px">
+        <li>Click a place: its embedding, and what resembles it, follow.</li>
+        <li>Scroll to look closer; all maps move together.</li>
+        <li>Train a probe, label by clicking, or bring a table of your own.</li></ul>
+        <kbd>/</kbd> find a place &nbsp; <kbd>← ↑ → ↓</kbd> over a figure: move the place
+        (with <kbd>Shift</kbd> ten times as far) &nbsp; <kbd>?</kbd> this list &nbsp;
+        <kbd>Esc</kbd> close<br><button style="margin-top:8px;padding:4px 14px;font:inherit;
+        background:#ffb454;color:#14100a;border:0;border-radius:6px;cursor:pointer">Close</button>`
+      const SEEN = KEY + "-seen"
+      help.querySelector("button").onclick = () => help.close()
+      help.onclose = () => { try { localStorage.setItem(SEEN, "1") } catch { /* asked again */ } }
+      document.body.append(help)
+      let seen = true
+      try { seen = localStorage.getItem(SEEN) !== null } catch { /* no memory, no tour */ }
+      if (model.tour && !seen) help.show()
+
+      const deep = (node, wanted) => {
+        for (const child of [...(node.shadowRoot?.children ?? []), ...(node.children ?? [])]) {
+          const found = wanted(child) ? child : deep(child, wanted)
+          if (found) return found
+        }
+        return null
+      }
+      let over = false
+      const enter = event => {
+        over = event.composedPath().some(node => node.classList?.contains("bk-Canvas"))
+      }
+      const MOVES = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]}
+      const typed = event => {
+        const at = event.composedPath()[0]
+        if (event.ctrlKey || event.metaKey || event.altKey) return
+        if (event.key === "Escape" && help.open) { help.close(); return }
+        if (at.closest?.("input, textarea, select, [role], [contenteditable]")) return
+        if (event.key === "/") deep(document.body, n => n.placeholder?.includes("Nairobi"))?.focus()
+        else if (event.key === "?") help.open ? help.close() : help.show()
+        else if (over && MOVES[event.key]) {
+          const far = event.shiftKey ? 10 : 1
+          model.send_msg({nudge: MOVES[event.key].map(step => step * far)})
+        } else return
+        event.preventDefault()
+      }
+      document.addEventListener("keydown", typed)
+      document.addEventListener("pointerover", enter)
       const timer = setInterval(async () => {
         if (document.hidden) return
         model.send_msg({ping: true})
@@ -75,6 +129,9 @@ class PageLink(JSComponent):
       }, EVERY)
       model.on("remove", () => {
         clearInterval(timer)
+        help.remove()
+        document.removeEventListener("keydown", typed)
+        document.removeEventListener("pointerover", enter)
         banner.remove()
         window.removeEventListener("popstate", back)
         document.removeEventListener("visibilitychange", alive)
@@ -87,6 +144,7 @@ class PageLink(JSComponent):
         self.on_back: Callable[[str], None] = lambda search: None
         self.on_copied: Callable[[bool], None] = lambda done: None
         self.on_stored: Callable[[str], None] = lambda text: None
+        self.on_nudge: Callable[[int, int], None] = lambda east, north: None
 
     def _handle_msg(self, message: Any) -> None:
         if not isinstance(message, dict):
@@ -95,13 +153,17 @@ class PageLink(JSComponent):
             self.on_back(message["back"])
         elif isinstance(message.get("stored"), str):
             self.on_stored(message["stored"])
+        elif "nudge" in message:
+            steps = message["nudge"]
+            if isinstance(steps, list) and len(steps) == 2 and all(s in STEPS for s in steps):
+                self.on_nudge(*steps)
         elif "copied" in message:
             self.on_copied(bool(message["copied"]))
         elif "ping" in message:
             self._send_msg({"pong": True})
 
 
-def session_link() -> PageLink:
+def session_link(*, tour: bool = False) -> PageLink:
     """Make the link of this session, with the address that the page was asked for."""
     location = pn.state.location
-    return PageLink(search="" if location is None else location.search or "")
+    return PageLink(tour=tour, search="" if location is None else location.search or "")
