@@ -24,6 +24,9 @@ LIKE_WGS84 = re.compile(
 )
 """Datums that are within two meters of WGS 84, as people write them."""
 
+ZONE = re.compile(r"\s*(\d{1,2})(?:\.0)?\s*[A-Za-z]*\s*")
+"""A UTM zone as people write it: 33, 33N, 33 north."""
+
 NOT_SAID = frozenset({"", "unknown", "unk", "not recorded", "unrecorded", "none", "na", "n/a"})
 """What stands in such a column where nobody knew."""
 
@@ -100,6 +103,29 @@ def datum_notes(frame: Any, columns: Iterable[Any]) -> list[str]:
             notes.append(f"{int(unknown.sum()):,} rows do not say their geodetic datum and were "
                          "taken for WGS 84")  # fmt: skip
     return notes
+
+
+def check_zones(frame: Any, columns: Iterable[Any], crs: Any) -> None:
+    """Refuse a table that says UTM zones, in a column, other than that of its system.
+
+    Raises
+    ------
+    ValueError
+        Naming the column.
+    """
+    if crs.utm_zone is None:
+        return
+    for label in columns:
+        if re.sub(r"[\W_]", "", str(label).lower()) not in ("zone", "utmzone"):
+            continue
+        texts = pd.Series(frame[label]).dropna().map(str)
+        found = [ZONE.fullmatch(text) for text in texts.unique()]
+        numbers = sorted({int(match[1]) for match in found if match})
+        if all(found) and set(numbers) - {int(crs.utm_zone[:-1])}:
+            raise ValueError(
+                f"column {str(label)[:40]!r} says UTM zone {', '.join(map(str, numbers))}, and "
+                f"crs= is of zone {crs.utm_zone}; read the rows of each zone with their own crs=."
+            )
 
 
 def crs_name(crs: Any) -> str:

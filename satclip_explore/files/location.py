@@ -21,7 +21,14 @@ from satclip_explore.files.columns import (
     words_of,
 )
 from satclip_explore.files.companions import complete
-from satclip_explore.files.crs import crs_name, datum_columns, datum_notes, read_crs, to_lonlat
+from satclip_explore.files.crs import (
+    check_zones,
+    crs_name,
+    datum_columns,
+    datum_notes,
+    read_crs,
+    to_lonlat,
+)
 from satclip_explore.files.geometry_columns import (
     ORDERS,
     Located,
@@ -139,6 +146,7 @@ def _from_columns(
     if system is None:
         notes += datum_notes(frame, columns)
         return Located(x, y, used, named, notes=tuple(notes), decimal=signs)
+    check_zones(frame, columns, system)
     x, y = to_lonlat(x, y, system)
     # A datum that no longer holds must not stand beside the new coordinates.
     used += datum_columns(columns)

@@ -63,9 +63,7 @@ def _sequence(text: str, error: ValueError) -> Any:
         try:
             values.append(json.loads(bare))
         except (ValueError, RecursionError):
-            if not values:
-                again = error
-            raise ValueError(f"the file is not JSON: line {number:,} does not read.") from again
+            raise ValueError(f"the file is not JSON: line {number:,} does not read.") from error
     if all(isinstance(value, dict) and value.get("type") == "Feature" for value in values):
         return {"type": "FeatureCollection", "features": values}
     return values

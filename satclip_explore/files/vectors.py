@@ -101,7 +101,7 @@ def _root(data: bytes) -> str:
 
 
 def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
-    pyogrio = _pyogrio()
+    pyogrio, left = _pyogrio(), list[str]()
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         if options.layer is not None and options.layer not in layers:
@@ -109,8 +109,9 @@ def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
         if format == "GPX":
             filled = [layer for layer in GPX_LAYERS if _count(pyogrio, path, layer)]
             layers = filled[:1] or layers[:1]
+            left = filled[1:]
         if options.layer is not None:
-            layers = [options.layer]
+            layers, left = [options.layer], []
         if not layers:
             raise ValueError(f"the {format} holds no layer with a geometry.")
         if len(layers) > 1 and format != "KML":
@@ -137,7 +138,11 @@ def _read(path: Path, format: str, options: ReadOptions) -> RawTable:
         unused = [column for column in frame.columns if column in KML_STYLE
                   or (column != "geometry" and frame[column].isna().all())]  # fmt: skip
         frame = frame.drop(columns=unused)
-    notes = (f"the layers {listed(layers)} were joined",) if len(layers) > 1 else ()
+    notes: tuple[str, ...] = ()
+    if len(layers) > 1:
+        notes = (f"the layers {listed(layers)} were joined",)
+    if left:
+        notes += (f"{listed(layers)} were read, and {listed(left)} were not; layer= says which",)
     return numbered(frame, format, "feature", notes=notes)
 
 

@@ -336,6 +336,29 @@ def test_spreadsheets_are_read(tmp_path):
     assert reading.lines[0] == 4
 
 
+def test_zones_other_than_that_of_the_system_are_refused():
+    rows = "easting,northing,UTM zone\n392000,5820000,33N\n393000,5821000,{}\n"
+    assert len(read_places(rows.format("33 N").encode(), crs=32633)) == 2
+    with pytest.raises(ValueError, match="says UTM zone 32, 33, and crs= is of zone 33N"):
+        read_places(rows.format("32N").encode(), crs=32633)
+
+
+def test_a_sequence_of_json_that_was_cut_is_one_sentence():
+    with pytest.raises(ValueError, match="not JSON: line 2 does not read"):
+        read_places(b'{"lon":1,"lat":3}\n{"lon":2,"lat":\n')
+
+
+def test_a_gpx_says_what_of_it_was_not_read():
+    pytest.importorskip("pyogrio")
+    track = '<trk><trkseg><trkpt lat="3" lon="4"/><trkpt lat="5" lon="6"/></trkseg></trk>'
+    space = 'version="1.1" creator="x" xmlns="http://www.topografix.com/GPX/1/1"'
+    gpx = f'<?xml version="1.0"?><gpx {space}><wpt lat="1" lon="2"/>{track}</gpx>'
+    reading = read_places(gpx.encode())
+    assert len(reading) == 1
+    assert "waypoints were read, and track_points were not; layer= says which" in reading.notes
+    assert len(read_places(gpx.encode(), layer="track_points")) == 2
+
+
 @pytest.fixture(scope="module")
 def edited_workbook():
     """Bytes of a workbook of ten rows whose sheet was edited as text."""
