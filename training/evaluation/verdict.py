@@ -15,16 +15,19 @@ INTERPOLATION = ("idw", "nearest")
 COORDINATES = ("lonlat", "harmonics-l10")
 """Encoders that know where a place is, and nothing of what is there."""
 
+PLACE = " + place"
+"""How the name ends of an embedding that is joined with where the place is."""
+
 LEVEL = 0.95
 """Of intervals, and of what is said to be told apart."""
 
 
 KINDS = {
-    "better": "Better, and that is sure",
-    "ahead": "Ahead, but that may be luck",
-    "level": "No better",
-    "worse": "Worse, and that is sure",
-    "nothing": "Nothing helps: no method is clearly better than a constant guess",
+    "better": "better (statistically significant)",
+    "ahead": "ahead, but not proven",
+    "level": "no better",
+    "worse": "worse (statistically significant)",
+    "nothing": "nothing helps (no method is clearly better than a constant guess)",
 }
 """What the best embedding may be beside interpolation, in words."""
 
@@ -147,11 +150,7 @@ def verdict(
     near = distances.sort_values(kind="stable").index
     rungs = [rung for rung in near if rung in set(asked["rung"])]
     found = [_outcome(scores, comparisons, rung, distances[rung], metric) for rung in rungs]
-    said = [_answer(found)]
-    for kind, words in KINDS.items():
-        if any(each.kind == kind for each in found):
-            said.append(f"{words} {_figures(kind, found, metric)}")
-    return [*said, _certainty(asked, metric)]
+    return [_answer(found), *(_figures(each, metric) for each in found), _certainty(asked, metric)]
 
 
 @dataclass(frozen=True)
@@ -212,58 +211,53 @@ def _skilled(here: pd.DataFrame, table: pd.DataFrame, metric: str) -> bool:
 def _answer(found: Sequence[_Outcome]) -> str:
     """Answer the question itself, in one sentence."""
     kinds = [each.kind for each in found]
-    everywhere = f"at every distance that was tested ({_where(found, found)} from a label)"
+    everywhere = f"at every distance that was tested ({_where(found, found)} to a known value)"
     better = [each for each in found if each.kind == "better"]
     if not better:
         if all(kind == "nothing" for kind in kinds):
             return f"No: nothing predicts this better than a constant guess, {everywhere}."
         if all(kind == "ahead" for kind in kinds):
-            return (
-                f"Perhaps: {_names(found)} is ahead of interpolating between the labels "
-                f"{everywhere}, but that may be luck."
-            )
+            return f"Perhaps: {_names(found)} is ahead of interpolation {everywhere}, not proven."
         if "ahead" not in kinds:
-            return (
-                f"No: interpolating between the labels is as good as any embedding, or better, "
-                f"{everywhere}."
-            )
+            return f"No: interpolation is as good as any embedding, or better, {everywhere}."
         return (
-            "Not clearly: at no distance is an embedding sure to beat interpolating between the "
-            "labels."
+            f"Not clearly: an embedding is ahead of interpolation {_at('ahead', found)}, but that "
+            "is not proven; it is not ahead elsewhere."
         )
-    where, rest = everywhere, [kind for kind in kinds if kind != "better"]
-    if rest:
-        where = f"where the nearest label is {_where(better, found)} away"
+    where = everywhere
+    if len(better) < len(found):
+        where = f"where the nearest known value is {_where(better, found)} away"
     if _coordinates_suffice(better):
         return (
-            f"Yes, but no embedding is needed: {_names(better)} beats interpolating between the "
-            f"labels, and a model of longitude and latitude alone does as well, {where}."
+            f"Yes, but no embedding is needed: {_names(better)} beats interpolation, and a model "
+            f"of longitude and latitude alone does as well, {where}."
         )
-    elsewhere = ""
-    if rest:
-        luck = all(kind == "ahead" for kind in rest)
-        elsewhere = "; elsewhere that may be luck" if luck else "; elsewhere that is not sure"
+    if better == list(found):
+        return f"Yes: {_names(better)} predicts better than interpolation {where}."
+    ahead = f"; {_at('ahead', found)} it is ahead, but that is not proven" * ("ahead" in kinds)
+    rest = "; elsewhere it does not help" * bool({*kinds} - {"better", "ahead"})
     return (
-        f"{'In part' if rest else 'Yes'}: {_names(better)} predicts better than interpolating "
-        f"between the labels {where}{elsewhere}."
+        f"Depends on distance: {_names(better)} predicts better than interpolation {where}"
+        f"{ahead}{rest}."
     )
 
 
-def _figures(kind: str, found: Sequence[_Outcome], metric: str) -> str:
-    """Give the figures of the rungs of one kind: where, both scores, the difference."""
-    rows = [each for each in found if each.kind == kind]
+def _at(kind: str, found: Sequence[_Outcome]) -> str:
+    return f"at {_where([each for each in found if each.kind == kind], found)}"
+
+
+def _figures(each: _Outcome, metric: str) -> str:
+    """Give the figures of one rung: how far, both scores, the difference."""
     unit = "R²" if metric == "r2" else "accuracy"
-    scores = (
-        f"{unit} {_range([row.score for row in rows], metric)} by {_names(rows)}, "
-        f"{_range([row.interpolation for row in rows], metric)} by interpolation"
-    )
-    ends = rows if len(rows) == 1 else (rows[0], rows[-1])
-    gains = " near and ".join(_signed(row.difference, row.low, row.high, metric) for row in ends)
-    gains += " far" if len(ends) > 1 else ""
     alone = ""
-    if kind in ("better", "ahead") and _coordinates_suffice(rows):
-        alone = ", which coordinates in the place of the embedding reach too"
-    return f"({_where(rows, found)} from a label): {scores}; a difference of {gains}{alone}."
+    if each.kind in ("better", "ahead") and _coordinates_suffice([each]):
+        alone = "; coordinates in the place of the embedding reach that too"
+    return (
+        f"{words_km(each.km)} to the nearest known value, {KINDS[each.kind]}: {unit} "
+        f"{_score(each.score, metric)} by {each.name}, {_score(each.interpolation, metric)} by "
+        f"interpolation; a difference of {_signed(each.difference, each.low, each.high, metric)}"
+        f"{alone}."
+    )
 
 
 def _certainty(asked: pd.DataFrame, metric: str) -> str:
@@ -275,10 +269,14 @@ def _certainty(asked: pd.DataFrame, metric: str) -> str:
     )
     few, many = asked["folds"].min(), asked["folds"].max()
     folds = f"{few:g}" if few == many else f"{few:g} to {many:g}"
+    place = ""
+    if asked["contender"].str.endswith(PLACE).any():
+        place = f" “{PLACE.strip()}” joins an embedding with where the place is."
     return (
-        f"In brackets: 95 % intervals, over {folds} folds. {len(asked)} comparisons were made, of "
-        "which some look good by luck alone: sure is what Holm's correction for all of them leaves "
-        f"below p = {1 - LEVEL:.2f}. {meaning}"
+        f"In brackets: 95 % intervals over {folds} folds, parts of the places that the rest "
+        f"predict. Of the {len(asked)} comparisons some look good by luck alone; significant is "
+        f"what passes p < {1 - LEVEL:.2f} after Holm's correction for all of them, which an "
+        f"interval above 0 may not.{place} {meaning} Other distances were not tested."
     )
 
 
@@ -288,7 +286,11 @@ def _coordinates_suffice(rows: Sequence[_Outcome]) -> bool:
 
 
 def _names(rows: Sequence[_Outcome]) -> str:
-    return " or ".join(dict.fromkeys(row.name for row in rows))
+    """Name what is best, where an embedding with and without the place takes turns only once."""
+    names = dict.fromkeys(row.name for row in rows)
+    if len(names) > 1:
+        names = dict.fromkeys(name.removesuffix(PLACE) for name in names)
+    return " or ".join(names)
 
 
 def _where(rows: Sequence[_Outcome], found: Sequence[_Outcome]) -> str:
@@ -319,9 +321,5 @@ def _signed(value: float, low: float, high: float, metric: str) -> str:
     return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def _range(values: Sequence[float], metric: str) -> str:
-    def write(value: float) -> str:
-        return f"{100.0 * value:.0f} %" if metric == "accuracy" else f"{value:.2f}"
-
-    first, last = write(values[0]), write(values[-1])
-    return first if first == last else f"{first} to {last}"
+def _score(value: float, metric: str) -> str:
+    return f"{100.0 * value:.0f} %" if metric == "accuracy" else f"{value:.2f}"

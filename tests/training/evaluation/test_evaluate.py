@@ -98,7 +98,7 @@ def test_noise_has_a_verdict_that_nothing_helps():
     ladder = sx.evaluate(frame(100), "noise", rungs=("random", 20.0), seeds=2, encoders="xyz",
                          models=["ridge"])  # fmt: skip
     assert ladder.verdict[0].startswith("No: nothing predicts this better than a constant guess")
-    assert [line.partition(":")[0] for line in ladder.verdict[1:-1]] == ["Nothing helps"]
+    assert all("nothing helps" in line for line in ladder.verdict[1:-1])
 
 
 def test_classes_are_scored_and_predicted_as_sets():

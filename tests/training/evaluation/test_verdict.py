@@ -27,40 +27,40 @@ def said(gains, *, spread=0.01, interpolation=0.6, coordinates=0.2, metric="r2",
     return verdict(frame, compare(frame, metric), distances, metric)
 
 
-def test_ahead_everywhere_is_yes_with_distances_figures_and_what_they_mean():
+def test_ahead_everywhere_is_yes_with_a_line_for_each_distance_and_what_they_mean():
     lines = said([0.2, 0.3, 0.1])
     assert lines[0] == (
-        "Yes: enc predicts better than interpolating between the labels at every distance that was "
-        "tested (20 km to 1,200 km from a label)."
+        "Yes: enc predicts better than interpolation at every distance that was tested (20 km to "
+        "1,200 km to a known value)."
     )
     assert lines[1].startswith(
-        "Better, and that is sure (20 km to 1,200 km from a label): R² 0.80 to 0.70 by enc, 0.60 "
-        "by interpolation; a difference of +0.2"
+        "20 km to the nearest known value, better (statistically significant): R² 0.80 by enc, "
+        "0.60 by interpolation; a difference of +0.20 (+0."
     )
-    assert len(lines) == 3
+    assert [line.split(" to ")[0] for line in lines[1:-1]] == ["20 km", "300 km", "1,200 km"]
     assert "Holm" in lines[-1]
     assert "R² is the share of the variation" in lines[-1]
 
 
-def test_ahead_in_one_place_is_in_part_and_says_where():
+def test_ahead_in_one_place_depends_on_distance_and_says_where():
     lines = said([0.3, -0.01, 0.3])
     assert lines[0] == (
-        "In part: enc predicts better than interpolating between the labels where the nearest "
-        "label is 20 km and 1,200 km away; elsewhere that is not sure."
+        "Depends on distance: enc predicts better than interpolation where the nearest known value "
+        "is 20 km and 1,200 km away; elsewhere it does not help."
     )
     lines = said([0.3, 0.02, 0.3], spread=0.05)
-    assert lines[0].endswith("; elsewhere that may be luck.")
+    assert lines[0].endswith("; at 300 km it is ahead, but that is not proven.")
 
 
 @pytest.mark.parametrize(
     ("gains", "settings", "answer", "kinds"),
     [
-        ([0.08, 0.08], {"spread": 0.1}, "Perhaps: enc is ahead", ["Ahead, but that may be luck"]),
-        ([-0.2, -0.3], {}, "No: interpolating between", ["Worse, and that is sure"]),
-        ([-0.02, -0.3], {"spread": 0.05}, "No: interpolating", ["No better", "Worse, and that"]),
-        ([0.04, -0.3], {"spread": 0.08}, "Not clearly: at no", ["Ahead, but", "Worse, and"]),
-        ([0.0], {"interpolation": -0.1, "coordinates": -0.3}, "No: nothing", ["Nothing helps"]),
-        ([0.2], {"coordinates": 0.9}, "Yes, but no embedding is needed", ["Better, and"]),
+        ([0.08, 0.08], {"spread": 0.1}, "Perhaps: enc is ahead", ["ahead, but not proven"] * 2),
+        ([-0.2, -0.3], {}, "No: interpolation is", ["worse (statistically"] * 2),
+        ([-0.02, -0.3], {"spread": 0.05}, "No: interpolation", ["no better", "worse (stat"]),
+        ([0.04, -0.3], {"spread": 0.08}, "Not clearly: an", ["ahead, but", "worse (stat"]),
+        ([0.0], {"interpolation": -0.1, "coordinates": -0.3}, "No: nothing", ["nothing helps"]),
+        ([0.2], {"coordinates": 0.9}, "Yes, but no embedding is needed", ["better (stat"]),
     ],
 )
 def test_other_answers_have_their_words(gains, settings, answer, kinds):
@@ -68,7 +68,7 @@ def test_other_answers_have_their_words(gains, settings, answer, kinds):
     assert lines[0].startswith(answer)
     assert len(lines) == len(kinds) + 2
     for line, kind in zip(lines[1:-1], kinds, strict=True):
-        assert line.startswith(kind)
+        assert f" to the nearest known value, {kind}" in line
 
 
 def test_classes_are_counted_in_points():
