@@ -203,7 +203,10 @@ def train_probe(
         else:
             chosen = tuned(probe, data, settings, cancel) if tune else settings
             several = chosen_seeds if name in in_question else baseline_seeds
-            found = fit_once(probe, data, several, chosen, reports.step, cancel)
+            if each.weights_hash or name not in in_question:
+                found = fit_once(probe, data, several, chosen, reports.step, cancel)
+            else:  # nobody can ask for it again
+                found = probe.fit(data, several, chosen, on_step=reports.step, cancel=cancel)
         if task.is_presence and each is encoder:
             threshold = choose_threshold(probe, data, chosen_seeds, chosen)
         predicted = predict_test(found, features[test], vectors[test], task, scale, reports.scored)

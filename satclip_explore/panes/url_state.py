@@ -74,7 +74,7 @@ def follow(location: Any, links: Sequence[Link]) -> list[str]:
     Parameters
     ----------
     location : PageLink
-        Has `search`, `keep` and `on_back`, which is set here.
+        Has `search`, `entries` and `on_back`, which is set here.
     links : sequence of Link
         What the address may hold.
 
@@ -97,7 +97,7 @@ def follow(location: Any, links: Sequence[Link]) -> list[str]:
                 changed[link.key] = link.write(value)
         search = write_query(changed) if changed else ""
         if search != location.search:
-            location.param.update(keep=keep, search=search)
+            location.param.update(entries=location.entries + keep, search=search)
 
     def go_back(search: str) -> None:
         nonlocal returning

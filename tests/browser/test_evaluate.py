@@ -17,10 +17,10 @@ def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
     page.get_by_text("A color is a fold").wait_for()
     page.get_by_role("button", name="Evaluate", exact=True).last.click()
     chart = page.locator("svg[aria-label='scores by distance']")
-    chart.locator("polyline").nth(5).wait_for()
+    chart.locator("polyline").nth(3).wait_for(timeout=120_000)
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     verdict = page.locator("ul[aria-label='verdict']")
-    verdict.get_by_text("stopped early").wait_for()
+    verdict.get_by_text("stopped early").wait_for(timeout=120_000)
     page.get_by_text("Download the report").wait_for()
     assert page.evaluate("() => document.scrollingElement.scrollWidth") <= 390
     assert seen.errors == []

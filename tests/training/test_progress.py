@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from training.tasks.atlas import Task
 def run(*, interrupts=0, cancel=None):
     for _ in range(interrupts):
         os.kill(os.getpid(), signal.SIGINT)
+        # Two that arrive together are one.
+        time.sleep(0.01)
     return cancel is not None and cancel.is_set()
 
 

@@ -106,7 +106,7 @@ def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> P
         errors = tensors.pop(RESIDUALS, None)
         facts = {FORMER_FACTS.get(str(k), str(k)): str(v) for k, v in facts}
         classes = tuple(str(name) for name in json.loads(header["classes"]))
-        mean, deviation = (float(number) for number in json.loads(header["scale"]))
+        mean, deviation = _scale(header["scale"])
         kind = FORMER_NAMES.get(header["kind"], header["kind"])
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise ValueError(f"{path.name} holds weights that are not finite.")
@@ -136,6 +136,13 @@ def load_probe(path: str | Path, *, encoder: LocationEncoder | None = None) -> P
         encoder, probe, task, classes, unit, Scale(mean, deviation, link == "log"), facts, metrics,
         None if errors is None else errors.double().numpy(), covariates, threshold,
     )  # fmt: skip
+
+
+def _scale(text: str) -> tuple[float, float]:
+    numbers = json.loads(text)
+    if not isinstance(numbers, list) or len(numbers) != 2:
+        raise TypeError("the scale is no pair of numbers")
+    return float(numbers[0]), float(numbers[1])
 
 
 def _metrics(content: Any) -> pd.DataFrame:

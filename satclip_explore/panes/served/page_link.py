@@ -24,7 +24,7 @@ class PageLink(JSComponent):
     """
 
     search = param.String("", doc="the address from the question mark on")
-    keep = param.Boolean(False, doc="whether the address before stays in the history")
+    entries = param.Integer(0, doc="addresses so far that stay in the history")
     copied = param.Integer(0, doc="copies the address when it changes")
     kept = param.String("", doc="what the browser keeps for the next session")
     tour = param.Boolean(False, doc="whether a first visit is told what can be done here")
@@ -34,12 +34,16 @@ class PageLink(JSComponent):
     export function render({model, el}) {
       el.style.display = "none"
       const own = () => location.pathname + (model.search || "")
+      let entries = model.entries
       const write = () => {
         if (own() === location.pathname + location.search) return
-        history[model.keep ? "pushState" : "replaceState"]({}, "", own())
+        // Counted, since changes may arrive together: the last alone would not say it.
+        history[model.entries > entries ? "pushState" : "replaceState"]({}, "", own())
+        entries = model.entries
       }
       const back = () => model.send_msg({back: location.search})
-      model.on("search", write)
+      // After the rest of the message: `entries` comes behind `search`.
+      model.on("search", () => setTimeout(write))
       model.on("copied", async () => {
         write()
         let done = true
