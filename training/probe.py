@@ -20,6 +20,7 @@ from satclip_explore.progress import Cancel, Cancelled, interruptible
 from satclip_explore.provenance import provenance
 from training.probes.base import Probe
 from training.probes.baselines import (
+    BASELINES,
     as_encoder,
     baseline_names,
     covered_places,
@@ -203,7 +204,7 @@ def train_probe(
         else:
             chosen = tuned(probe, data, settings, cancel) if tune else settings
             several = chosen_seeds if name in in_question else baseline_seeds
-            if each.weights_hash or name not in in_question:
+            if each.weights_hash or name in BASELINES:
                 found = fit_once(probe, data, several, chosen, reports.step, cancel)
             else:  # nobody can ask for it again
                 found = probe.fit(data, several, chosen, on_step=reports.step, cancel=cancel)

@@ -14,7 +14,7 @@ from satclip_explore.panes.served.server import threads
 
 class Location(param.Parameterized):
     search = param.String("")
-    keep = param.Boolean(False)
+    entries = param.Integer(0)
     copied = param.Integer(0)
 
 
