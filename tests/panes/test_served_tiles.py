@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 
@@ -34,8 +35,11 @@ def test_a_layer_that_is_none_is_refused(layer):
         tiles.paint(layer, 0, 0, 0)
 
 
-def test_the_page_names_the_tiles_of_what_it_shows(tiny_encoder):
+def test_the_page_names_the_tiles_of_what_it_shows_where_a_plugin_gives_them(tiny_encoder):
+    importlib.reload(tiles)  # as a page does whose server was started without it
     pane = PCAPane(load_once("xyz"), components=(0, 1, 2))
+    assert pane.tiles() == ""
+    assert tiles.ROUTES
     assert "href='tiles/xyz.pca.json'" in pane.tiles()
     pane.components = (3, 4, 5)
     assert pane.tiles() == "", "no layer has these colors"

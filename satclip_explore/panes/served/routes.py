@@ -95,7 +95,7 @@ def routes() -> list[tuple[str, type[RequestHandler]]]:
     """Set up the log and the headers, and return what is answered beside the page."""
     log_lines()
     DocHandler.set_default_headers = _headers  # type: ignore[assignment,method-assign]
-    return [("/healthz", Health), ("/metrics", Metrics), *tiles.ROUTES]
+    return [("/healthz", Health), ("/metrics", Metrics), *tiles.routes()]
 
 
 ROUTES = routes()

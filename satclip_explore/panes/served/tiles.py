@@ -161,5 +161,8 @@ def json_address(layer: str) -> str:
     return f"tiles/{quote(layer)}.json"
 
 
-ROUTES = routes()
-"""What `--plugins` looks for."""
+def __getattr__(name: str) -> Any:
+    """Give `--plugins` its ROUTES. The page imports this module too, and asks for none."""
+    if name == "ROUTES":
+        return routes()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
