@@ -1,6 +1,7 @@
 """A page costs nothing before it is connected, whatever its figures were told, nor once closed."""
 
 import asyncio
+import html
 import json
 import logging
 import threading
@@ -16,13 +17,18 @@ from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document.document import Document
 from holoviews.plotting.plot import Plot
 from ipywidgets.widgets.widget import _instances
+from panel.io.application import build_single_handler_application
 from panel.io.session import generate_session
 from panel.io.state import set_curdoc
+from panel.models.markup import HTML
 from panel.tests.util import serve_and_request
 from tornado.httpclient import AsyncHTTPClient
 
+from satclip_explore import app as app_module
+from satclip_explore import explorer as explorer_module
 from satclip_explore.explorer import Explorer
 from satclip_explore.panes.background import Job
+from satclip_explore.panes.served import server
 from satclip_explore.panes.served.closing import open_pages
 from satclip_explore.panes.served.lanes import Lane
 from satclip_explore.panes.served.server import wait_for_connection
@@ -105,6 +111,35 @@ def test_a_closed_page_lets_its_widgets_go(tiny_encoder):
     assert not widgets()
     assert jobs[0].is_set()
     jobs[0].deliver(lambda: pytest.fail("a page that is gone takes no results"))
+
+
+def test_the_app_answers_with_a_picture_and_is_built_in_its_place(tiny_encoder, monkeypatch):
+    # What a server changes for its whole process stays out of the other tests.
+    monkeypatch.setattr(Plot, "refresh", Plot.refresh)
+    monkeypatch.setattr(server, "allow_ipywidgets", lambda: None)
+    monkeypatch.setattr(server, "threads", dict)
+    monkeypatch.setattr(explorer_module, "load_once", lambda name: tiny_encoder)
+    app = build_single_handler_application(app_module.__file__)
+    app.add(DocumentLifecycleHandler())
+    session = generate_session(app)
+    document = session.document
+
+    def shown(words):
+        texts = (model.text for model in document.select({"type": HTML}))
+        return any(words in html.unescape(text) for text in texts)
+
+    assert shown("The encoder is being loaded")
+    assert not shown("The world as the encoder sees it</")
+    ((soon, _),) = pn.state._onload.pop(document)
+    with set_curdoc(document):
+        soon()
+        (fill,) = document.session_callbacks
+        fill.callback()
+    assert not shown("The encoder is being loaded")
+    assert shown("The world as the encoder sees it</")
+    asyncio.run(app.on_session_destroyed(document.session_context))
+    session.destroy()
+    assert open_pages() == 0
 
 
 def test_owners_take_turns_and_too_much_waiting_is_refused():
