@@ -109,10 +109,8 @@ class _Public(RequestHandler):
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(_POOL, paint, layer, z, x, y)
-        except LookupError as error:
-            raise HTTPError(404, str(error.args[0]).replace("%", "%%")) from error
-        except ValueError as error:
-            raise HTTPError(404, str(error).replace("%", "%%")) from error
+        except (LookupError, ValueError) as error:
+            raise HTTPError(404, str(error)) from error
         finally:
             _State.waiting -= 1
 
