@@ -282,7 +282,7 @@ class EvaluatePane(Pane):
             self.param.beside, options=self.param.names, label="Other encoders beside it",
             max_items=MOST_BESIDE, width=250, margin=(4, 2), description="",
             theme_config=theme.MATERIAL,
-            sx={"& .MuiInputLabel-root:not(.MuiInputLabel-shrink)": {"top": "-7px"}},
+            sx={"& .MuiInputLabel-root:not(.MuiInputLabel-shrink)": {"top": "-16px"}},
         )  # fmt: skip
 
         def show(*_: Any) -> None:
