@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -72,6 +72,10 @@ LANDSCAPES = {
 ORDER = {"continent": 0, "country": 0, "landscape": 1, "town": 2, "region": 3}
 
 
+GUESSED = 2
+"""Rank of names that are nearly what was asked for: behind equal ones and beginnings."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A place with a name.
@@ -91,6 +95,8 @@ class Place:
     bounds : tuple of float, optional
         (lon_min, lat_min, lon_max, lat_max) in degrees, of all but towns and regions; lon_max is
         above 180 where it crosses the antimeridian.
+    guessed : bool
+        Whether nothing is called what was asked for, and this only in nearly the same way.
     """
 
     name: str
@@ -99,6 +105,7 @@ class Place:
     lonlat: tuple[float, float]
     population: int = 0
     bounds: Bounds | None = None
+    guessed: bool = False
 
     def __str__(self) -> str:
         return ", ".join(filter(None, (self.name, self.within)))
@@ -145,7 +152,7 @@ def find_places(text: str, limit: int = 6) -> list[Place]:
             f"no place is called {text[:MAX_NAME]!r}. Try a larger town nearby, a country, or "
             "coordinates such as 52.5 N, 13.4 E."
         )
-    return [_place(row) for row in rows.itertuples()]
+    return [replace(_place(row), guessed=row.rank == GUESSED) for row in rows.itertuples()]
 
 
 def fold(text: str) -> str:
@@ -166,7 +173,7 @@ def _ranked(table: pd.DataFrame, name: str, limit: int) -> pd.DataFrame:
     rank = np.select([exact, begins], [0, 1], default=3)
     if not exact.any() and len(name) > 3:
         near = difflib.get_close_matches(name, folded.unique(), n=limit, cutoff=CLOSE)
-        rank = np.where(folded.isin(near), np.minimum(rank, 2), rank)
+        rank = np.where(folded.isin(near), np.minimum(rank, GUESSED), rank)
     if len(name) < 3:
         rank = np.where(exact, 0, 3)
     found = table.assign(rank=rank)[rank < 3].sort_values(

@@ -46,6 +46,11 @@ class SearchPane(Pane):
             first, *others = found
             self._go(first.lonlat, first.bounds)
             words = f"{first} ({first.kind})." + (" Others of this name:" if others else "")
+            if first.guessed:
+                also_called = " Or:" if others else ""
+                words = (
+                    f"No place is called {text!r}; nearest: {first} ({first.kind}).{also_called}"
+                )
             also = [(str(place), place.lonlat, place.bounds) for place in others]
         elif len(found) == 1:
             self._go(found[0], None)

@@ -64,3 +64,12 @@ def test_words_from_outside_are_shown_as_text():
     assert "no place is called" in pane.answer()
     pane.typed = ""
     assert (pane.message, pane.said, pane.choices) == ("", "", [])
+
+
+def test_a_name_that_is_only_nearly_one_is_said_to_be_a_guess():
+    pane = SearchPane()
+    pane.typed = "Nairobbi"
+    assert pane.said.startswith("No place is called 'Nairobbi'; nearest: Nairobi, Kenya (town).")
+    for right in ("nairobi", "Deutschland", "Cote d'Ivoire", "São Paulo", "Nairo"):
+        pane.typed = right
+        assert "No place is called" not in pane.said, right
