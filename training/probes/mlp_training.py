@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.functional import cross_entropy
 from torch.optim.adamw import adamw
 
 from training.probes.base import check_settings, poisson_deviance
-from training.probes.data import LARGEST_LOG_RATE
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -138,9 +138,6 @@ def forward(low: Weights, x: torch.Tensor) -> torch.Tensor:
     return torch.baddbmm(b2, torch.baddbmm(b1, x.expand(len(w1), *x.shape), w1).relu_(), w2)
 
 
-IN_CACHE = 500_000
-"""Numbers of a layer that a thread holds at once on a CPU; more seeds than fit take turns."""
-
 WARM_UP = 20
 """Steps over which the learning rate rises."""
 
@@ -178,9 +175,9 @@ class Run:
     x : torch.Tensor, shape (N, D)
         Standardized features, in the type of the products.
     target : torch.Tensor, shape (N,)
-        Class codes or standardized values.
+        Class codes, standardized values, or counts.
     n_classes : int
-        0 for regression.
+        0 for values and counts.
     seeds : sequence of int
         One probe each.
     settings : MLPSettings
@@ -221,10 +218,6 @@ class Run:
         self.low = weights if same else Weights(weights.flat.to(self.x.dtype), n_seeds, sizes)
         self.gradient = Weights(torch.zeros_like(weights.flat), n_seeds, sizes)
         self.loss = torch.full((n_seeds,), math.nan, device=self.x.device)
-        each = self.batches.size * max(sizes[1:])
-        fit = max(1, torch.get_num_threads() * IN_CACHE // each)
-        several = fit if self.x.device.type == "cpu" else n_seeds
-        self.groups = [slice(k, k + several) for k in range(0, n_seeds, several)]
 
     def step(self, step: int) -> None:
         """Take one step; `loss` becomes that of each seed in this batch, shape (S,)."""
@@ -255,43 +248,27 @@ class Run:
 
     def _differentiate(self, rows: torch.Tensor) -> None:
         """Fill the gradient from one batch, rows (S, B): summed over its rows, not averaged."""
-        for seeds in self.groups:
-            parts = [part[seeds].detach().requires_grad_() for part in self.low.all]
-            w1, b1, w2, b2 = parts
-            with torch.enable_grad():
-                hidden = torch.baddbmm(b1, self.x[rows[seeds]], w1).relu()
-                scores = torch.baddbmm(b2, hidden, w2)
-            target = self.target[rows[seeds]]
-            losses, slope = self._loss_and_slope(scores.detach(), target)
-            if self.counts is None:
-                self.loss[seeds] = losses.mean(1)
+        target = self.target[rows]
+        parts = [part.detach().requires_grad_() for part in self.low.all]
+        w1, b1, w2, b2 = parts
+        with torch.enable_grad():
+            hidden = torch.baddbmm(b1, self.x[rows], w1).relu()
+            scores = torch.baddbmm(b2, hidden, w2).float()
+            if self.n_classes:
+                each = cross_entropy(scores.flatten(0, 1), target.flatten(), reduction="none")
+                losses = each.view(target.shape)
+            elif self.counted:
+                losses = 0.5 * poisson_deviance(scores[..., 0], target)
             else:
-                counts = self.counts[rows[seeds]].float()
-                self.loss[seeds] = (losses * counts).sum(1) / counts.sum(1)
-                slope.mul_(counts[..., None])
-            slopes = torch.autograd.grad(scores, parts, slope.to(scores))
-            for part, each in zip(self.gradient.all, slopes, strict=True):
-                part[seeds] = each
-
-    def _loss_and_slope(
-        self, scores: torch.Tensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return losses (S, B) from scores (S, B, C), and their slope by the scores.
-
-        Cross-entropy for classes, written out: autograd's takes three times as long. For values the
-        squared error and for counts the deviance, and half the slope of either.
-        """
-        scores = scores.float()
-        if self.counted:
-            log_rate = scores[..., 0].clamp(max=LARGEST_LOG_RATE)
-            return poisson_deviance(log_rate, target), (log_rate.exp() - target)[..., None]
-        if not self.n_classes:
-            slope = scores - target[..., None]
-            return slope[..., 0].square(), slope
-        true = target[..., None]
-        slope = scores.softmax(-1)
-        losses = -slope.gather(-1, true)[..., 0].clamp_min(1e-30).log()
-        return losses, slope.scatter_add_(-1, true, torch.full_like(true, -1.0, dtype=slope.dtype))
+                losses = 0.5 * (scores[..., 0] - target).square()
+            counts = torch.ones_like(losses) if self.counts is None else self.counts[rows].float()
+            losses = losses * counts
+            slopes = torch.autograd.grad(losses.sum(), parts)
+        for part, slope in zip(self.gradient.all, slopes, strict=True):
+            part.copy_(slope)
+        # Reported are the squared error and the deviance, twice what is differentiated.
+        factor = 1.0 if self.n_classes else 2.0
+        self.loss = factor * losses.detach().sum(1) / counts.sum(1)
 
     def keep(self, seeds: torch.Tensor) -> None:
         """Go on with some seeds, given as positions: those that have given up cost nothing more."""
