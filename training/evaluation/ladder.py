@@ -23,7 +23,7 @@ from satclip_explore.geo import GLOBE, Bounds, Grid
 from training.evaluation.cells import Cell, kilometers, labels_of, score_cells
 from training.evaluation.conformal import checked_level, coverage
 from training.evaluation.contenders import Contender
-from training.evaluation.prediction import predict_pixels, predict_places
+from training.evaluation.prediction import predict_pixels, predict_places, scored_rungs
 from training.evaluation.report import write_report
 from training.evaluation.trust import Applicability, next_labels, trust_raster
 from training.evaluation.verdict import COORDINATES, compare, verdict, words_km
@@ -158,7 +158,7 @@ class Ladder:
         """
         means = self.summary.xs("mean", axis=1, level=1)
         if rung is not None:
-            return str(means.loc[rung].idxmax())
+            return str(means.loc[self.rung(rung).name].idxmax())
         counts = means.notna().sum(axis=1)
         return str(means[counts == counts.max()].mean().idxmax())
 
@@ -175,8 +175,7 @@ class Ladder:
         name = contender or self.best()
         rows = {
             rung.name: coverage(self.task, rung, self.cells[rung.name, name], checked_level(level))
-            for rung in self.rungs
-            if (rung.name, name) in self.cells
+            for rung in scored_rungs(self, name)
         }
         frame = pd.DataFrame.from_dict(rows, "index")
         frame.index.name = "rung"

@@ -80,16 +80,31 @@ def around(lonlat: NDArray[np.float64]) -> tuple[Bounds, float]:
     return tuple(float(edge) for edge in box), width / 2.0 / MAP_ROWS  # type: ignore[return-value]
 
 
+def scored_rungs(ladder: Ladder, name: str) -> list[Rung]:
+    """List the rungs on which a contender was scored.
+
+    Raises
+    ------
+    ValueError
+        If there is no such contender, or it was stopped before its first rung.
+    """
+    rungs = [rung for rung in ladder.rungs if (rung.name, name) in ladder.cells]
+    if not rungs:
+        scored = dict.fromkeys(each for _, each in ladder.cells)
+        raise ValueError(f"no contender {name!r} was scored; there are {', '.join(scored)}.")
+    return rungs
+
+
 def predict_places(
     ladder: Ladder, lonlat: NDArray[np.float64], level: float, contender: str | None
 ) -> pd.DataFrame:
     """Predict places with intervals; see `Ladder.predict_interval`."""
-    scored = [rung for rung in ladder.rungs if rung.name in ladder.summary.index]
-    near = closest_rung(scored, ladder.task.lonlat, lonlat)[0]
+    seen = [rung for rung in ladder.rungs if rung.name in ladder.summary.index]
+    near = closest_rung(seen, ladder.task.lonlat, lonlat)[0]
     name = contender or ladder.best(near.name)
+    rungs = scored_rungs(ladder, name)
     scores = _scores(ladder, name, near, lonlat)
     km = nearest_km(lonlat, ladder.task.lonlat)
-    rungs = [rung for rung in ladder.rungs if (rung.name, name) in ladder.cells]
     medians = np.log1p([np.median(kilometers(ladder.task, rung)) for rung in rungs])
     of = np.abs(np.log1p(km)[:, None] - medians).argmin(1)
     errors = [nonconformity(ladder.task, ladder.cells[rung.name, name]) for rung in rungs]
@@ -110,8 +125,6 @@ def predict_places(
 def _scores(
     ladder: Ladder, name: str, near: Rung, lonlat: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    if name not in ladder.contenders:
-        raise ValueError(f"no contender {name!r}; there are {', '.join(ladder.contenders)}.")
     contender = ladder.contenders[name]
     encoder = contender.encoder
     if encoder is not None and ladder.task.image_features is not None:

@@ -184,6 +184,9 @@ def test_a_run_that_is_stopped_keeps_what_is_finished_and_goes_on(tmp_path, monk
     assert len(part.cells) == 4
     assert "stopped early" in part.verdict[-1]
     assert part.predict_interval([[0.0, 0.0]])["rung"].tolist() == ["random"]
+    for ask in (part.coverage, lambda **asked: part.predict_interval([[0.0, 0.0]], **asked)):
+        with pytest.raises(ValueError, match=r"no contender 'xyz' was scored; there are constant"):
+            ask(contender="xyz")
     RESULTS.clear()
     done = []
     monkeypatch.setattr(
