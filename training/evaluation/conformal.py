@@ -98,17 +98,19 @@ def interval_frame(
     -------
     pandas.DataFrame
         prediction, low and high; for classes prediction, set (names joined by "|", likeliest
-        first) and set_size, how many those are.
+        first) and set_size, how many those are. Scores of NaN give no prediction,
+        and an empty set.
     """
     if not task.is_classification:
         value = predicted[:, 0]
         return pd.DataFrame({"prediction": value, "low": value - widths, "high": value + widths})
     names = np.array(task.classes)
-    sets, sizes = [], []
+    best, sets, sizes = [], [], []
     for scores, width in zip(predicted, widths, strict=True):
         order = np.argsort(-scores)
         held = -scores[order] <= width
-        held[0] = True
+        held[0] = known = not np.isnan(scores[0])
+        best.append(str(names[order[0]]) if known else None)
         sets.append("|".join(names[order[held]]))
         sizes.append(int(held.sum()))
-    return pd.DataFrame({"prediction": names[predicted.argmax(1)], "set": sets, "set_size": sizes})
+    return pd.DataFrame({"prediction": best, "set": sets, "set_size": sizes})

@@ -199,7 +199,8 @@ class Ladder:
         -------
         pandas.DataFrame
             lon, lat, km (to the nearest label), rung (whose errors the interval is made of),
-            prediction, low and high; for classes prediction, set and set_size.
+            prediction, low and high; for classes prediction, set and set_size. Where the encoder
+            has no coverage, prediction is missing.
         """
         return predict_places(self, as_places(places), checked_level(level), contender)
 

@@ -134,9 +134,15 @@ def _scores(
         )
     gap = float(np.median(nearest_km(lonlat, ladder.task.lonlat)))
     predict = contender.model.fit_all(labels_of(ladder.task, encoder), near, gap)
-    features = np.zeros((len(lonlat), 0)) if encoder is None else encoder.embed(lonlat)
+    if encoder is None:
+        return predict(np.zeros((len(lonlat), 0)), lonlat)
+    covered = encoder.coverage(lonlat)
+    if not covered.any():
+        raise ValueError(f"no place to predict lies where {encoder.name} has coverage.")
+    scores = np.full((len(lonlat), max(1, len(ladder.task.classes))), np.nan)
     with torch.no_grad():
-        return predict(features, lonlat)
+        scores[covered] = predict(encoder.embed(lonlat[covered]), lonlat[covered])
+    return scores
 
 
 def predict_pixels(
@@ -157,7 +163,8 @@ def predict_pixels(
     if classes:
         codes = np.full(grid.shape, MISSING_CODE, dtype=np.int16)
         codes[inside] = pd.Index(classes).get_indexer(found["prediction"])
-        raster = xr.Dataset({"set_size": (axes, field(found["set_size"]))}, coordinates)
+        sizes = found["set_size"].where(found["prediction"].notna())
+        raster = xr.Dataset({"set_size": (axes, field(sizes))}, coordinates)
         raster["prediction"] = (axes, codes, {"classes": list(classes)})
     else:
         names = ("prediction", "low", "high")

@@ -96,6 +96,29 @@ def test_a_raster_of_classes_has_codes_and_how_many_may_hold():
     assert np.isnan(sizes[codes.to_numpy() < 0]).all()
 
 
+def test_nothing_is_predicted_where_the_encoder_has_no_coverage():
+    rng = np.random.default_rng(0)
+    lonlat = np.stack([rng.uniform(-10, 20, 60), rng.uniform(36, 60, 60)], axis=1)
+    encoder = sx.from_table(lonlat, lonlat, max_distance_km=600.0, name="west")
+    table = pd.DataFrame(lonlat, columns=["lon", "lat"])
+    table["zone"] = np.where(table["lat"] > 48, "north", "south")
+    ladder = sx.evaluate(
+        table, "zone", rungs=["random"], seeds=1, encoders=encoder, models=["ridge", "boosting"]
+    )
+    for name in ("west", "west (boosting)"):
+        found = ladder.predict_interval([[10.0, 55.0], [40.0, 55.0]], contender=name)
+        assert found["prediction"][0] == "north"
+        assert found["prediction"].isna().tolist() == [False, True]
+        assert found["set"][1] == ""
+    raster = ladder.predict_raster(5.0, bounds=(10, 45, 40, 60), contender="west")
+    beyond = raster["lon"] > 30.0
+    assert (raster["prediction"].where(beyond, -1) == -1).all()
+    assert (raster["prediction"].where(~beyond, -1) >= 0).any()
+    assert raster["set_size"].where(beyond).isnull().all()
+    with pytest.raises(ValueError, match="no place to predict lies where west has coverage"):
+        ladder.predict_interval([[40.0, 55.0]], contender="west")
+
+
 def test_a_map_of_the_labels_is_twice_as_wide_as_high_and_on_the_globe():
     box, resolution = around(np.array([[5.0, 50.0], [6.0, 50.5]]))
     west, south, east, north = box
