@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from satclip_explore.geo import unit_vectors
 from training.evaluation.ridge import PENALTIES, RidgeFolds, chunks_of
+from training.evaluation.verdict import PLACE
 from training.probes.data import TrainingData
 from training.probes.kriging import KrigingProbe
 from training.tasks.distances import nearest_km, nearest_places
@@ -208,7 +209,7 @@ class Kriging(Model):
     """
 
     kind = "kriging"
-    suffix = " + place"
+    suffix = PLACE
     seeds = 2
 
     def fit(self, labels: Labels, rows: NDArray[np.int64], gap_km: float) -> Predictor:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from satclip_explore.files.raster import grid_of
 from training.evaluation.prediction import Survey
+from training.evaluation.verdict import INTERPOLATION
 from training.probes.figures import draw_coast, draw_errors, new_figure, safe_text
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def ladder_figure(ladder: Ladder) -> Any:
         away = np.maximum([float(km[rung]) for rung in mean.index], 0.01)
         order = np.argsort(away, kind="stable")
         # Interpolation is what all others are held against.
-        style = {"ls": "--", "color": "0.4"} if name in ("idw", "nearest") else {}
+        style = {"ls": "--", "color": "0.4"} if name in INTERPOLATION else {}
         if name == "constant":
             style = {"ls": ":", "color": "0.7"}
         (line,) = axis.plot(
