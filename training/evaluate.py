@@ -34,7 +34,7 @@ from training.probes.baselines import as_encoder, covered_places, line_up
 from training.probes.kriging import MAX_SEARCHED
 from training.tasks.folds import RUNGS, Rung, make_rungs
 from training.tasks.splits import shuffled
-from training.tasks.tables import as_places, as_task, task_from_table
+from training.tasks.tables import as_places, as_task
 from training.tasks.task import MIN_PLACES, Task
 
 DEFAULT_MODELS = ("ridge", "kriging")
@@ -172,11 +172,8 @@ def _read(
     data: Any, target: str | None, kind: str, group: Any, covariates: Sequence[str]
 ) -> tuple[Task, str]:
     """Read the task, and the name of the column that its groups are from."""
-    if isinstance(covariates, str):
-        covariates = (covariates,)
-    if group is None and not covariates:
-        return as_task(data, target, kind=kind), "group"
-    task = task_from_table(data, target, kind=kind, group=group, covariates=covariates)
+    beside = (covariates,) if isinstance(covariates, str) else tuple(covariates)
+    task = as_task(data, target, kind=kind, group=group, covariates=beside)
     return task, "group" if group is None else str(group)
 
 
@@ -197,6 +194,8 @@ def _complete(task: Task, encoders: Any) -> tuple[Task, list[str]]:
     if task.has_gaps.any():
         left_out.append(f"{task.has_gaps.sum():,} places left out, where a covariate is missing.")
         task = task.subset(~task.has_gaps)
+    if task.weights is not None:
+        left_out.append("weights of the rows are not used: all count alike.")
     return task, left_out
 
 
@@ -234,7 +233,14 @@ def _contenders(
             for name in dict.fromkeys(asked)
             if not (kind == "ridge" and name in COORDINATES)
         ]
-    return {contender.name: contender for contender in listed}
+    named = {contender.name: contender for contender in listed}
+    if len(named) < len(listed):
+        twice = next(name for name in named if sum(each.name == name for each in listed) > 1)
+        raise ValueError(
+            f"{twice!r} is a contender of every evaluation; give your encoder another name with "
+            "load_encoder(…, name=…)."
+        )
+    return named
 
 
 def _bounds(task: Task, contenders: Mapping[str, Contender], rungs: Sequence[Rung]) -> list[str]:

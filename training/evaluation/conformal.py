@@ -99,11 +99,12 @@ def interval_frame(
     pandas.DataFrame
         prediction, low and high; for classes prediction, set (names joined by "|", likeliest
         first) and set_size, how many those are. Scores of NaN give no prediction,
-        and an empty set.
+        and an empty set. Counts do not go below 0.
     """
     if not task.is_classification:
         value = predicted[:, 0]
-        return pd.DataFrame({"prediction": value, "low": value - widths, "high": value + widths})
+        frame = pd.DataFrame({"prediction": value, "low": value - widths, "high": value + widths})
+        return frame.clip(lower=0.0) if task.is_counts else frame
     names = np.array(task.classes)
     best, sets, sizes = [], [], []
     for scores, width in zip(predicted, widths, strict=True):

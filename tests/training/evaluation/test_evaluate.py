@@ -199,6 +199,31 @@ def test_a_run_that_is_stopped_keeps_what_is_finished_and_goes_on(tmp_path, monk
         np.testing.assert_array_equal(kept.best, whole.cells[key].best)
 
 
+def test_intervals_of_counts_do_not_go_below_zero():
+    table = frame(80)
+    table["trees"] = np.random.default_rng(1).poisson(0.5, len(table))
+    ladder = sx.evaluate(table, "trees", kind="counts", rungs=["random"], seeds=1, encoders="xyz",
+                         models=["ridge"])  # fmt: skip
+    found = ladder.predict_interval(table[["lon", "lat"]], contender="xyz")
+    assert (found["low"] == 0.0).any()
+    assert (found[["prediction", "low", "high"]] >= 0.0).all(axis=None)
+    held = (found["low"] <= table["trees"]) & (table["trees"] <= found["high"])
+    assert held.mean() > 0.85
+
+
+def test_weights_of_rows_are_not_used_and_that_is_said():
+    table = frame(60).assign(size=np.arange(1.0, 61.0))
+    task = sx.task_from_table(table, "warm", weights="size")
+    ladder = sx.evaluate(task, rungs=["random"], seeds=1, encoders="xyz", models=["ridge"])
+    assert "weights of the rows are not used: all count alike." in ladder.notes
+
+
+def test_an_encoder_cannot_stand_in_for_interpolation():
+    table = frame(60)
+    with pytest.raises(ValueError, match="'idw' is a contender of every evaluation"):
+        sx.evaluate(table, "warm", rungs=["random"], encoders=knows("warm", table, "idw"))
+
+
 def test_a_damaged_cell_is_done_again(tmp_path):
     settings = {"rungs": ["random"], "seeds": 1, "encoders": "xyz", "models": ["ridge"],
                 "folder": tmp_path}  # fmt: skip
