@@ -19,6 +19,7 @@ from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import Progress, collect, iter_rows, view
 from satclip_explore.files.cf import LAT, LON
 from satclip_explore.geo import GLOBE, Bounds, Grid
+from satclip_explore.lattice import Lattice
 from satclip_explore.workers import run
 
 CHUNK = 64
@@ -180,11 +181,7 @@ def _write_band(
     import zarr
 
     stop = min(start + CHUNK, grid.shape[0])
-    west, _, east, north = grid.bounds
-    step = grid.resolution[1]
-    band = Grid(
-        (west, north - stop * step, east, north - start * step), (stop - start, grid.shape[1])
-    )
+    band = Lattice.of(grid, np.arange(start, stop), np.arange(grid.shape[1]))
     rows = iter_rows(
         encoder, band, progress=progress and (lambda done, _: progress(start + done, grid.shape[0]))
     )

@@ -200,6 +200,14 @@ def test_bands_without_data_are_encoded_once(tmp_path, monkeypatch):
     )
 
 
+def test_the_last_band_ends_at_the_pole(tmp_path):
+    # 169 times the pixel is more than 180 degrees, by rounding.
+    bounds, resolution = (0.0, -90.0, 2.0, 90.0), 180 / 169
+    store = grid_store.write_grid(NorthOnly(), tmp_path / "a.zarr", resolution, bounds)
+    whole = embed_grid(NorthOnly(), resolution, bounds).astype(np.float16)
+    np.testing.assert_array_equal(grid_store.open_grid(store), whole)
+
+
 KILLED = """
 import os, signal, sys
 from satclip_explore import grid_store
