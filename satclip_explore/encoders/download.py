@@ -72,12 +72,7 @@ def download_file(
     """
     _check_url(url)
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DownloadError(
-            f"cannot write into {path.parent}: {error.strerror}; choose a folder with cache=."
-        ) from error
+    make_folder(path.parent)
     digest = hashlib.sha256()
     try:
         with (
@@ -98,6 +93,16 @@ def download_file(
     except OSError as error:
         raise DownloadError(error.strerror) from error
     return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache where there is none; `DownloadError` if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write into {folder}: {error.strerror}; choose a folder with cache=."
+        ) from error
 
 
 def file_sha256(path: str | Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
 
-from satclip_explore.encoders.download import DownloadError, fetch_range
+from satclip_explore.encoders.download import DownloadError, fetch_range, make_folder
 from satclip_explore.encoders.weights import WeightsNotFoundError
 from satclip_explore.errors import Offer
 from satclip_explore.files.atomic import write_whole
@@ -45,7 +45,8 @@ class RemoteFile:
     FileNotFoundError
         If the server has no such file; `WeightsNotFoundError` if it may not be asked.
     DownloadError
-        If the address is not allowed, or the server fails, stalls, or does not serve parts.
+        If the address is not allowed, the server fails, stalls, or does not serve parts, or what
+        came cannot be kept.
     """
 
     family = "raster"
@@ -72,8 +73,10 @@ class RemoteFile:
 
     def _known(self) -> dict[str, Any] | None:
         try:
-            known = json.loads((self.folder / FACTS).read_text())
+            path = self.folder / FACTS
+            known = json.loads(path.read_text())
             size, version = known["size"], known["version"]
+            path.touch()
         except (OSError, ValueError, TypeError, KeyError):
             return None
         # That a file is missing may be another on the next day.
@@ -114,7 +117,6 @@ class RemoteFile:
             raise WeightsNotFoundError(
                 f"a part of {self.url:.200} is not on this machine.", Offer.DOWNLOAD
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
             content, size, version = fetch_range(self.url, first * BLOCK, stop * BLOCK)
         except FileNotFoundError:
@@ -124,14 +126,21 @@ class RemoteFile:
             raise DownloadError(f"{self.url:.200} changed while it was read; load it again.")
         if not hasattr(self, "size"):
             shutil.rmtree(self.folder, ignore_errors=True)  # blocks of another version
-            self.folder.mkdir(parents=True, exist_ok=True)
             facts = {"url": self.url, "size": size, "version": version}
-            write_whole(self.folder / FACTS, json.dumps(facts).encode())
+            self._keep(FACTS, json.dumps(facts).encode())
         blocks = [content[i : i + BLOCK] for i in range(0, len(content), BLOCK)]
         for number, block in enumerate(blocks, start=first):
-            write_whole(self.folder / str(number), block)
+            self._keep(str(number), block)
         self._on_fetch()
         return blocks
+
+    def _keep(self, name: str, content: bytes) -> None:
+        make_folder(self.folder)
+        try:
+            write_whole(self.folder / name, content)
+        except OSError as error:
+            # A FileNotFoundError would read as a chunk that the server does not have.
+            raise DownloadError(error.strerror) from error
 
     @contextmanager
     def open_raster(self, **options: Any) -> Iterator[Any]:

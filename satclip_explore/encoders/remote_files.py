@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import urllib.parse
 from contextlib import suppress
@@ -116,7 +117,11 @@ def fetch_address(url: str, cache: str | Path | None, download: bool) -> Path:
 
 def _make_room(root: Path, keep: Path | None = None) -> None:
     """Remove the files and blocks that were read longest ago until the rest fits."""
-    found = [(file.stat(), file) for file in root.rglob("*") if file.is_file()]
+    found = []
+    for folder, _, names in os.walk(root):
+        for file in (Path(folder, name) for name in names):
+            with suppress(FileNotFoundError):  # others write and make room at the same time
+                found.append((file.stat(), file))
     total = 0
     for facts, file in sorted(found, key=lambda pair: pair[0].st_mtime_ns, reverse=True):
         total += facts.st_size

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +148,36 @@ def test_what_is_kept_is_bounded(tmp_path, server, monkeypatch):
     encoder.embed([[lon, lat] for lon in (-170, 0, 170) for lat in (-60, 60)])
     kept = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
     assert sum(kept) <= 20 * BLOCK < server.sent
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+def test_a_part_that_cannot_be_kept_is_no_part_without_data(tmp_path, server, monkeypatch, name):
+    encoder = sx.load_encoder(f"{server.url}/{name}", cache=tmp_path, download=True)
+
+    def fail(*_):
+        raise FileNotFoundError(2, "cannot write it.")
+
+    monkeypatch.setattr(remote_blocks, "write_whole", fail)
+    with pytest.raises(DownloadError, match="cannot write it"):
+        encoder.embed([[140.0, -20.0]])
+
+
+def test_files_that_vanish_while_room_is_made_are_passed_over(tmp_path, monkeypatch):
+    """Parts are fetched by several threads, and each of them makes room."""
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"1")
+    stat = Path.stat
+
+    def vanish(path, **options):
+        facts = stat(path, **options)
+        if path.parent == tmp_path:
+            for name in os.listdir(tmp_path):
+                os.remove(tmp_path / name)
+        return facts
+
+    monkeypatch.setattr(Path, "stat", vanish)
+    remote_files._make_room(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_that_is_not_there_and_a_store_that_lists_nothing(tmp_path, server, files):
