@@ -232,10 +232,13 @@ def remote_store(
         def _file(self, key: str) -> RemoteFile | None:
             with self._opening[key]:
                 if key not in self._files:
-                    self._files[key] = self._open_file(f"{url.rstrip('/')}/{key}")
+                    self._files[key] = self._open_file(key)
                 return self._files[key]
 
-        def _open_file(self, address: str) -> RemoteFile | None:
+        def _open_file(self, key: str) -> RemoteFile | None:
+            # A signature stands behind the path, and is of all files below it.
+            path, mark, query = url.partition("?")
+            address = f"{path.rstrip('/')}/{key}{mark}{query}"
             try:
                 return RemoteFile(address, root, download, on_fetch)
             except WeightsNotFoundError:

@@ -100,6 +100,16 @@ def test_the_parts_that_places_lie_in_are_fetched_once(tmp_path, server, files, 
         again.embed([[140.0, -20.0]])
 
 
+def test_the_signature_of_an_address_goes_with_every_part(tmp_path, server, files):
+    url = f"{server.url}/a.zarr?sv=2024&sig=x%2Fy"
+    encoder = sx.load_encoder(url, cache=tmp_path, download=True)
+    places = [[13.4, 52.5]]
+    np.testing.assert_array_equal(
+        encoder.embed(places), sx.load_encoder(files / "a.zarr").embed(places)
+    )
+    assert all(path.endswith("?sv=2024&sig=x%2Fy") for path in server.asked)
+
+
 def test_nothing_is_asked_unless_it_may_be(tmp_path, server):
     for name in ("a.tif", "a.zarr"):
         with pytest.raises(WeightsNotFoundError, match="download=True"):
