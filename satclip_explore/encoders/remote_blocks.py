@@ -223,8 +223,6 @@ def remote_store(
         def __eq__(self, other: object) -> bool:
             return isinstance(other, RemoteStore) and other.url == self.url
 
-        __hash__ = None  # type: ignore[assignment]
-
         def identity(self) -> list[Any]:
             """Say what was found of metadata: address, size, and version of each."""
             return sorted(file.identity for file in self._files.values() if file is not None)
@@ -274,13 +272,13 @@ def remote_store(
             return await asyncio.to_thread(self._file, key) is not None
 
         async def set(self, key: str, value: Any) -> None:
-            raise NotImplementedError
+            self._check_writable()
 
         async def delete(self, key: str) -> None:
-            raise NotImplementedError
+            self._check_writable()
 
         def list(self) -> Any:
-            raise NotImplementedError("a server does not list what it has")
+            raise NotImplementedError("a server does not list what it has.")
 
         def list_prefix(self, prefix: str) -> Any:
             return self.list()

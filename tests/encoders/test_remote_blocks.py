@@ -100,6 +100,13 @@ def test_the_parts_that_places_lie_in_are_fetched_once(tmp_path, server, files, 
         again.embed([[140.0, -20.0]])
 
 
+def test_a_store_on_a_server_is_not_written(tmp_path, server):
+    store = remote_blocks.remote_store(f"{server.url}/a.zarr", tmp_path, True)
+    group = zarr.open_group(store, mode="r")
+    with pytest.raises(ValueError, match="read-only"):
+        group["embedding"][0] = 0
+
+
 def test_the_signature_of_an_address_goes_with_every_part(tmp_path, server, files):
     url = f"{server.url}/a.zarr?sv=2024&sig=x%2Fy"
     encoder = sx.load_encoder(url, cache=tmp_path, download=True)
