@@ -25,11 +25,12 @@ from satclip_explore.panes.map import MapPane
 from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
-from satclip_explore.panes.probe.pane import OWN, ProbePane
+from satclip_explore.panes.probe.pane import ProbePane
 from satclip_explore.panes.search import SearchPane
 from satclip_explore.panes.served.frame import TALL, frame
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.panes.table.pane import TablePane
+from satclip_explore.panes.tasks import OWN
 from satclip_explore.store import RESULTS
 
 COPY = "Copy link"

@@ -10,8 +10,9 @@ from satclip_explore.explorer import Explorer
 from satclip_explore.geo import equal_area_sample
 from satclip_explore.panes.evaluate import pane as evaluate_module
 from satclip_explore.panes.evaluate.ladder_chart import ladder_chart
-from satclip_explore.panes.evaluate.pane import ALONE, OWN, EvaluatePane
+from satclip_explore.panes.evaluate.pane import ALONE, EvaluatePane
 from satclip_explore.panes.evaluate.views import striped
+from satclip_explore.panes.tasks import OWN
 from training.evaluate import evaluate
 from training.evaluation import prediction
 from training.evaluation.cells import Step

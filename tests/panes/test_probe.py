@@ -8,9 +8,10 @@ import pytest
 
 from satclip_explore.geo import equal_area_sample
 from satclip_explore.panes.probe import pane as probe_module
-from satclip_explore.panes.probe.pane import OWN, ProbePane
+from satclip_explore.panes.probe.pane import ProbePane
 from satclip_explore.panes.probe.places import MAX_VERTICES, box, polygon
 from satclip_explore.panes.scores import score_table
+from satclip_explore.panes.tasks import OWN
 from satclip_explore.progress import Cancelled
 from training.probe import train_probe
 

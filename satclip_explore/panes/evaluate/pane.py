@@ -22,26 +22,23 @@ from satclip_explore.panes.base import Pane
 from satclip_explore.panes.evaluate import views
 from satclip_explore.panes.evaluate.ladder_chart import ladder_chart
 from satclip_explore.panes.furniture import earth_beneath
+from satclip_explore.panes.tasks import HALF, KINDS, MAX_FILE, OWN, TASKS
 from satclip_explore.panes.uploads import drop_field, save_button
 from satclip_explore.progress import Cancelled
 from training.evaluate import DEFAULT_MODELS, draw_places, evaluate
 from training.evaluation.prediction import survey
 from training.evaluation.report import report_files
-from training.tasks.atlas import list_tasks, load_task
+from training.tasks.atlas import load_task
 from training.tasks.folds import RUNGS, make_rungs
 from training.tasks.tables import task_from_table
 from training.tasks.task import Task
 
-OWN = "your own table"
-TASKS = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
-KINDS = {"as the values look": "auto", "classes": "classification", "numbers": "regression"}
 NAMES = ["random", *(f"{cell:g}°" for cell in RUNGS[1:])]
 HELD_OUT = {"single places, at random": "random",
             **{f"cells of {cell:g}°": f"{cell:g}°" for cell in RUNGS[1:]}}  # fmt: skip
 PLACES = {"500 of them": 500, "1,000 of them": 1000, "3,000 of them": 3000, "all": 10**9}
 WITH_PLACE, ALONE = "and with place", "alone, fast"
 MODELS = {WITH_PLACE: DEFAULT_MODELS, ALONE: ("ridge",)}
-MAX_FILE = "50MB"
 SEEDS = 2
 """Draws of the folds; five times as long gives intervals that are hardly narrower."""
 
@@ -307,10 +304,10 @@ class EvaluatePane(Pane):
         ))  # fmt: skip
         left = pn.Column(
             theme.select(self.param.rung, "Held out together", 200), folds,
-            theme.text(self.legend, sizing_mode="stretch_width"), margin=0, styles=views.HALF,
+            theme.text(self.legend, sizing_mode="stretch_width"), margin=0, styles=HALF,
         )  # fmt: skip
         right = pn.Column(theme.text(self.chart, sizing_mode="stretch_width"), margin=0,
-                          styles=views.HALF)  # fmt: skip
+                          styles=HALF)  # fmt: skip
         self.preview()
         return theme.card(
             "Does it help your data?", self._controls(), self.status(),

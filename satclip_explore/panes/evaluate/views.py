@@ -14,18 +14,14 @@ from satclip_explore.files.raster import grid_of
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.furniture import earth_beneath
+from satclip_explore.panes.tasks import HALF, paint_classes, paint_values
 from training.evaluation.verdict import words_km
 
 MOST_SHOWN = 4000
 """Places drawn, at most: an even choice of them."""
 
-MOST_NAMED = 12
-"""Classes that a legend lists."""
-
 STRIPES = 3
 """Screen pixels for each pixel of the raster, one of which is a stripe where nothing was tested."""
-
-HALF = {"flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"}
 
 
 def fold_points(lonlat: NDArray[np.float64], fold: NDArray[np.int64]) -> hv.Points:
@@ -66,9 +62,11 @@ def next_list(following: Any) -> str:
 def trust_map(survey: Any, task: Any, selection: Selection) -> pn.FlexBox:
     """Show the prediction, striped and dim where it is not to be trusted, and the next labels."""
     field = survey.raster["prediction"]
-    grid = grid_of(field)
-    paint = _classes if task.is_classification else _values
-    colors, legend = paint(field.to_numpy(), task)
+    grid, values = grid_of(field), field.to_numpy()
+    if task.is_classification:
+        colors, legend = paint_classes(values, values >= 0, task.classes)
+    else:
+        colors, legend = paint_values(values, np.isfinite(values), task.unit)
     colors = striped(colors, survey.raster["trusted"].to_numpy() == 0.0)
     # Bound early: a figure that is drawn again must not wait for the raster.
     raster = hv.DynamicMap(lambda: world.picture(colors, grid.bounds))
@@ -127,29 +125,3 @@ def numbered(following: Any) -> tuple[Any, ...]:
             text_font_size="9px", text_color=theme.GROUND, **both
         ),
     )
-
-
-def _classes(codes: NDArray[Any], task: Any) -> tuple[NDArray[np.uint8], Any]:
-    counts = np.bincount(codes[codes >= 0], minlength=len(task.classes))
-    order = np.argsort(-counts, kind="stable")
-    palette = np.zeros((len(counts), 3), dtype=np.uint8)
-    palette[order] = plots.palette(len(counts))
-    colors = np.zeros((*codes.shape, 4), dtype=np.uint8)
-    colors[codes >= 0, :3], colors[codes >= 0, 3] = palette[codes[codes >= 0]], 255
-    keys = "".join(
-        f"<span style='white-space:nowrap'><span style='color:rgb{tuple(palette[code].tolist())}'>"
-        f"■</span> {theme.escape(task.classes[code])} &nbsp;</span> "
-        for code in order[:MOST_NAMED]
-        if counts[code]
-    )
-    return colors, theme.text(f"<div class='hint' style='line-height:1.5'>{keys}</div>")
-
-
-def _values(values: NDArray[Any], task: Any) -> tuple[NDArray[np.uint8], Any]:
-    known = np.isfinite(values)
-    low, high = np.quantile(values[known], [0.01, 0.99])
-    steps = np.nan_to_num((values - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
-    colors = np.zeros((*values.shape, 4), dtype=np.uint8)
-    colors[..., :3] = plots.ramp(theme.WARMTH)[(steps * 255).astype(int)]
-    colors[known, 3] = 255
-    return colors, theme.color_scale(theme.WARMTH, f"{low:.3g}", f"{high:.3g} {task.unit}")

@@ -17,18 +17,17 @@ from satclip_explore.panes.background import TRAININGS, Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.losses import loss_chart
 from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
-from satclip_explore.panes.probe.views import HALF, RESOLUTION, maps, scores
+from satclip_explore.panes.probe.views import RESOLUTION, maps, scores
+from satclip_explore.panes.tasks import HALF, KINDS, MAX_FILE, OWN, TASKS
 from satclip_explore.panes.uploads import drop_field
 from satclip_explore.progress import Cancelled
 from training.probe import hold_out, train_probe
 from training.probes.losses import Losses
 from training.probes.registry import MENU
-from training.tasks.atlas import list_tasks, load_task
+from training.tasks.atlas import load_task
 from training.tasks.tables import as_task
 from training.tasks.task import COUNTS, PRESENCE, Task
 
-OWN = "your own table"
-TASKS = {**{name.replace("_", " "): name for name in list_tasks().index}, OWN: OWN}
 HOLD_OUTS = {
     "half of the places, at random": "random",
     "blocks of 1,000 km": "blocks",
@@ -42,20 +41,13 @@ HOLD_OUTS = {
     "a country or box, as typed": "typed",
     "what the world view shows": "view",
 }
-KINDS = {
-    "as the values look": "auto",
-    "classes": "classification",
-    "numbers": "regression",
-    "counts": COUNTS,
-    "a species' occurrences": PRESENCE,
-}
+ALL_KINDS = {**KINDS, "counts": COUNTS, "a species' occurrences": PRESENCE}
 DRAWN = {
     "at random": "random",
     "records of other species": "target-group",
     "around presences": "thickened",
 }
 SHARES = {"0.1 % of it": 0.001, "1 % of it": 0.01, "5 % of it": 0.05, "20 % of it": 0.2}
-MAX_FILE = "50MB"
 
 
 def box_or_name(text: str) -> Any:
@@ -76,7 +68,7 @@ class ProbePane(Pane):
 
     task = param.Selector(default="biome", objects=TASKS, doc="what to predict")
     column = param.String("", doc="of the uploaded table; empty: the only one left")
-    kind = param.Selector(default="auto", objects=KINDS, doc="of the uploaded column")
+    kind = param.Selector(default="auto", objects=ALL_KINDS, doc="of the uploaded column")
     species = param.String("", doc="of the occurrences; empty: the only one there is")
     background = param.Selector(default="random", objects=DRAWN, doc="beside the occurrences")
     hold_out = param.Selector(default="Africa", objects=HOLD_OUTS, doc="where it is tested")

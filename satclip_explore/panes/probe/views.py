@@ -13,10 +13,9 @@ from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.scores import score_table
+from satclip_explore.panes.tasks import HALF, paint_classes, paint_values
 
 RESOLUTION = 1.0
-MOST_NAMED = 14
-"""Classes that a legend lists; the rest keep their colors unnamed."""
 
 
 def scores(result: Any) -> pn.pane.HTML:
@@ -32,9 +31,15 @@ def scores(result: Any) -> pn.pane.HTML:
 
 def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
     """Show the predicted raster of the globe and where it errs, side by side."""
-    is_class = result.task.is_classification
-    named = is_class and not result.task.is_presence
-    painted = _classes(field, result) if named else _values(field, result)
+    is_class, values = result.task.is_classification, field.to_numpy()
+    land = land_mask(Grid(GLOBE, values.shape))
+    if is_class and not result.task.is_presence:
+        painted = paint_classes(values, land & (values >= 0), result.task.classes)
+    else:
+        unit = result.task.unit
+        if result.threshold is not None:
+            unit = f"suitability; suitable from {result.threshold:.3g} on"
+        painted = paint_values(values, land & np.isfinite(values), unit)
     test = result.test
     size = np.abs(test["error"].to_numpy(dtype=float))
     scale = 1.0 if is_class else float(np.quantile(size, 0.95)) or 1.0
@@ -51,50 +56,11 @@ def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
         theme.color_scale(["#1d4e5f", "#ffb454", "#ff4d4d"], "0", f"{top}: {words}"),
         margin=0, styles=HALF,
     )  # fmt: skip
-    return pn.FlexBox(painted(selection), right, gap="10px", sizing_mode="stretch_width", margin=0)
+    left = _map(*painted, selection)
+    return pn.FlexBox(left, right, gap="10px", sizing_mode="stretch_width", margin=0)
 
 
-HALF = {"flex": "1 1 46%", "min-width": "min(100%, 320px)", "width": "auto"}
-
-
-def _classes(field: Any, result: Any) -> Any:
-    codes = field.to_numpy()
-    land = land_mask(Grid(GLOBE, codes.shape)) & (codes >= 0)
-    counts = np.bincount(codes[land], minlength=len(result.task.classes))
-    order = np.argsort(-counts, kind="stable")
-    palette = np.zeros((len(counts), 3), dtype=np.uint8)
-    palette[order] = plots.palette(len(counts))
-    colors = np.zeros((*codes.shape, 4), dtype=np.uint8)
-    colors[land, :3], colors[land, 3] = palette[codes[land]], 255
-    legend = "".join(
-        f"<span style='white-space:nowrap'><span style='color:rgb{tuple(palette[code].tolist())}'>"
-        f"■</span> {theme.escape(result.task.classes[code])} &nbsp;</span> "
-        for code in order[:MOST_NAMED]
-        if counts[code]
-    )
-    more = int((counts > 0).sum()) - MOST_NAMED
-    note = f"and {more} more" if more > 0 else ""
-    return lambda selection: _map(colors, selection, theme.text(
-        f"<div class='hint' style='line-height:1.5'>{legend}{note}</div>"))  # fmt: skip
-
-
-def _values(field: Any, result: Any) -> Any:
-    values = field.to_numpy()
-    land = land_mask(Grid(GLOBE, values.shape)) & np.isfinite(values)
-    low, high = np.quantile(values[land], [0.01, 0.99])
-    steps = np.nan_to_num((values - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
-    ramp = plots.ramp(theme.WARMTH)
-    colors = np.zeros((*values.shape, 4), dtype=np.uint8)
-    colors[..., :3] = ramp[(steps * 255).astype(int)]
-    colors[land, 3] = 255
-    end = f"{high:.3g} {result.task.unit}"
-    if result.threshold is not None:
-        end = f"{high:.3g} suitability; suitable from {result.threshold:.3g} on"
-    scale = theme.color_scale(theme.WARMTH, f"{low:.3g}", end)
-    return lambda selection: _map(colors, selection, scale)
-
-
-def _map(colors: np.ndarray, selection: Selection, legend: Any) -> pn.Column:
+def _map(colors: np.ndarray, legend: Any, selection: Selection) -> pn.Column:
     raster = hv.DynamicMap(lambda: world.picture(colors, GLOBE))
     return pn.Column(
         theme.text("<span class='title'>Predicted</span>"),
