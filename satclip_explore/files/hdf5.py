@@ -25,8 +25,10 @@ def refuse_other_files(source: Any) -> None:
     -----
     HDF5 itself opens whatever path such a file names, and gives its bytes as numbers.
     """
-    import h5py
-
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("NetCDF needs h5py: pip install 'satclip-explore[geo]'") from error
     with h5py.File(source, "r") as file:
         name = file.visititems(_is_elsewhere) or file.visititems_links(_leads_out)
     if name:

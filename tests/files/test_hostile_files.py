@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -74,3 +75,9 @@ def test_an_array_that_lies_in_another_file_is_refused(secret, tmp_path, kind):
 def test_a_comment_line_of_one_sign_above_a_table_is_no_header():
     reading = read_places(b"#\nlon lat t\n1 2 3\n4 5 6\n")
     assert reading.lonlat.tolist() == [[1.0, 2.0], [4.0, 5.0]]
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match="NetCDF needs h5py: pip install"):
+        read_places(b"\x89HDF\r\n\x1a\n")
