@@ -35,7 +35,7 @@ SOURCES = (
 """What the figures rest on."""
 
 TRUST = (
-    "Hatched: less like the labels, in embedding space, than any place that was tested on the "
+    "Hatched: less like the labels, in embedding space, than nearly all places tested on the "
     "farthest rung, so that no score here speaks of it. Triangles: places whose labels would bring "
     "the most others near to a label."
 )

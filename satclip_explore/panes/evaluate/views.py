@@ -77,8 +77,8 @@ def trust_map(survey: Any, task: Any, selection: Selection) -> pn.FlexBox:
     ))  # fmt: skip
     said = (
         f"Predicted by {survey.raster.attrs['contender']}. Striped and dim: less like the labels "
-        "than any place that was tested, so no score here speaks of it. Dots: your labels. "
-        "Numbers: labels to get next."
+        "than nearly all places that were tested, so no score here speaks of it. Dots: your "
+        "labels. Numbers: labels to get next."
     )
     left = pn.Column(
         theme.text("<span class='title'>Where to trust it</span>"), chart, legend,
