@@ -48,7 +48,7 @@ FRACTION = re.compile(r"[.eE]")
 CODE = re.compile(r"[-+]?0\d+")
 CENSORED = re.compile(r"[<>≤≥]=?\s*[-+]?\d+(?:[.,]\d+)?")
 UNITS = re.compile(
-    r"(?P<before>[$€£¥])?\s*(?P<number>[-+]?[\d][\d.,'’ ]*(?:[eE][-+]?\d+)?)\s*"
+    r"(?P<before>[$€£¥])?\s*(?P<number>[-+]?\d[\d.,'’ ]*+(?:[eE][-+]?\d+)?)\s*"
     r"(?P<after>%|‰|°C|°F|°|mm|cm|km|m|kg|mg|g|t|ha|t/ha|Mg/ha|kg/ha|ppm|ppb|hPa|€)?"
 )
 _BARE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -81,3 +82,13 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match="NetCDF needs h5py: pip install"):
         read_places(b"\x89HDF\r\n\x1a\n")
+
+
+def test_a_cell_of_spaces_is_read_at_once():
+    """A number, ten thousand spaces and a letter: once each of these was tried as its end."""
+    cell = "1" + 10_000 * " " + "x"
+    table = "lon,lat,y\n" + "\n".join(f"{i},{i},{cell}" for i in range(12))
+    began = time.process_time()
+    reading = read_places(table.encode())
+    assert reading.frame["y"].iloc[0] == cell
+    assert time.process_time() - began < 5.0
