@@ -46,7 +46,18 @@ MATERIAL = {
                 "input": {"paddingTop": "5px !important", "paddingBottom": "5px !important"},
             }
         },
-        "MuiInputLabel": {"styleOverrides": {"root": {"fontSize": 13}}},
+        "MuiInputLabel": {
+            "styleOverrides": {
+                "root": {
+                    "fontSize": 13,
+                    # Material places the label of an empty field for 56 pixels; ours have 32.
+                    "&:not(.MuiInputLabel-shrink)": {
+                        "top": "50%",
+                        "transform": "translate(14px, -50%)",
+                    },
+                }
+            }
+        },
         "MuiPaper": {"styleOverrides": {"root": {"backgroundImage": "none"}}},
         "MuiToggleButton": {
             "styleOverrides": {

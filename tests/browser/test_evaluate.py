@@ -15,6 +15,11 @@ def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
     assert last["x"] + last["width"] <= 390
     page.get_by_role("button", name="Evaluate", exact=True).click()
     page.get_by_text("A color is a fold").wait_for()
+    # Empty, the field holds its label: it stood on the lower border once.
+    field = page.get_by_role("combobox", name="Other encoders beside it").bounding_box()
+    label = page.locator("label", has_text="Other encoders beside it").bounding_box()
+    assert field["y"] < label["y"]
+    assert label["y"] + label["height"] < field["y"] + field["height"]
     page.get_by_role("button", name="Evaluate", exact=True).last.click()
     chart = page.locator("svg[aria-label='scores by distance']")
     chart.locator("polyline").nth(3).wait_for(timeout=120_000)

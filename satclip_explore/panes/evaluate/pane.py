@@ -279,7 +279,6 @@ class EvaluatePane(Pane):
             self.param.beside, options=self.param.names, label="Other encoders beside it",
             max_items=MOST_BESIDE, width=250, margin=(4, 2), description="",
             theme_config=theme.MATERIAL,
-            sx={"& .MuiInputLabel-root:not(.MuiInputLabel-shrink)": {"top": "-16px"}},
         )  # fmt: skip
 
         def show(*_: Any) -> None:
@@ -289,7 +288,7 @@ class EvaluatePane(Pane):
         self.param.watch(show, "task")
         return pn.FlexBox(
             theme.select(self.param.task, "Predict", 160), column, kind, drop, beside,
-            theme.select(self.param.places, "Places", 140),
+            theme.select(self.param.places, "Places", 160),
             theme.select(self.param.models, "Embeddings", 150),
             theme.button("Evaluate", self.start, strong=True), theme.button("Stop", self.stop),
             align_items="center", sizing_mode="stretch_width", margin=(0, 0, 6, 0),
