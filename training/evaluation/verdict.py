@@ -158,6 +158,7 @@ class _Outcome:
     """What one rung shows: `kind` is one of `KINDS`."""
 
     kind: str
+    rung: str
     name: str
     km: float
     score: float
@@ -187,6 +188,7 @@ def _outcome(
         kind = "worse" if told_apart and row["high"] < 0 else "level"
     return _Outcome(
         kind,
+        rung,
         best,
         km,
         float(means[best]),
@@ -211,22 +213,21 @@ def _skilled(here: pd.DataFrame, table: pd.DataFrame, metric: str) -> bool:
 def _answer(found: Sequence[_Outcome]) -> str:
     """Answer the question itself, in one sentence."""
     kinds = [each.kind for each in found]
-    everywhere = f"at every distance that was tested ({_where(found, found)} to a known value)"
     better = [each for each in found if each.kind == "better"]
+    ahead = [each for each in found if each.kind == "ahead"]
+    everywhere = _where(found, found)
     if not better:
         if all(kind == "nothing" for kind in kinds):
             return f"No: nothing predicts this better than a constant guess, {everywhere}."
-        if all(kind == "ahead" for kind in kinds):
+        if ahead == list(found):
             return f"Perhaps: {_names(found)} is ahead of interpolation {everywhere}, not proven."
-        if "ahead" not in kinds:
+        if not ahead:
             return f"No: interpolation is as good as any embedding, or better, {everywhere}."
         return (
-            f"Not clearly: an embedding is ahead of interpolation {_at('ahead', found)}, but that "
-            "is not proven; it is not ahead elsewhere."
+            f"Not clearly: an embedding is ahead of interpolation {_where(ahead, found)}, but that "
+            f"is not proven; at {len(found) - len(ahead)} it is not ahead."
         )
-    where = everywhere
-    if len(better) < len(found):
-        where = f"where the nearest known value is {_where(better, found)} away"
+    where = _where(better, found)
     if _coordinates_suffice(better):
         return (
             f"Yes, but no embedding is needed: {_names(better)} beats interpolation, and a model "
@@ -234,16 +235,13 @@ def _answer(found: Sequence[_Outcome]) -> str:
         )
     if better == list(found):
         return f"Yes: {_names(better)} predicts better than interpolation {where}."
-    ahead = f"; {_at('ahead', found)} it is ahead, but that is not proven" * ("ahead" in kinds)
-    rest = "; elsewhere it does not help" * bool({*kinds} - {"better", "ahead"})
+    unproven = f"; at {len(ahead)} it is ahead, but that is not proven" if ahead else ""
+    without = len(found) - len(better) - len(ahead)
+    rest = f"; at {without} it does not help" if without else ""
     return (
         f"Depends on distance: {_names(better)} predicts better than interpolation {where}"
-        f"{ahead}{rest}."
+        f"{unproven}{rest}."
     )
-
-
-def _at(kind: str, found: Sequence[_Outcome]) -> str:
-    return f"at {_where([each for each in found if each.kind == kind], found)}"
 
 
 def _figures(each: _Outcome, metric: str) -> str:
@@ -253,7 +251,8 @@ def _figures(each: _Outcome, metric: str) -> str:
     if each.kind in ("better", "ahead") and _coordinates_suffice([each]):
         alone = "; coordinates in the place of the embedding reach that too"
     return (
-        f"{words_km(each.km)} to the nearest known value, {KINDS[each.kind]}: {unit} "
+        f"{words_km(each.km)} to the nearest known value ({_held_out(each.rung)}), "
+        f"{KINDS[each.kind]}: {unit} "
         f"{_score(each.score, metric)} by {each.name}, {_score(each.interpolation, metric)} by "
         f"interpolation; a difference of {_signed(each.difference, each.low, each.high, metric)}"
         f"{alone}."
@@ -293,17 +292,24 @@ def _names(rows: Sequence[_Outcome]) -> str:
     return " or ".join(names)
 
 
+def _held_out(rung: str) -> str:
+    """Say what is held out on a rung, by its name."""
+    known = {"random": "places at random", "region": "continents"}
+    return f"cells of {rung}" if rung.endswith("°") else known.get(rung, rung)
+
+
 def _where(rows: Sequence[_Outcome], found: Sequence[_Outcome]) -> str:
-    """Write distances, those of neighboring rungs as a range."""
+    """Count the distances of some rungs; those of two rungs may be the same when rounded."""
     at = [number for number, each in enumerate(found) if each in rows]
-    spans: list[list[float]] = []
-    for number in at:
-        if spans and number - 1 in at:
-            spans[-1].append(found[number].km)
-        else:
-            spans.append([found[number].km])
-    ends = [(words_km(min(span)), words_km(max(span))) for span in spans]
-    return " and ".join(dict.fromkeys(a if a == b else f"{a} to {b}" for a, b in ends))
+    near, far = (words_km(found[number].km) for number in (at[0], at[-1]))
+    together = at[-1] - at[0] < len(at)
+    span = f"{near} to {far}" if together else f"some between {near} and {far}"
+    span = near if near == far else span
+    if len(rows) == len(found):
+        return f"at every distance that was tested ({span} to a known value)"
+    return (
+        f"at {len(rows)} of the {len(found)} distances that were tested ({span} to a known value)"
+    )
 
 
 def words_km(km: float) -> str:

@@ -6,13 +6,16 @@ import pytest
 
 from training.evaluation.verdict import compare, holm, paired, verdict, words_km
 
-KM = (20.0, 300.0, 1234.0)
+RUNGS = {"random": 20.0, "5°": 300.0, "region": 1234.0}
+"""Kilometers to the nearest known value, by rung."""
 
 
-def said(gains, *, spread=0.01, interpolation=0.6, coordinates=0.2, metric="r2", erratic=0.0):
+def said(
+    gains, *, spread=0.01, interpolation=0.6, coordinates=0.2, metric="r2", erratic=0.0, km=RUNGS
+):
     """The verdict on one embedding that is so much ahead of interpolation, rung by rung."""
     rows = []
-    for rung, gain in enumerate(gains):
+    for rung, gain in zip(km, gains, strict=False):
         scores = {"constant": 0.0, "idw": interpolation, "lonlat": coordinates,
                   "enc": interpolation + gain}  # fmt: skip
         # Up and down from fold to fold: an interval is 1.41 times as wide to each side.
@@ -20,11 +23,10 @@ def said(gains, *, spread=0.01, interpolation=0.6, coordinates=0.2, metric="r2",
         for name, score in scores.items():
             for fold in range(10):
                 found = score + swings.get(name, 0.0) * (-1) ** fold
-                rows.append((f"r{rung}", name, fold // 5, fold % 5, 20, 80, found))
+                rows.append((rung, name, fold // 5, fold % 5, 20, 80, found))
     columns = ["rung", "contender", "seed", "fold", "test_places", "train_places", metric]
     frame = pd.DataFrame(rows, columns=columns)
-    distances = pd.Series({f"r{rung}": KM[rung] for rung in range(len(gains))})
-    return verdict(frame, compare(frame, metric), distances, metric)
+    return verdict(frame, compare(frame, metric), pd.Series(km), metric)
 
 
 def test_ahead_everywhere_is_yes_with_a_line_for_each_distance_and_what_they_mean():
@@ -34,22 +36,37 @@ def test_ahead_everywhere_is_yes_with_a_line_for_each_distance_and_what_they_mea
         "1,200 km to a known value)."
     )
     assert lines[1].startswith(
-        "20 km to the nearest known value, better (statistically significant): R² 0.80 by enc, "
-        "0.60 by interpolation; a difference of +0.20 (+0."
+        "20 km to the nearest known value (places at random), better (statistically significant): "
+        "R² 0.80 by enc, 0.60 by interpolation; a difference of +0.20 (+0."
     )
+    assert "300 km to the nearest known value (cells of 5°), better" in lines[2]
+    assert "1,200 km to the nearest known value (continents), better" in lines[3]
     assert [line.split(" to ")[0] for line in lines[1:-1]] == ["20 km", "300 km", "1,200 km"]
     assert "Holm" in lines[-1]
     assert "R² is the share of the variation" in lines[-1]
 
 
 def test_ahead_in_one_place_depends_on_distance_and_says_where():
-    lines = said([0.3, -0.01, 0.3])
-    assert lines[0] == (
-        "Depends on distance: enc predicts better than interpolation where the nearest known value "
-        "is 20 km and 1,200 km away; elsewhere it does not help."
+    start = "Depends on distance: enc predicts better than interpolation at "
+    assert said([0.3, 0.3, -0.01])[0] == (
+        f"{start}2 of the 3 distances that were tested (20 km to 300 km to a known value); at 1 it "
+        "does not help."
     )
-    lines = said([0.3, 0.02, 0.3], spread=0.05)
-    assert lines[0].endswith("; at 300 km it is ahead, but that is not proven.")
+    assert said([0.3, 0.02, 0.3], spread=0.05)[0] == (
+        f"{start}2 of the 3 distances that were tested (some between 20 km and 1,200 km to a known "
+        "value); at 1 it is ahead, but that is not proven."
+    )
+
+
+def test_rungs_at_one_distance_do_not_contradict_each_other():
+    km = {"random": 170.0, "0.25°": 171.0, "0.5°": 174.0, "1°": 180.0}
+    lines = said([0.3, 0.02, 0.3, -0.3], spread=0.05, km=km)
+    assert lines[0] == (
+        "Depends on distance: enc predicts better than interpolation at 2 of the 4 distances that "
+        "were tested (170 km to a known value); at 1 it is ahead, but that is not proven; at 1 it "
+        "does not help."
+    )
+    assert lines[2].startswith("170 km to the nearest known value (cells of 0.25°), ahead, but not")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +85,8 @@ def test_other_answers_have_their_words(gains, settings, answer, kinds):
     assert lines[0].startswith(answer)
     assert len(lines) == len(kinds) + 2
     for line, kind in zip(lines[1:-1], kinds, strict=True):
-        assert f" to the nearest known value, {kind}" in line
+        assert " km to the nearest known value (" in line
+        assert f"), {kind}" in line
 
 
 def test_classes_are_counted_in_points():
