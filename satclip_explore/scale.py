@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.download import file_sha256
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, load_encoder
 from satclip_explore.files.atomic import replacing
 from satclip_explore.geo import GLOBE, as_lonlat
@@ -74,8 +75,8 @@ def embed_parquet(
 ) -> Path:
     """Embed the places of Parquet or GeoParquet files, block by block, into a folder of files.
 
-    Started again after it was stopped, it goes on with the blocks that are missing. The result
-    opens with `load_encoder`, as any folder of places with vectors.
+    Started again after it was stopped, it goes on with the blocks that are missing or damaged. The
+    result opens with `load_encoder`, as any folder of places with vectors.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ def embed_parquet(
     FileNotFoundError
         If there are no Parquet files.
     ValueError
-        If a column is missing, or a place is not valid; the block is named.
+        If a column is missing, a place is not valid (the block is named), or the folder holds
+        blocks of another encoder or source.
     """
     import pyarrow.parquet as pq
 
@@ -120,19 +122,47 @@ def embed_parquet(
                             f"{file.name} has no column {name!r}; name longitude and latitude "
                             f"with columns=(…, …) among {', '.join(named)[:200]}."
                         )
-        blocks += [(file, start) for start in range(0, rows, BLOCK_ROWS)]
+        facts = provenance(encoder, source=f"{file.name} {file_sha256(file)}", columns=columns)
+        blocks += [
+            (file, start, facts | {"first_row": str(start)}) for start in range(0, rows, BLOCK_ROWS)
+        ]
     target.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        (target / f"part-{number:05d}.parquet", file, start)
-        for number, (file, start) in enumerate(blocks)
-        if not (target / f"part-{number:05d}.parquet").exists()
-    ]
-    run(_embed_block, encoder, [(*block, columns) for block in wanted], workers)
+    parts = {target / f"part-{number:05d}.parquet": block for number, block in enumerate(blocks)}
+    _refuse_others(target, {part: facts for part, (_, _, facts) in parts.items()})
+    wanted = [(part, *block, columns) for part, block in parts.items() if not part.exists()]
+    run(_embed_block, encoder, wanted, workers)
     return target
 
 
+def _refuse_others(target: Path, expected: dict[Path, dict[str, str]]) -> None:
+    """Remove blocks that are damaged, and raise ValueError where one is not what is expected."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for part in sorted(target.glob("*.parquet")):
+        try:
+            found = pq.read_schema(part).metadata or {}
+        except pa.ArrowInvalid:
+            if part in expected:
+                part.unlink()
+                continue
+            found = {}
+        facts = expected.get(part, {"source": ""})
+        # Other versions of packages give the same numbers.
+        if any(found.get(key.encode()) != value.encode()
+               for key, value in facts.items() if key not in ("software", "versions")):  # fmt: skip
+            raise ValueError(
+                f"{part} is of another encoder or source; give another folder or remove this one."
+            )
+
+
 def _embed_block(
-    encoder: LocationEncoder, part: Path, file: Path, start: int, columns: tuple[str, str]
+    encoder: LocationEncoder,
+    part: Path,
+    file: Path,
+    start: int,
+    facts: dict[str, str],
+    columns: tuple[str, str],
 ) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -144,9 +174,9 @@ def _embed_block(
         raise ValueError(f"{file.name}, rows from {start:,}: {error}") from error
     flat = pa.array(vectors.astype(np.float32, copy=False).ravel())
     column = pa.FixedSizeListArray.from_arrays(flat, encoder.embed_dim)
-    facts = {key.encode(): value.encode() for key, value in provenance(encoder).items()}
     joined = table.append_column(VECTORS, column)
-    joined = joined.replace_schema_metadata({**(table.schema.metadata or {}), **facts})
+    said = {key.encode(): value.encode() for key, value in facts.items()}
+    joined = joined.replace_schema_metadata({**(table.schema.metadata or {}), **said})
     with replacing(part) as [path]:
         # Embeddings do not get smaller; only the columns of the source are compressed.
         pq.write_table(joined, path, compression=dict.fromkeys(table.column_names, "zstd"),

@@ -99,6 +99,31 @@ def test_a_folder_of_parquet_goes_on_where_it_was_stopped(tiny_encoder, places, 
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_a_damaged_block_is_made_again_and_blocks_of_others_are_refused(
+    tiny_encoder, places, tmp_path
+):
+    source, out = tmp_path / "in.parquet", tmp_path / "out"
+    places.to_parquet(source, index=False)
+    scale.embed_parquet(tiny_encoder, source, out)
+    before = pd.read_parquet(out)
+    damaged = out / "part-00001.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(scale.embed_parquet(tiny_encoder, source, out)), before
+    )
+    with pytest.raises(ValueError, match=r"part-00000.parquet is of another encoder or source"):
+        scale.embed_parquet(load_encoder("xyz"), source, out)
+    places.assign(lon=places["lon"][::-1].to_numpy()).to_parquet(source, index=False)
+    with pytest.raises(ValueError, match="another encoder or source; give another folder"):
+        scale.embed_parquet(tiny_encoder, source, out)
+    places[:20].to_parquet(tmp_path / "short.parquet", index=False)
+    few = scale.embed_parquet(tiny_encoder, tmp_path / "short.parquet", tmp_path / "few")
+    places.to_parquet(few / "mine.parquet")
+    with pytest.raises(ValueError, match=r"mine.parquet is of another"):
+        scale.embed_parquet(tiny_encoder, tmp_path / "short.parquet", few)
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_geoparquet_keeps_its_geometry_and_its_crs(tiny_encoder, places, tmp_path):
     geopandas = pytest.importorskip("geopandas")
     points = geopandas.points_from_xy(places["lon"], places["lat"].clip(-80, 80), crs="EPSG:4326")
