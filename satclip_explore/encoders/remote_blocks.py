@@ -25,6 +25,16 @@ BLOCK = 1 << 18
 
 FACTS = "facts.json"
 
+SEAL = 16
+"""Bytes behind each block that is kept: a hash of it, its number, and its file's version."""
+
+
+def _sealed(block: bytes, number: int, size: int, version: str) -> bytes:
+    """Append the seal to a block of a file of so many bytes."""
+    seal = hashlib.blake2b(f"{number} {size} {version} ".encode(), digest_size=SEAL)
+    seal.update(block)
+    return block + seal.digest()
+
 
 class RemoteFile:
     """A file on a server, of which the blocks that are read are kept in a folder.
@@ -109,7 +119,10 @@ class RemoteFile:
             path.touch()
         except OSError:
             return None
-        return content if len(content) == min(BLOCK, self.size - number * BLOCK) else None
+        block = content[:-SEAL]
+        if len(block) != min(BLOCK, self.size - number * BLOCK):
+            return None
+        return block if content == _sealed(block, number, self.size, self.version) else None
 
     def _fetch(self, first: int, stop: int) -> list[bytes]:
         """Fetch blocks that lie side by side, and keep them."""
@@ -125,12 +138,11 @@ class RemoteFile:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise DownloadError(f"{self.url:.200} changed while it was read; load it again.")
         if not hasattr(self, "size"):
-            shutil.rmtree(self.folder, ignore_errors=True)  # blocks of another version
             facts = {"url": self.url, "size": size, "version": version}
             self._keep(FACTS, json.dumps(facts).encode())
         blocks = [content[i : i + BLOCK] for i in range(0, len(content), BLOCK)]
         for number, block in enumerate(blocks, start=first):
-            self._keep(str(number), block)
+            self._keep(str(number), _sealed(block, number, size, version))
         self._on_fetch()
         return blocks
 

@@ -167,6 +167,21 @@ def test_what_is_kept_is_bounded(tmp_path, server, monkeypatch):
     assert sum(kept) <= 20 * BLOCK < server.sent
 
 
+def test_parts_that_were_cut_changed_or_swapped_are_fetched_again(tmp_path, server):
+    places = [[lon, lat] for lon in (-170, 0, 170) for lat in (-60, 60)]
+    encoder = sx.load_encoder(f"{server.url}/a.tif", cache=tmp_path, download=True)
+    expected = encoder.embed(places)
+    kept = sorted((path for path in tmp_path.rglob("*") if path.name.isdigit()), key=str)
+    contents = [path.read_bytes() for path in kept]
+    cut, changed, *middle, first, second = contents
+    bad = [cut[:-1], bytes([changed[0] ^ 1]) + changed[1:], *middle, second, first]
+    for path, content in zip(kept, bad, strict=True):
+        path.write_bytes(content)
+    again = sx.load_encoder(f"{server.url}/a.tif", cache=tmp_path, download=True)
+    np.testing.assert_array_equal(again.embed(places), expected)
+    assert [path.read_bytes() for path in kept] == contents
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
 def test_a_part_that_cannot_be_kept_is_no_part_without_data(tmp_path, server, monkeypatch, name):
     encoder = sx.load_encoder(f"{server.url}/{name}", cache=tmp_path, download=True)
