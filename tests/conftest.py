@@ -59,9 +59,11 @@ def places() -> np.ndarray:
 
 
 def pytest_configure():
-    """Share the cores among the workers of pytest-xdist."""
+    """Share the cores among the workers of pytest-xdist, and with the programs that they start."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    threads = max(1, torch.get_num_threads() // workers)
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def pytest_collection_modifyitems(items):

@@ -19,7 +19,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ("http://localhost:", "http://127.0.0.1:", "ws://localhost:", "data:", "blob:")
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--no-first-run"]  # fmt: skip
+             "--disable-sync", "--no-first-run",
+             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+             ]  # fmt: skip
 START_SECONDS = 120
 
 
@@ -100,26 +102,29 @@ def address_of_eight_threads(tmp_path):
         yield url
 
 
+@pytest.fixture(scope="session")
+def window(browser):
+    """One profile for all pages: what they load is kept, where every context loads it anew."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visit(browser, address):
+def visit(window, address):
     """Open the app: `visit(query="", width=1440, height=900)` gives a `Visit`."""
-    contexts = []
 
     def open_page(query: str = "", width: int = 1440, height: int = 900) -> Visit:
-        context = browser.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
-        page = context.new_page()
+        page = window.new_page()
+        page.set_viewport_size({"width": width, "height": height})
         page.set_default_timeout(60_000)
         seen = Visit(page)
 
-        def route(request):
-            if request.request.url.startswith(LOCAL):
-                request.continue_()
-            else:
-                seen.outside.append(request.request.url)
-                request.abort()
+        def note(request):
+            if not request.url.startswith(LOCAL):
+                seen.outside.append(request.url)
 
-        page.route("**/*", route)
+        page.on("request", note)
         page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: seen.errors.append(str(error)))
         page.goto(address + query)
@@ -127,5 +132,6 @@ def visit(browser, address):
         return seen
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in window.pages:
+        page.evaluate("() => localStorage.clear()")  # as if nobody had been here
+        page.close()

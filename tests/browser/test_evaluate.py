@@ -22,7 +22,7 @@ def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
     assert label["y"] + label["height"] < field["y"] + field["height"]
     page.get_by_role("button", name="Evaluate", exact=True).last.click()
     chart = page.locator("svg[aria-label='scores by distance']")
-    chart.locator("polyline").nth(3).wait_for(timeout=120_000)
+    chart.locator("polyline").first.wait_for(timeout=120_000)
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     verdict = page.locator("ul[aria-label='verdict']")
     verdict.get_by_text("stopped early").wait_for(timeout=120_000)
