@@ -193,7 +193,12 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[Any]:
     except (OSError, HTTPException) as error:
         reason: Any = error
         if isinstance(error, urllib.error.HTTPError):
+            region = error.headers.get("x-amz-bucket-region", "")
             reason = f"HTTP {error.code}"
+            if error.code == 301 and re.fullmatch(r"[a-z0-9-]+", region):
+                reason = (
+                    f"its bucket lies in {region}: ask https://s3.{region}.amazonaws.com/bucket/…"
+                )
             error.close()
         if "Range" in headers and reason in ("HTTP 404", "HTTP 410"):
             raise FileNotFoundError(f"the server has no {url:.200}.") from error
@@ -224,7 +229,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         try:
             _check_url(newurl)
             host = urllib.parse.urlsplit(newurl).hostname or ""
-            if req.type == "https" and (not newurl.startswith("https:") or _is_private(host)):
+            if req.type == "https" and (not newurl.startswith("https:") or is_private(host)):
                 raise DownloadError(
                     f"{req.full_url} redirects to {newurl!r:.120}, which is not on the public "
                     "network."
@@ -235,7 +240,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _is_private(host: str) -> bool:
+def is_private(host: str) -> bool:
     """Tell whether a name leads to this machine or its own network."""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}

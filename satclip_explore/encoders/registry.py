@@ -48,6 +48,8 @@ _LOADERS = {
     "raster": "products.raster:read_rasters",
     "arrays": "products.arrays:read_arrays",
     "points": "products.points:read_points",
+    "stac": "products.stac:read_stac",
+    "vrt": "products.vrt:read_vrt",
     "onnx": "onnx_files:read_onnx",
 }
 """Module and reader of each family that has files, and how the content of one is told.
@@ -60,8 +62,8 @@ the keys and values of a file.
 ANY_SIZE = ("mosaiks", "mind", "tte", "climplicit", "sinr", "range")
 """Families whose authors publish, or let one train, weights of several sizes under one name."""
 
-COMMON = ("name", "family", "dtype", "device")
-"""What every reader may be called with and is not asked of the user as an option."""
+COMMON = ("name", "family", "dtype", "device", "cache", "download")
+"""What a reader may be called with and is not asked of the user as an option of it."""
 
 
 def load_encoder(
@@ -84,8 +86,9 @@ def load_encoder(
     ----------
     name_or_path : str or Path, optional
         A registered name (see `list_encoders`), or a file or folder whose family is read from its
-        content, or an address: https, or s3 or gs for a public bucket; of a .tif or .zarr the parts
-        around places are fetched. Default: the embedded encoder.
+        content, or an address: https, or s3 or gs for a public bucket; of a .tif or .zarr, and of
+        the GeoTIFFs that a .vrt or STAC file lists, the parts around places are fetched. Default:
+        the embedded encoder.
     path : str or Path, optional
         Where the weights of that name are, if not in the cache.
     name : str
@@ -148,9 +151,12 @@ def load_encoder(
             file = _existing(wanted, path)
         told = _stated(family, file) if family is not None else ""
         told = told or (_family(file) if card is None else card.family)
-        own = {} if card is None else {"name": card.name}
+        own: dict[str, Any] = {} if card is None else {"name": card.name}
         wanted = card.name if card else getattr(file, "url", None) or str(file.resolve())
-        read, has = _reader(_loader(told), file, own | arithmetic)
+        reader = _loader(told)
+        if "download" in signature(reader).parameters:  # of what lists other files
+            own |= {"cache": cache, "download": download}
+        read, has = _reader(reader, file, own | arithmetic)
         given = None if card is None or card.embedded else file
     unknown = [key for key in options if key not in has]
     if unknown:

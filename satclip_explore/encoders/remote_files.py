@@ -6,12 +6,15 @@ import hashlib
 import os
 import re
 import urllib.parse
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from satclip_explore.encoders.download import download_file, path_inside
+from satclip_explore.encoders.products import list_family
 from satclip_explore.encoders.remote_blocks import RemoteFile, remote_store
 from satclip_explore.encoders.weights import DEFAULT_CACHE, WeightsNotFoundError
 from satclip_explore.errors import Offer
@@ -22,8 +25,24 @@ MAX_CACHE_BYTES = 10_000_000_000
 ROOM_EVERY = 64
 """Fetches after which it is looked for room again."""
 
+_fetched = count(1)
+
 BUCKETS = {"s3://": "https://{}.s3.amazonaws.com", "gs://": "https://storage.googleapis.com/{}"}
 """Where public buckets are on the web."""
+
+
+@dataclass(frozen=True)
+class FetchedList:
+    """A file that lists others, and the address that it came from."""
+
+    path: Path
+    url: str
+    family: str
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return self.path.name
 
 
 def is_address(name: str) -> bool:
@@ -41,8 +60,8 @@ def open_address(url: str, cache: str | Path | None, download: bool) -> Any:
 
     Returns
     -------
-    Path, RemoteFile or zarr.abc.store.Store
-        The second for .tif, the third for .zarr.
+    Path, RemoteFile, zarr.abc.store.Store or FetchedList
+        The second for .tif, the third for .zarr, the fourth for a STAC file or virtual raster.
 
     Raises
     ------
@@ -51,20 +70,25 @@ def open_address(url: str, cache: str | Path | None, download: bool) -> Any:
     DownloadError
         As of `fetch_address`.
     """
-    url = _https(url)
     ending = Path(urllib.parse.urlsplit(url.rstrip("/")).path).suffix.lower()
-    if ending not in (".tif", ".tiff", ".zarr"):
-        return fetch_address(url, cache, download)
+    if ending in (".tif", ".tiff", ".zarr"):
+        return open_blocks(url, cache, download, remote_store if ending == ".zarr" else RemoteFile)
+    path = fetch_address(url, cache, download)
+    family = list_family(path)
+    return FetchedList(path, _https(url), family) if family else path
+
+
+def open_blocks(
+    url: str, cache: str | Path | None, download: bool, kind: Callable[..., Any] = RemoteFile
+) -> Any:
+    """Return a file or store that is read in parts; see `open_address`."""
     root = _root(cache) / "blocks"
-    fetched = count(1)
 
     def on_fetch() -> None:
-        if next(fetched) % ROOM_EVERY == 0:
+        if next(_fetched) % ROOM_EVERY == 0:
             _make_room(root.parent)
 
-    if ending == ".zarr":
-        return remote_store(url, root, download, on_fetch)
-    return RemoteFile(url, root, download, on_fetch)
+    return kind(_https(url), root, download, on_fetch)
 
 
 def _https(url: str) -> str:
@@ -77,6 +101,9 @@ def _https(url: str) -> str:
         raise ValueError(
             f"{url!r:.120} names no bucket; give s3://bucket/path or gs://bucket/path."
         )
+    if "." in parts.netloc and parts.scheme.lower() == "s3":
+        # The certificate of *.s3.amazonaws.com is not one of names with more dots.
+        host = "https://s3.amazonaws.com/{}"
     return host.format(parts.netloc) + parts.path
 
 
@@ -103,15 +130,15 @@ def fetch_address(url: str, cache: str | Path | None, download: bool) -> Path:
     DownloadError
         If the address is not allowed, the server fails or stalls, or the file is too large.
     """
-    root = _root(cache)
+    root, url = _root(cache), _https(url)
     name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or "file"
     path = path_inside(root, hashlib.sha256(url.encode()).hexdigest()[:16], name)
     if not path.is_file():
         if not download:
             raise WeightsNotFoundError(f"{url:.200} is not on this machine.", Offer.DOWNLOAD)
         download_file(url, path, max_bytes=MAX_CACHE_BYTES)
+        _make_room(root, path)
     path.touch()
-    _make_room(root, path)
     return path
 
 

@@ -341,6 +341,8 @@ def test_the_loaders_all_exist():
         "arrays",
         "points",
         "onnx",
+        "stac",
+        "vrt",
         "bare-satclip",
     }
     assert families | others == set(registry._LOADERS)

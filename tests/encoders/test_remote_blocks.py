@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -39,12 +40,18 @@ class Handler(SimpleHTTPRequestHandler):
         if fault == "stalls":
             self.server.go_on.wait(5)
             return self.send_error(500)
+        if fault == "elsewhere":
+            self.send_response(301)
+            self.send_header("x-amz-bucket-region", "us-west-2")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         if fault == "redirects":
             self.send_response(302)
             self.send_header("Location", "ftp://localhost/a.tif")
             self.send_header("Content-Length", "0")
             return self.end_headers()
-        first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())
+        wanted = self.headers["Range"] or f"bytes=0-{len(content) - 1}"
+        first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", wanted).groups())
         part = content if fault == "no parts" else content[first : last + 1]
         self.send_response(200 if fault == "no parts" else 206)
         self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
@@ -130,6 +137,7 @@ def test_nothing_is_asked_unless_it_may_be(tmp_path, server):
         ("stalls", "timed out"),
         ("redirects", "could not be fetched|https only"),
         ("no parts", "does not serve parts"),
+        ("elsewhere", "lies in us-west-2: ask https://s3.us-west-2.amazonaws.com/"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
@@ -224,9 +232,11 @@ def test_a_file_that_is_not_there_and_a_store_that_lists_nothing(tmp_path, serve
 @pytest.mark.parametrize(
     ("url", "address"),
     [
+        ("s3://embeddings/a.tif", "https://embeddings.s3.amazonaws.com/a.tif"),
         (
             "s3://us-west-2.opendata/tge/a.tif",
-            "https://us-west-2.opendata.s3.amazonaws.com/tge/a.tif",
+            # A certificate of *.s3.amazonaws.com covers no name with more dots.
+            "https://s3.amazonaws.com/us-west-2.opendata/tge/a.tif",
         ),
         ("gs://embeddings/2024/a.zarr", "https://storage.googleapis.com/embeddings/2024/a.zarr"),
     ],
@@ -239,3 +249,56 @@ def test_public_buckets_are_asked_on_the_web(tmp_path, monkeypatch, url, address
     assert asked[0].startswith(address)
     with pytest.raises(ValueError, match="names no bucket"):
         sx.load_encoder("s3://user@evil.org/a.tif", cache=tmp_path, download=True)
+
+
+def test_a_list_on_a_server_leads_to_what_lies_there(tmp_path, server, files):
+    """The list is fetched whole, and of its rasters the parts around places."""
+    (files / "lists").mkdir(exist_ok=True)
+    for name in ("items", "page"):
+        item = json.loads((files / "a.stac.json").read_text())
+        item["assets"]["embeddings"]["href"] = "../a.tif"
+        (files / "lists" / f"{name}.json").write_text(json.dumps(item))
+    band = "".join(
+        f'<VRTRasterBand dataType="Float32" band="{number}"><SimpleSource><SourceFilename '
+        f'relativeToVRT="1">../a.tif</SourceFilename><SourceBand>{number}</SourceBand>'
+        '<SrcRect xOff="0" yOff="0" xSize="900" ySize="450"/>'
+        '<DstRect xOff="0" yOff="0" xSize="900" ySize="450"/></SimpleSource></VRTRasterBand>'
+        for number in (1, 2, 3)
+    )
+    (files / "lists" / "a.vrt").write_text(
+        '<VRTDataset rasterXSize="900" rasterYSize="450"><SRS>EPSG:4326</SRS>'
+        f"<GeoTransform>-180, 0.4, 0, 90, 0, -0.4</GeoTransform>{band}</VRTDataset>"
+    )
+    places = np.array([[13.4, 52.5], [13.9, 52.1], [-70.7, -33.4]])
+    for name in ("items.json", "a.vrt"):
+        url = f"{server.url}/lists/{name}"
+        with pytest.raises(WeightsNotFoundError, match="not on this machine"):
+            sx.load_encoder(url, cache=tmp_path)
+        encoder = sx.load_encoder(url, cache=tmp_path, download=True)
+        found = encoder.embed(places)
+        np.testing.assert_array_equal(found, sx.load_encoder(files / "a.tif").embed(places))
+    assert server.sent < (files / "a.tif").stat().st_size / 2
+    server.asked.clear()
+    np.testing.assert_array_equal(sx.load_encoder(url, cache=tmp_path).embed(places), found)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("href", "message"),
+    [
+        ("file:///etc/passwd", "not on its server"),
+        ("/etc/passwd.tif", "the server has no"),
+        ("../../../../etc/passwd.tif", "the server has no"),
+        ("http://127.0.0.1:1/a.tif", "not on the public network"),
+        ("https://127.0.0.1/a.tif", "not on the public network"),
+        ("https://[::1]/a.tif", "not on the public network"),
+        ("https://169.254.169.254/latest/meta-data.tif", "not on the public network"),
+    ],
+)
+def test_a_list_on_a_server_leads_nowhere_else(tmp_path, server, files, href, message):
+    item = json.loads((files / "a.stac.json").read_text())
+    item["assets"]["embeddings"]["href"] = href
+    (files / "hostile.json").write_text(json.dumps(item))
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        sx.load_encoder(f"{server.url}/hostile.json", cache=tmp_path, download=True)
+    assert "\n" not in str(error.value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-RASTERS = (".tif", ".tiff", ".vrt")
+GEOTIFF = (".tif", ".tiff")
 NETCDF = (".nc", ".nc4", ".cdf")
+JSON = (".json", ".geojson")
 PARQUET = (".parquet", ".geoparquet", ".gpq")
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
@@ -19,9 +20,26 @@ def family_of(path: Path) -> str:
         suffixes = {f.suffix.lower() for f in path.rglob("*")}
     else:
         suffixes = {path.suffix.lower()}
-    for family, endings in (("raster", RASTERS), ("arrays", NETCDF), ("points", PARQUET)):
+    if path.is_file() and (family := list_family(path)):
+        return family
+    for family, endings in (("raster", GEOTIFF), ("arrays", NETCDF), ("points", PARQUET)):
         if suffixes.intersection(endings) and (family != "arrays" or path.is_file()):
             return family if family != "points" or _holds_points(path) else ""
+    return ""
+
+
+def list_family(path: Path) -> str:
+    """Tell a file that lists rasters by its content; empty where it is none."""
+    with path.open("rb") as file:
+        head = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith((b"<VRTDataset", b"<?xml")):
+        return "vrt"
+    if path.suffix.lower() in JSON:
+        return "stac"
+    if head.startswith(b"{"):
+        from satclip_explore.encoders.products.stac import is_stac
+
+        return "stac" if is_stac(path) else ""
     return ""
 
 

@@ -102,7 +102,7 @@ def find_crs(
     )
     for value in given:
         if value:
-            return _checked(value)
+            return checked_crs(value)
     units = [str(axis.attrs.get("units", "")) for axis in axes if axis is not None]
     if all(name.lower() in DEGREES for name in names) or (
         units and all(unit.startswith("degree") for unit in units)
@@ -114,7 +114,7 @@ def find_crs(
     )
 
 
-def _checked(value: Any) -> str:
+def checked_crs(value: Any) -> str:
     """Return what a file calls its reference system, if it is a code, WKT or PROJJSON."""
     from pyproj import CRS
     from pyproj.exceptions import CRSError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,55 +13,190 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.download import DownloadError
-from satclip_explore.encoders.products import RASTERS, list_files
+from satclip_explore.encoders.products import GEOTIFF, list_files
 from satclip_explore.encoders.products.profiles import Profile, find_profile
-from satclip_explore.encoders.products.tiles import METHODS, Read, Take, Tile, TiledProduct
+from satclip_explore.encoders.products.tiles import Read, Take, Tile, TiledProduct
 from satclip_explore.encoders.remote_blocks import RemoteFile
 from satclip_explore.encoders.weights import WeightsNotFoundError
 
 MAX_BLOCK_PIXELS = 256
 """Side of a square of pixels that is read together where a file is stored in strips."""
 
+Raster = Path | RemoteFile
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GeoTIFF says of itself.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    crs : str
+        WKT; empty where it has none.
+    transform : tuple of float
+        As in `Tile`.
+    shape, block : tuple of int
+        Rows and columns of the file, and of what is read together.
+    dtype : str
+        Of its numbers.
+    nodata : float or None
+        Number of a pixel without data.
+    scales, offsets : tuple of float
+        Of each band.
+    masked : bool
+        Whether a mask, or a band of opacity, says where there is data.
+    """
+
+    name: str
+    crs: str
+    transform: tuple[float, ...]
+    shape: tuple[int, int]
+    block: tuple[int, int]
+    dtype: str
+    nodata: float | None
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    masked: bool
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the file itself says how its numbers are scaled."""
+        return any(scale != 1 for scale in self.scales) or any(self.offsets)
+
 
 class RasterTile(Tile):
-    """A file that GDAL reads."""
+    """Vectors in the bands of a GeoTIFF, or of several with the same pixels.
 
-    def __init__(self, path: Path | RemoteFile, source: Any) -> None:
-        super().__init__(
-            path.name,
-            source.crs.to_wkt(),
-            source.transform,
-            source.shape,
-            _block(source.block_shapes[0], source.shape),
-        )
-        self.path, self.nodata = path, source.nodata
-        self.scales, self.offsets = np.array(source.scales), np.array(source.offsets)
-        self.kind: tuple[int, str] = (source.count, source.dtypes[0])
-        self.profile: Profile
+    Parameters
+    ----------
+    header : Header
+        Of the tile; in place of what files say, where a list says otherwise.
+    parts : sequence of (Path or RemoteFile, tuple of int)
+        Files, and which of their bands, from 1, are taken.
+    profile : Profile
+        Which product it is.
+    corner : tuple of int
+        Row and column of the files at which the tile begins.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        parts: Sequence[tuple[Raster, tuple[int, ...]]],
+        profile: Profile,
+        corner: tuple[int, int] = (0, 0),
+    ) -> None:
+        super().__init__(header.name, header.crs, header.transform, header.shape, header.block)
+        self.header, self.parts, self.profile, self.corner = header, parts, profile, corner
+        self.nodata = profile.nodata if header.nodata is None else header.nodata
 
     @contextmanager
     def open(self) -> Iterator[Read]:
-        """Open the file for a number of reads; see `Tile.open`."""
+        """Open the files for a number of reads; see `Tile.open`."""
         from rasterio.windows import Window
 
         problem = "is damaged or was cut: a part cannot be read; get it again"
-        with _opened(self.path, problem, num_threads="all_cpus") as source:
+        with ExitStack() as stack:
+            opened = [
+                (stack.enter_context(_opened(file, problem, num_threads="all_cpus")), list(bands))
+                for file, bands in self.parts
+            ]
 
             def read(rows: slice, columns: slice) -> Take:
-                block = source.read(window=Window.from_slices(rows, columns))
-                return lambda row, column: self._restore(block[:, row, column].T)
+                top, left = self.corner
+                window = Window.from_slices(
+                    (rows.start + top, rows.stop + top), (columns.start + left, columns.stop + left)
+                )
+                blocks = [source.read(bands, window=window) for source, bands in opened]
+                block = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+                masks = [_mask(source, window) for source, _ in opened if self.header.masked]
+
+                def take(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[Any]:
+                    values = self._restore(block[:, row, column].T)
+                    for mask in masks:
+                        values[mask[row, column] == 0] = np.nan
+                    return values
+
+                return take
 
             yield read
 
     def _restore(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Turn stored vectors, (N, D), into those that are meant."""
         values = self.profile.vectors(stored, self.nodata)
-        return values * self.scales + self.offsets if self.profile.name == "plain" else values
+        if self.profile.name != "plain":
+            return values
+        return values * np.array(self.header.scales) + np.array(self.header.offsets)
 
-    @property
-    def scaled(self) -> bool:
-        """Whether the file itself says how its numbers are scaled."""
-        return bool((self.scales != 1).any() or (self.offsets != 0).any())
+
+@dataclass(frozen=True)
+class Kind:
+    """What the rasters of one encoder have in common, as the first of them says it.
+
+    Parameters
+    ----------
+    first : Header
+        Of that one.
+    bands : int
+        Numbers of a vector.
+    profile : Profile
+        Which product it is.
+    """
+
+    first: Header
+    bands: int
+    profile: Profile
+
+    @classmethod
+    def of(cls, first: Header, product: str | None, scaled: bool) -> Kind:
+        """Find the product of rasters: as the user says, as they state scales, or by their bands.
+
+        Raises
+        ------
+        ValueError
+            As `find_profile`.
+        """
+        bands = len(first.scales)
+        product = "plain" if product is None and scaled else product
+        return cls(first, bands, find_profile(product, bands, first.dtype))
+
+    def tile(self, file: Raster, header: Header, bands: tuple[int, ...]) -> RasterTile:
+        """Make a tile of a GeoTIFF, if it is of this kind and has a position.
+
+        Raises
+        ------
+        ValueError
+            Otherwise.
+        """
+        if not header.crs or not header.transform:
+            raise ValueError(f"{header.name} has no map position (CRS and transform).")
+        self.check(header)
+        return RasterTile(header, [(file, bands)], self.profile)
+
+    def check(self, header: Header) -> None:
+        """Refuse a raster of another kind."""
+        bands = len(header.scales)
+        if (bands, header.dtype) != (self.bands, self.first.dtype):
+            raise ValueError(
+                f"{header.name} holds {bands} bands of {header.dtype}, unlike {self.first.name} "
+                f"with {self.bands} of {self.first.dtype}; one encoder needs files of one kind."
+            )
+
+
+def _opacity(source: Any) -> list[int]:
+    from rasterio.enums import ColorInterp
+
+    colors = zip(source.indexes, source.colorinterp, strict=True)
+    return [band for band, color in colors if color == ColorInterp.alpha]
+
+
+def _mask(source: Any, window: Any) -> NDArray[Any]:
+    """Read what is 0 where there is no data."""
+    opacity = _opacity(source)
+    mask = source.read(opacity[0], window=window) if opacity else source.dataset_mask(window=window)
+    return np.asarray(mask)
 
 
 def _block(stored: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
@@ -86,7 +222,7 @@ def read_rasters(
     Parameters
     ----------
     path : str, Path or RemoteFile
-        A .tif or .vrt, or a folder; tiles may lie in different UTM zones, and be flipped.
+        A .tif, or a folder of them; tiles may lie in different UTM zones, and be flipped.
     product : str, optional
         A key of `profiles.PROFILES`; default what bands and kind of the files tell, or the scales
         and offsets that they state.
@@ -107,6 +243,33 @@ def read_rasters(
         If a file is damaged or has no map position, files have different bands or kinds, or
         integers are scaled in a way that nothing tells.
     """
+    need_rasterio()
+    path = path if isinstance(path, RemoteFile) else Path(path)
+    files: list[Raster] = (
+        [path] if isinstance(path, RemoteFile) else [*list_files(path, GEOTIFF, year)]
+    )
+    if not files:
+        of_year = f" of {year}" if year is not None else ""
+        raise FileNotFoundError(f"no GeoTIFF{of_year} at {path}; pass a .tif or a folder of them.")
+    headers = [read_header(file) for file in files]
+    kind = Kind.of(headers[0][0], product, any(header.scaled for header, _ in headers))
+    tiles = [kind.tile(file, *found) for file, found in zip(files, headers, strict=True)]
+    facts = sorted((file.name, *version(file)) for file in files)
+    return TiledProduct(
+        tiles,
+        kind.bands,
+        facts,
+        product=kind.profile.name,
+        method=method,
+        name=name or Path(path.name).stem + (f":year{year}" if year is not None else ""),
+        family="raster",
+        dtype=dtype,
+        device=device,
+    )
+
+
+def need_rasterio() -> None:
+    """Say what to install where a package that reads rasters is missing."""
     try:
         import pyproj  # noqa: F401
         import rasterio  # noqa: F401
@@ -115,53 +278,40 @@ def read_rasters(
             "rasters of embeddings need rasterio and pyproj; install them with: "
             "pip install rasterio pyproj"
         ) from error
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r:.60}.")
-    path = path if isinstance(path, RemoteFile) else Path(path)
-    files = [path] if isinstance(path, RemoteFile) else list_files(path, RASTERS, year)
-    if not files:
-        of_year = f" of {year}" if year is not None else ""
-        raise FileNotFoundError(f"no GeoTIFF{of_year} at {path}; pass a .tif or a folder of them.")
-    tiles = [_open(file) for file in files]
-    first, (bands, kind) = tiles[0], tiles[0].kind
-    for tile in tiles:
-        if tile.kind != first.kind:
-            raise ValueError(
-                f"{tile.name} holds {tile.kind[0]} bands of {tile.kind[1]}, unlike {first.name} "
-                f"with {bands} of {kind}; one encoder needs files of one kind."
-            )
-    if product is None and any(tile.scaled for tile in tiles):
-        product = "plain"
-    profile = find_profile(product, bands, kind)
-    for tile in tiles:
-        tile.profile = profile
-        tile.nodata = profile.nodata if tile.nodata is None else tile.nodata
-    stats = [(t.name, *_version(t.path)) for t in tiles]
-    title = name or Path(path.name).stem + (f":year{year}" if year is not None else "")
-    return TiledProduct(
-        tiles,
-        bands,
-        sorted(stats),
-        product=profile.name,
-        method=method,
-        name=title,
-        family="raster",
-        dtype=dtype,
-        device=device,
-    )
 
 
-def _open(file: Path | RemoteFile) -> RasterTile:
-    """Read the header of a file."""
-    with _opened(file, "is damaged or is not a raster") as source:
-        if source.crs is None or source.transform.is_identity:
-            raise ValueError(f"{file.name} has no map position (CRS and transform).")
-        if len(set(source.dtypes)) > 1:
+def read_header(file: Raster) -> tuple[Header, tuple[int, ...]]:
+    """Read the header of a GeoTIFF, and which bands hold numbers: all but one of opacity.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or mixes kinds of numbers.
+    """
+    from rasterio.enums import MaskFlags
+
+    with _opened(file, "is damaged or is not a GeoTIFF") as source:
+        opacity = _opacity(source)
+        bands = tuple(band for band in source.indexes if band not in opacity)
+        of_bands = [band - 1 for band in bands]
+        if len({source.dtypes[band] for band in of_bands}) != 1:
             raise ValueError(f"{file.name} mixes kinds of numbers among its bands.")
-        return RasterTile(file, source)
+        return Header(
+            file.name,
+            source.crs.to_wkt() if source.crs is not None else "",
+            () if source.transform.is_identity else tuple(source.transform)[:6],
+            source.shape,
+            _block(source.block_shapes[0], source.shape),
+            source.dtypes[of_bands[0]],
+            source.nodata,
+            tuple(source.scales[band] for band in of_bands),
+            tuple(source.offsets[band] for band in of_bands),
+            bool(opacity) or MaskFlags.per_dataset in source.mask_flag_enums[of_bands[0]],
+        ), bands
 
 
-def _version(file: Path | RemoteFile) -> tuple[Any, ...]:
+def version(file: Raster) -> tuple[Any, ...]:
+    """Return what changes when a file does."""
     if isinstance(file, RemoteFile):
         return file.identity
     facts = file.stat()
@@ -169,12 +319,14 @@ def _version(file: Path | RemoteFile) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _opened(file: Path | RemoteFile, problem: str, **options: Any) -> Iterator[Any]:
-    """Open a raster; what GDAL raises until the block ends becomes a sentence."""
+def _opened(file: Raster, problem: str, **options: Any) -> Iterator[Any]:
+    """Open a GeoTIFF; what GDAL raises until the block ends becomes a sentence."""
     import rasterio
     from rasterio.errors import RasterioError
 
-    opened = file.open_raster if isinstance(file, RemoteFile) else partial(rasterio.open, file)
+    # Text that is called .tif may be a virtual raster, which names any file of this machine.
+    local = partial(rasterio.open, file, driver="GTiff")
+    opened = file.open_raster if isinstance(file, RemoteFile) else local
     try:
         with opened(**options) as source:
             yield source

@@ -22,7 +22,12 @@ METHODS = ("nearest", "bilinear")
 EDGE = 1e-6
 """Pixels by which rounding of a projection may carry a place over the edge of its tile."""
 
+MARGIN = 0.1
+"""Degrees by which a tile may reach over the bounds that are stated of it."""
+
 WGS84 = "EPSG:4326"
+
+Bounds = tuple[float, float, float, float]
 
 Take = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]
 """Rows and columns of pixels, from the corner of what was read, to their vectors, (N, D): as the
@@ -75,9 +80,7 @@ class Tile(ABC):
     @cached_property
     def degrees(self) -> bool:
         """Whether its coordinates are longitude and latitude, of any datum."""
-        from pyproj import CRS
-
-        return self.plain or bool(CRS.from_user_input(self.crs).is_geographic)
+        return is_geographic(self.crs)
 
     @cached_property
     def around(self) -> bool:
@@ -93,30 +96,19 @@ class Tile(ABC):
         return np.column_stack([linear, -linear @ [c, f]])
 
     @cached_property
-    def extent(self) -> tuple[float, float, float, float]:
+    def extent(self) -> Bounds:
         """Smallest and largest coordinates: x_min, y_min, x_max, y_max."""
-        a, b, c, d, e, f = self.transform
-        height, width = self.shape
-        x = [c, c + a * width, c + b * height, c + a * width + b * height]
-        y = [f, f + d * width, f + e * height, f + d * width + e * height]
-        return min(x), min(y), max(x), max(y)
+        return _extent(self.transform, self.shape)
 
     @cached_property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         """Degrees it lies in; lon_min above lon_max where it crosses the antimeridian."""
-        if self.degrees:
-            return self.extent
-        return tuple(transformer(self.crs).transform_bounds(*self.extent, direction="INVERSE"))
+        return degrees_of(self.crs, self.transform, self.shape)
 
-    def near(self, lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which places may lie in it: far from its zone a projection repeats itself."""
-        west, south, east, north = self.bounds
-        margin = 0.1
-        inside = (lonlat[:, 1] >= south - margin) & (lonlat[:, 1] <= north + margin)
-        span = (east - west) % 360.0 if not self.degrees else east - west
-        return np.asarray(
-            inside & ((lonlat[:, 0] - west + margin) % 360.0 <= span + 2 * margin), dtype=bool
-        )
+    @property
+    def opened(self) -> Tile:
+        """Itself: its header was read."""
+        return self
 
     def pixels(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn coordinates, (N, 2), into columns and rows, (2, N), whole at pixel corners."""
@@ -138,12 +130,57 @@ def transformer(crs: str) -> Any:
     return Transformer.from_crs(WGS84, crs, always_xy=True)
 
 
+@lru_cache(maxsize=256)
+def is_geographic(crs: str) -> bool:
+    """Tell whether a reference system is one of longitude and latitude."""
+    from pyproj import CRS
+
+    return crs == WGS84 or bool(CRS.from_user_input(crs).is_geographic)
+
+
+def _extent(transform: Sequence[float], shape: tuple[int, int]) -> Bounds:
+    a, b, c, d, e, f = transform
+    height, width = shape
+    x = [c, c + a * width, c + b * height, c + a * width + b * height]
+    y = [f, f + d * width, f + e * height, f + d * width + e * height]
+    return min(x), min(y), max(x), max(y)
+
+
+def degrees_of(crs: str, transform: Sequence[float], shape: tuple[int, int]) -> Bounds:
+    """Return the degrees that a grid lies in; see `Tile.bounds`."""
+    extent = _extent(transform, shape)
+    if is_geographic(crs):
+        return extent
+    west, south, east, north = transformer(crs).transform_bounds(*extent, direction="INVERSE")
+    return west, south, east, north
+
+
+class ListedTile:
+    """A tile that a list names, whose header is read once a place is near.
+
+    Parameters
+    ----------
+    bounds : tuple of float
+        As in `Tile`, as the list says them.
+    open : callable
+        Reads the header.
+    """
+
+    def __init__(self, bounds: Bounds, open: Callable[[], Tile]) -> None:
+        self.bounds, self._open = bounds, open
+
+    @cached_property
+    def opened(self) -> Tile:
+        """The tile, with its header read."""
+        return self._open()
+
+
 class TiledProduct(LocationEncoder):
     """Vectors on the pixels of one or more tiles.
 
     Parameters
     ----------
-    tiles : list of Tile
+    tiles : list of Tile or ListedTile
         At least one. Where tiles overlap, the first that has data counts.
     embed_dim : int
         Numbers per place.
@@ -163,7 +200,7 @@ class TiledProduct(LocationEncoder):
 
     def __init__(
         self,
-        tiles: Sequence[Tile],
+        tiles: Sequence[Tile | ListedTile],
         embed_dim: int,
         facts: Any,
         *,
@@ -194,16 +231,27 @@ class TiledProduct(LocationEncoder):
         """Encode one chunk of checked places; see `LocationEncoder.encode`."""
         return torch.from_numpy(self._read(lonlat.cpu().numpy())).to(self.device, self.dtype)
 
+    @cached_property
+    def _rims(self) -> NDArray[np.float64]:
+        """Smallest and largest latitude of every tile, (2, T)."""
+        return np.array([tile.bounds[1::2] for tile in self.tiles]).T
+
     def _read(self, lonlat: NDArray[np.float64]) -> NDArray[Any]:
         """Read places, (N, D), NaN where no tile has data; every tile is opened once."""
         kind = np.float64 if self.dtype == torch.float64 else np.float32
         out = np.full((len(lonlat), self.embed_dim), np.nan, dtype=kind)
         projected: dict[str, NDArray[np.float64]] = {}
-        for tile in self.tiles:
-            missing = np.flatnonzero(np.isnan(out[:, 0]))
-            missing = missing[tile.near(lonlat[missing])]
+        by_lat = np.argsort(lonlat[:, 1], kind="stable")
+        south, north = self._rims
+        starts = np.searchsorted(lonlat[by_lat, 1], south - MARGIN, side="left")
+        stops = np.searchsorted(lonlat[by_lat, 1], north + MARGIN, side="right")
+        for number in np.flatnonzero(starts < stops):
+            missing = by_lat[starts[number] : stops[number]]
+            missing = missing[np.isnan(out[missing, 0])]
+            missing = missing[_between(lonlat[missing, 0], self.tiles[number].bounds)]
             if not len(missing):
                 continue
+            tile = self.tiles[number].opened
             if tile.plain:
                 xy = lonlat[missing]
             else:
@@ -239,6 +287,21 @@ class TiledProduct(LocationEncoder):
                 for at in np.split(part, np.flatnonzero(np.diff(corner[part])) + 1):
                     values = take(row[at] - top, column[at] - left)
                     out[places[place[at]]] += weight[at, None] * values
+
+
+def _between(lon: NDArray[np.float64], bounds: Bounds) -> NDArray[np.bool_]:
+    """Tell which longitudes may lie in a tile: far from its zone a projection repeats itself."""
+    west, _, east, _ = bounds
+    span = east - west if east >= west else east - west + 360.0
+    return np.asarray((lon - west + MARGIN) % 360.0 <= span + 2 * MARGIN, dtype=bool)
+
+
+def meet(first: Bounds, other: Bounds) -> bool:
+    """Tell whether two bounds have places in common, or nearly."""
+    if first[1] > other[3] + MARGIN or other[1] > first[3] + MARGIN:
+        return False
+    starts = [_between(np.array([a[0]]), b).item() for a, b in ((first, other), (other, first))]
+    return any(starts)
 
 
 def _corners(

@@ -212,10 +212,44 @@ def test_damaged_or_unplaced_files_get_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         load_encoder(path).embed([(10.5, 59.5), (150.5, -80.5)])
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="v.tif is damaged or is not a raster"):
+    with pytest.raises(ValueError, match="v.tif is damaged or is not a GeoTIFF"):
         load_encoder(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         write(path, ramp(), crs=None, transform=Affine.identity())
         with pytest.raises(ValueError, match="no map position"):
             load_encoder(path)
+
+
+def test_a_tile_over_the_pole_answers_all_around_it(tmp_path):
+    """Its longitudes go around: from -180 to 180 degrees."""
+    to_map = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3413", always_xy=True)
+    transform = Affine(50_000, 0, -1_000_000, 0, -50_000, 1_000_000)
+    encoder = load_encoder(
+        write(tmp_path / "v.tif", ramp(SIDE, SIDE), crs="EPSG:3413", transform=transform)
+    )
+    places = np.array([[lon, lat] for lon in range(-175, 180, 35) for lat in (84.0, 89.5)])
+    x, y = to_map.transform(*places.T)
+    column, row = (x + 1_000_000) // 50_000 + 0.5, (1_000_000 - y) // 50_000 + 0.5
+    np.testing.assert_array_equal(encoder.embed(places)[:, :2], np.stack([column, row], axis=1))
+
+
+@pytest.mark.parametrize("how", ["mask", "opacity"])
+def test_pixels_that_a_mask_leaves_out_have_no_data(tmp_path, how):
+    seen = np.full((20, 30), 255, np.uint8)
+    seen[2, 2] = 0
+    bands = np.moveaxis(ramp(), -1, 0)
+    opacity = how == "opacity"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
+        tmp_path / "v.tif", "w", driver="GTiff", height=20, width=30, count=3 + opacity,
+        dtype="float32", crs="EPSG:4326", transform=Affine(1, 0, 10, 0, -1, 60),
+        **{"alpha": "YES", "photometric": "RGB"} if opacity else {},
+    ) as target:  # fmt: skip
+        target.write(bands, [1, 2, 3])
+        if opacity:
+            target.write(seen.astype(np.float32), 4)
+        else:
+            target.write_mask(seen)
+    encoder = load_encoder(tmp_path / "v.tif")
+    got = encoder.embed([(12.6, 57.2), (13.6, 57.2)])
+    np.testing.assert_array_equal(got, [[np.nan] * 3, [3.5, 2.5, 7.0]])
