@@ -37,7 +37,7 @@ def nonconformity(task: Task, cell: Cell) -> NDArray[np.float64]:
     return np.asarray(np.abs(cell.best - task.target), dtype=np.float64)
 
 
-def threshold(scores: NDArray[Any], level: float, n_units: int | None = None) -> float:
+def threshold(scores: NDArray[Any], level: float, witnesses: float | None = None) -> float:
     """Return what a new score stays below with a chance of at least `level`.
 
     Parameters
@@ -46,9 +46,8 @@ def threshold(scores: NDArray[Any], level: float, n_units: int | None = None) ->
         n of them.
     level : float
         Above 0 and below 1.
-    n_units : int, optional
-        How many of them are independent witnesses, k: places of one cell are held out together,
-        and err together. Default n.
+    witnesses : float, optional
+        As how many independent ones they count, k; see `count_witnesses`. Default n.
 
     Returns
     -------
@@ -62,8 +61,48 @@ def threshold(scores: NDArray[Any], level: float, n_units: int | None = None) ->
     "Distribution-free predictive inference for regression", JASA 113.
     """
     ordered = np.sort(np.ravel(scores))
-    rank = int(np.ceil(len(ordered) * level * (1.0 + 1.0 / (n_units or len(ordered)))))
+    rank = int(np.ceil(len(ordered) * level * (1.0 + 1.0 / (witnesses or len(ordered)))))
     return float(ordered[min(rank, len(ordered)) - 1])
+
+
+def count_witnesses(scores: NDArray[Any], units: NDArray[np.int64], level: float) -> float:
+    """Count as how many independent scores those of places in cells are to be taken.
+
+    Places of one cell are held out together and err together: n of them bear witness as fewer, by
+    how much the share of large errors differs from cell to cell, beyond luck (the design effect of
+    a sample drawn in clusters). Only errors that calibrate are looked at.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray, shape (n,)
+    units : numpy.ndarray, shape (n,)
+        The cell of each.
+    level : float
+        Above which quantile an error is large.
+
+    Returns
+    -------
+    float
+        From 1 to n.
+
+    References
+    ----------
+    Kish (1965), "Survey Sampling"; its variance of a ratio in clusters.
+    """
+    large = (scores > threshold(scores, level)).astype(np.float64)
+    share, n = large.mean(), len(scores)
+    cells = np.unique(units, return_inverse=True)[1].reshape(-1)
+    n_cells = int(cells.max()) + 1
+    excess = np.bincount(cells, large - share)
+    if n_cells < 2 or not excess.any():
+        return float(n_cells if n_cells < 2 else n)
+    variance = float((excess**2).sum()) * n_cells / (n_cells - 1) / n**2
+    return float(np.clip(share * (1.0 - share) / variance, 1.0, n))
+
+
+def calibrated(scores: NDArray[Any], units: NDArray[np.int64], level: float) -> float:
+    """Return `threshold` of scores (n,) whose places are held out whole with their unit (n,)."""
+    return threshold(scores, level, count_witnesses(scores, units, level))
 
 
 def coverage(task: Task, rung: Rung, cell: Cell, level: float) -> dict[str, float]:
@@ -76,12 +115,12 @@ def coverage(task: Task, rung: Rung, cell: Cell, level: float) -> dict[str, floa
         interval, mean over folds, in the unit of the target (for classes the lowest score).
     """
     scores = nonconformity(task, cell)
-    units = max(1, rung.n_units * (rung.n_folds - 1) // rung.n_folds)
+    units = np.broadcast_to(rung.units, rung.fold.shape)
     inside, widths = [], []
     for seed in range(len(scores)):
         for fold in range(rung.n_folds):
             test = rung.fold[seed] == fold
-            width = threshold(scores[seed, ~test], level, units)
+            width = calibrated(scores[seed, ~test], units[seed, ~test], level)
             inside.append(scores[seed, test] <= width)
             widths.append(width)
     return {"coverage": float(np.concatenate(inside).mean()), "half_width": float(np.mean(widths))}

@@ -122,7 +122,7 @@ def _rungs(task: Task, splits: Sequence[Any], seeds: int) -> list[Rung]:
     """Take the split that a table was published with, where it has one, in place of folds."""
     if task.published_test is not None:
         fold = np.where(task.published_test, 0, -1)[None]
-        return [Rung("official", "the split as published", fold, len(task))]
+        return [Rung("official", "the split as published", fold, np.arange(len(task))[None])]
     return make_rungs(task, splits, seeds=seeds, spread=False)[0]
 
 

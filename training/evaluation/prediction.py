@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from satclip_explore.atlas import codes_at
 from satclip_explore.geo import GLOBE, Bounds, Grid
 from training.evaluation.cells import kilometers, labels_of
-from training.evaluation.conformal import interval_frame, nonconformity, threshold
+from training.evaluation.conformal import calibrated, interval_frame, nonconformity
 from training.evaluation.trust import CANDIDATES
 from training.tasks.distances import nearest_km
 from training.tasks.folds import Rung, closest_rung
@@ -109,7 +109,7 @@ def predict_places(
     of = np.abs(np.log1p(km)[:, None] - medians).argmin(1)
     errors = [nonconformity(ladder.task, ladder.cells[rung.name, name]) for rung in rungs]
     widths = np.array(
-        [threshold(error, level, rung.n_units) for error, rung in zip(errors, rungs, strict=True)]
+        [_width(error, level, rung) for error, rung in zip(errors, rungs, strict=True)]
     )
     where = {
         "lon": lonlat[:, 0],
@@ -120,6 +120,12 @@ def predict_places(
     frame = pd.DataFrame(where).join(interval_frame(ladder.task, scores, widths[of]))
     frame.attrs.update({**ladder.facts, "contender": name, "level": f"{level:g}"})
     return frame
+
+
+def _width(errors: NDArray[np.float64], rung: Rung, level: float) -> float:
+    """Calibrate by the errors (S, N) of every draw of the folds, and average over those."""
+    units = np.broadcast_to(rung.units, rung.fold.shape)
+    return float(np.mean([calibrated(*each, level) for each in zip(errors, units, strict=False)]))
 
 
 def _scores(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,8 @@ class Rung:
         As shown to people.
     fold : numpy.ndarray, shape (S, N), int64
         The fold, from 0, that tests each place.
-    n_units : int
-        What is dealt into folds: places, cells or groups.
+    units : numpy.ndarray, shape (S, N) or (1, N), int64
+        What is dealt into folds whole, from 0: the place, cell or group that holds each row.
     unused : numpy.ndarray, shape (S, F, N), bool, optional
         Places that neither train nor test in a fold: those in the buffer, or of a tested group.
     notes : tuple of str
@@ -47,7 +47,7 @@ class Rung:
     name: str
     description: str
     fold: NDArray[np.int64]
-    n_units: int
+    units: NDArray[np.int64]
     unused: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
 
@@ -154,11 +154,11 @@ def make_rungs(
             continue
         count = n_units if way == "region" else min(folds, n_units)
         drawn = np.stack([deal(count, seed)[units] for seed in range(seeds)])
-        n_units = count if way == "clusters" else n_units
         # Where every unit is a fold of its own, all seeds say the same.
         drawn = drawn[:1] if count == n_units and way != "clusters" else drawn
+        together = drawn if way == "clusters" else units[None]
         unused = _unused(task, drawn, buffer_km)
-        rung = Rung(name, description, drawn, n_units, unused)
+        rung = Rung(name, description, drawn, together, unused)
         try:
             said = _unseen(task, rung)
         except ValueError as error:
@@ -166,7 +166,7 @@ def make_rungs(
             continue
         if count < min(folds, n_units + 1) and way != "region":
             said.append(f"{name}: {count} folds, as many as there are of {unit_name(way)}s.")
-        rungs.append(Rung(name, description, drawn, n_units, unused, tuple(said)))
+        rungs.append(replace(rung, notes=tuple(said)))
         notes += said
     if not rungs:
         raise ValueError(f"these places allow none of the ways to hold out: {' '.join(notes)}")
