@@ -150,11 +150,16 @@ def _poisson(
     on_step: Step | None,
     cancel: Cancel | None,
 ) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
-    """Choose a penalty by the deviance of the valid rows, and fit all rows with it."""
+    """Choose a penalty by the deviance of the valid rows, and fit all rows with it.
+
+    Where all counts but those of valid rows are 0, there is nothing to choose by: the largest is
+    taken.
+    """
     fitting, valid = data.part(~data.valid), data.part(data.valid)
-    best, chosen = float("inf"), penalty or 1.0
+    some = bool((fitting.target > 0).any())
+    best, chosen = float("inf"), PENALTIES[-1] if penalty is None else penalty
     # Whole powers of ten: each takes some ten ridge regressions.
-    for step, tried in enumerate(PENALTIES[::2] if penalty is None else ()):
+    for step, tried in enumerate(PENALTIES[::2] if penalty is None and some else ()):
         weight, bias = poisson_ridge(x[~data.valid], fitting.target, tried, fitting.weights)
         train, error = (
             loss_per_seed(
@@ -169,7 +174,10 @@ def _poisson(
         if cancel is not None and cancel.is_set():
             break
     weight, bias = poisson_ridge(x, data.target, chosen, data.weights)
-    return weight, bias, {"solver": "Poisson, reweighted least squares", "penalty": chosen}
+    facts = {"solver": "Poisson, reweighted least squares", "penalty": chosen}
+    if penalty is None and not some:
+        facts["penalty_chosen_by"] = "nothing: the rows that fit are all 0, so the largest is taken"
+    return weight, bias, facts
 
 
 def _logistic(

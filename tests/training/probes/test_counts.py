@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +50,17 @@ def test_poisson_regression_is_that_of_scikit_learn(alpha, weighted):
     model.fit(x, y, sample_weight=each)
     np.testing.assert_allclose(weight[0], model.coef_, atol=1e-5)
     np.testing.assert_allclose(bias[0], model.intercept_, atol=1e-5)
+
+
+def test_without_a_count_to_fit_the_largest_penalty_is_taken_and_said():
+    vectors = torch.from_numpy(unit_vectors(equal_area_sample(40, seed=0))).float()
+    valid = torch.arange(40) < 4
+    data = TrainingData(vectors, vectors, (valid * 3).float(), 0, valid, counted=True)
+    settings = LinearProbe.fit(data, [0]).settings
+    assert settings["penalty"] == 1e5
+    assert "all 0" in settings["penalty_chosen_by"]
+    data = replace(data, target=torch.arange(40).float() % 3)
+    assert "penalty_chosen_by" not in LinearProbe.fit(data, [0]).settings
 
 
 def test_scores_of_counts_are_those_of_scikit_learn():
