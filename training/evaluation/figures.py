@@ -66,7 +66,9 @@ def errors_figure(ladder: Ladder) -> Any:
         else:
             frame["error"] = (found.best - ladder.task.target).mean(0)
         draw_errors(axis, frame, ladder.task)
-        axis.set_title(safe_text(f"{name}, {rung.name}"), fontsize=9)
+        bias = float(ladder.geo_bias.loc[rung.name, "relative"])
+        said = f", geo-bias {bias:+.1f} nats" if np.isfinite(bias) else ""
+        axis.set_title(safe_text(f"{name}, {rung.name}{said}"), fontsize=9)
     return figure
 
 

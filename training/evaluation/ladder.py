@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +22,9 @@ from satclip_explore.geo import GLOBE, Bounds, Grid
 from training.evaluation.cells import Cell, kilometers, labels_of, score_cells
 from training.evaluation.conformal import checked_level, coverage
 from training.evaluation.contenders import Contender
+from training.evaluation.geobias import bias_by_rung
 from training.evaluation.prediction import predict_pixels, predict_places, scored_rungs
-from training.evaluation.report import write_report
+from training.evaluation.report import summary_html, write_report
 from training.evaluation.trust import Applicability, next_labels, trust_raster
 from training.evaluation.verdict import COORDINATES, compare, verdict, words_km
 from training.tasks.distances import nearest_km
@@ -180,6 +180,13 @@ class Ladder:
         frame = pd.DataFrame.from_dict(rows, "index")
         frame.index.name = "rung"
         return frame
+
+    @cached_property
+    def geo_bias(self) -> pd.DataFrame:
+        """How the errors of the best contender huddle on the map; see `bias_by_rung`."""
+        name = self.best()
+        rungs = [rung.name for rung in scored_rungs(self, name)]
+        return bias_by_rung(self.task, {rung: self.cells[rung, name] for rung in rungs})
 
     def predict_interval(
         self, places: Any, level: float = 0.9, contender: str | None = None
@@ -339,8 +346,4 @@ class Ladder:
         )
 
     def _repr_html_(self) -> str:
-        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.verdict)
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        table = self.table().to_html(escape=True)
-        notes = f"<details><summary>Notes</summary><ul>{notes}</ul></details>" if notes else ""
-        return f"<h4>{html.escape(self.task.name)}</h4><ul>{lines}</ul>{table}{notes}"
+        return summary_html(self)

@@ -109,7 +109,7 @@ def predict_places(
     of = np.abs(np.log1p(km)[:, None] - medians).argmin(1)
     errors = [nonconformity(ladder.task, ladder.cells[rung.name, name]) for rung in rungs]
     widths = np.array(
-        [_width(error, level, rung) for error, rung in zip(errors, rungs, strict=True)]
+        [_width(error, rung, level) for error, rung in zip(errors, rungs, strict=True)]
     )
     where = {
         "lon": lonlat[:, 0],

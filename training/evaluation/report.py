@@ -17,6 +17,7 @@ from satclip_explore.files.atomic import write_whole
 from satclip_explore.html_view import facts_table
 from training.evaluation.conformal import nonconformity
 from training.evaluation.figures import errors_figure, ladder_figure, trust_figure
+from training.evaluation.geobias import bias_words
 from training.evaluation.prediction import Survey, survey
 from training.evaluation.verdict import words_km
 
@@ -28,6 +29,7 @@ SOURCES = (
     "Intervals over folds: Nadeau & Bengio (2003), Machine Learning 52; many comparisons: Holm "
     "(1979), Scandinavian Journal of Statistics 6.",
     "Intervals of predictions: Lei et al. (2018), JASA 113.",
+    "Geo-bias: Wu et al. (2024), TorchSpatial, arXiv:2406.15658.",
     "Area of applicability: Meyer & Pebesma (2021), Methods in Ecology and Evolution 12.",
     "Distances of test to training places: Linnenbrink et al. (2024), Geoscientific Model "
     "Development 17.",
@@ -85,6 +87,15 @@ def report_files(ladder: Ladder, found: Survey | None) -> dict[str, bytes]:
     }
 
 
+def summary_html(ladder: Ladder) -> str:
+    """Write the verdict, the table and the notes as a notebook shows them."""
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in ladder.verdict)
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in ladder.notes)
+    table = ladder.table().to_html(escape=True)
+    notes = f"<details><summary>Notes</summary><ul>{notes}</ul></details>" if notes else ""
+    return f"<h4>{html.escape(ladder.task.name)}</h4><ul>{lines}</ul>{table}{notes}"
+
+
 def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
@@ -120,6 +131,7 @@ def _parts(ladder: Ladder) -> dict[str, Any]:
     return {
         "data": data, "table": ladder.table(), "intervals": intervals, "code": _code(ladder),
         "sources": list(SOURCES), "worst": _worst(ladder),
+        "bias": bias_words(ladder.geo_bias, ladder.best()),
     }  # fmt: skip
 
 
@@ -190,6 +202,7 @@ def _html(ladder: Ladder, parts: dict[str, Any], pictures: dict[str, bytes]) -> 
         facts_table("labels", parts["data"]),
         "<h2>Where it is wrong</h2>",
         picture("errors", "maps of errors"),
+        f"<p>{html.escape(parts['bias'])}</p>",
         "" if parts["worst"].empty else parts["worst"].to_html(escape=True, index=False),
         *(
             []
@@ -226,6 +239,7 @@ def _markdown(ladder: Ladder, parts: dict[str, Any]) -> str:
         "## Data", "",
         *(f"- {name}: {_plain(value)}" for name, value in parts["data"].items() if value), "",
         "## Where it is wrong", "", "![maps of errors](errors.png)", "",
+        _plain(parts["bias"]), "",
         *([] if parts["following"].empty else [
             "## Where to trust it, and which labels next", "", "![where to trust](trust.png)", "",
             TRUST, "", *_rows(parts["following"]), "",

@@ -26,6 +26,7 @@ from satclip_explore.panes.tasks import HALF, KINDS, MAX_FILE, OWN, TASKS
 from satclip_explore.panes.uploads import drop_field, save_button
 from satclip_explore.progress import Cancelled
 from training.evaluate import DEFAULT_MODELS, draw_places, evaluate
+from training.evaluation.geobias import bias_words
 from training.evaluation.prediction import survey
 from training.evaluation.report import report_files
 from training.tasks.atlas import load_task
@@ -252,6 +253,7 @@ class EvaluatePane(Pane):
         ]  # fmt: skip
         return pn.Column(
             views.trust_map(found.survey, found.ladder.task, self.selection),
+            theme.hint(bias_words(found.ladder.geo_bias, found.ladder.best())),
             pn.FlexBox(*saved, margin=(8, 0, 0, 0), align_items="center",
                        sizing_mode="stretch_width"),
             margin=0, sizing_mode="stretch_width",

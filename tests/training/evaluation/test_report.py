@@ -41,6 +41,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(folder):
         assert f"<h2>{heading}" in page
     assert "sx.evaluate(" in page
     assert "Holm" in page
+    assert "Geo-bias of " in page
 
 
 def test_markdown_says_the_same_without_markup(folder):
