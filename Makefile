@@ -14,6 +14,9 @@ WORKERS ?= 2
 # Reference clone for `make bench`, e.g. make bench SATCLIP=~/satclip; without it, our own dense path.
 SATCLIP ?=
 
+# The tests start many programs: each would compile every module of the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup app test check lint docs notebooks binder fuzz bench gpu lock audit
 .DEFAULT_GOAL := app
 
@@ -37,8 +40,9 @@ endif
 app: $(READY)
 	$(BIN)/panel serve satclip_explore/app.py --port $(PORT) --num-threads 4 --plugins satclip_explore.panes.served.tiles --show
 
+# Loading what runs notebooks takes seconds, in each process.
 test: $(READY)
-	$(PYTEST) --numprocesses=$(WORKERS)
+	$(PYTEST) -p no:nbmake --numprocesses=$(WORKERS)
 
 # What keeps one core busy goes side by side. The tests come last: their last line counts them.
 check: $(READY)
