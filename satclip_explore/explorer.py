@@ -28,6 +28,7 @@ from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from satclip_explore.panes.probe.pane import ProbePane
 from satclip_explore.panes.search import SearchPane
 from satclip_explore.panes.served.frame import TALL, frame
+from satclip_explore.panes.served.look import ThemeButton
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.panes.table.pane import TablePane
 from satclip_explore.panes.tasks import OWN
@@ -192,7 +193,10 @@ class Explorer(pn.viewable.Viewer):
         choose = theme.select(self.param.encoder_name, "Encoder", 140)
         tools = [self.search.field(), choose]
         if self.link is not None:
-            tools.append(theme.button(self.param.copy_label, self.copy_link))
+            tools += [
+                theme.button(self.param.copy_label, self.copy_link),
+                ThemeButton(margin=(4, 2)),
+            ]
         right = pn.FlexBox(*tools, align_items="center", justify_content="flex-end", margin=0,
                            gap="4px", styles={"flex": "1 1 340px", "width": "auto"})  # fmt: skip
         return [

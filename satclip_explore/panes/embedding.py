@@ -192,6 +192,6 @@ def strip(numbers: np.ndarray, per_row: int = 64) -> str:
     )
     return (
         f"<svg class='strip' role='img' aria-label='{len(numbers)} numbers of the embedding' "
-        f"viewBox='0 0 {per_row * 8} {n_rows * 28}' style='background:{theme.SEA}'>"
+        f"viewBox='0 0 {per_row * 8} {n_rows * 28}' style='background:{theme.RAISED}'>"
         f"{lines}{''.join(bars)}</svg>"
     )

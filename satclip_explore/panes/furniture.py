@@ -28,10 +28,10 @@ def furnish(plot: Any, element: Any) -> None:
         )  # fmt: skip
     # North to south, where a degree is as long everywhere.
     bar = ColumnDataSource({"lon": [0, 0], "lat": [0, 0], "words": ["", ""]})
-    figure.line("lon", "lat", source=bar, color=theme.INK, line_width=3, level="overlay",
+    figure.line("lon", "lat", source=bar, color=theme.CHALK, line_width=3, level="overlay",
                 name="scale")  # fmt: skip
     figure.text(
-        "lon", "lat", text="words", source=bar, text_color=theme.INK, text_font_size="11px",
+        "lon", "lat", text="words", source=bar, text_color=theme.CHALK, text_font_size="11px",
         text_align="right", x_offset=-6, text_baseline="top", level="overlay",
     )  # fmt: skip
     ranges = {"x": figure.x_range, "y": figure.y_range, "bar": bar, "km": KM_PER_DEGREE}
@@ -42,8 +42,8 @@ def furnish(plot: Any, element: Any) -> None:
     # At first there is no change yet that would draw it.
     figure.js_on_event("mouseenter", measure)
     words = Label(
-        x=7, y=5, x_units="screen", y_units="screen", text="", text_color=theme.INK,
-        text_font_size="11px", background_fill_color=theme.GROUND, background_fill_alpha=0.6,
+        x=7, y=5, x_units="screen", y_units="screen", text="", text_color=theme.CHALK,
+        text_font_size="11px", background_fill_color=theme.SEA, background_fill_alpha=0.6,
     )  # fmt: skip
     figure.add_layout(words)
     figure.js_on_event("mousemove", CustomJS(args={"words": words}, code=WRITE_PLACE))
@@ -102,12 +102,12 @@ class NumberedMarks:
             return
         source = ColumnDataSource(self._data())
         figure.scatter(
-            "lon", "lat", source=source, size=15, fill_color=theme.ACCENT, line_color=theme.GROUND,
+            "lon", "lat", source=source, size=15, fill_color=theme.GOLD, line_color=theme.SEA,
             level="overlay", name="marks",
         )  # fmt: skip
         figure.text(
             "lon", "lat", text="number", source=source, text_align="center",
-            text_baseline="middle", text_font_size="10px", text_color=theme.GROUND,
+            text_baseline="middle", text_font_size="10px", text_color=theme.SEA,
             text_font_style="bold", level="overlay",
         )  # fmt: skip
         self._sources.append(source)

@@ -283,7 +283,7 @@ class LabelsPane(GlobePane):
         return "".join(
             f"<div style='font-size:13px;padding:2px 0;"
             f"{'font-weight:650' if name == self.current else ''}'>"
-            f"<span style='color:{self._colors[name]}'>●</span> {html.escape(name)} "
+            f"{theme.dot(self._colors[name])} {html.escape(name)} "
             f"<span class='hint'>{names.count(name)}</span></div>"
             for name in self.classes
         )

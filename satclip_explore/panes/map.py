@@ -52,7 +52,7 @@ MARK = {
     "radius": 5,
     "color": "#14100a",
     "weight": 1,
-    "fillColor": theme.ACCENT,
+    "fillColor": theme.GOLD,
     "fillOpacity": 0.95,
 }
 """How a neighbor is drawn, in Leaflet's words."""

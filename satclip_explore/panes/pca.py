@@ -172,7 +172,7 @@ class PCAPane(world.ColoredPane):
             return ""
         if self.components == world.BIOMES:
             key = " &nbsp; ".join(
-                f"<span class='k'><span style='color:{color}'>■</span> {word}</span>"
+                f"<span class='k'>{theme.dot(color)} {word}</span>"
                 for word, color in BIOMES.values()
                 if word
             )
@@ -180,8 +180,7 @@ class PCAPane(world.ColoredPane):
             style = "<style>.k { white-space: nowrap; }</style>"
             return f"<span class='hint'>{style}{key}<br>{told}</span>"
         dots = "".join(
-            f"<span style='color:{color}'>●</span> {world.component_name(component)} "
-            f"{100 * share:.0f} % &nbsp;"
+            f"{theme.dot(color)} {world.component_name(component)} {100 * share:.0f} % &nbsp;"
             for component, share, color in zip(
                 self.components, explained, ("#ff6b6b", "#7ee787", "#5cc8ff"), strict=True
             )

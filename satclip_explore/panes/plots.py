@@ -17,6 +17,13 @@ from satclip_explore.geo import Bounds
 from satclip_explore.panes import theme
 from satclip_explore.panes.base import Selection
 
+NIGHT = {
+    "--bk-background-fill-color": theme.SEA,
+    "--bk-grid-line-color": theme.CHALK,
+    "--bk-grid-line-alpha": "0.09",
+}
+"""Styles that keep a map dark: without them a page's light theme would paint its figure white."""
+
 LINKED = "linked"
 """Tag of a layout whose figures share their ranges: in a notebook it is one widget."""
 
@@ -25,8 +32,7 @@ def dark(plot: Any, element: Any) -> None:
     """Paint a figure in the page's colors and keep it on the globe; a HoloViews hook."""
     figure = plot.state
     figure.background_fill_color = theme.SEA
-    figure.border_fill_color = None
-    figure.outline_line_color = theme.LINE
+    figure.border_fill_color = figure.outline_line_color = None
     for side in ("left", "right", "top", "bottom"):
         setattr(figure, f"min_border_{side}", 0)
     figure.margin = 0
@@ -50,23 +56,21 @@ def canvas_backend(plot: Any, element: Any) -> None:
 
 
 def dark_axes(plot: Any, element: Any) -> None:
-    """Paint a chart with axes in the page's colors; a HoloViews hook."""
+    """Paint a chart with axes in colors that show in both themes; a HoloViews hook."""
     canvas_backend(plot, element)
     figure = plot.state
-    figure.background_fill_color = theme.SEA
-    figure.border_fill_color = None
-    figure.outline_line_color = theme.LINE
+    figure.background_fill_color = figure.border_fill_color = figure.outline_line_color = None
     for axis in figure.axis:
-        axis.axis_line_color = axis.major_tick_line_color = theme.LINE
+        axis.axis_line_color = axis.major_tick_line_color = theme.GRAY
         axis.minor_tick_line_color = None
-        axis.major_label_text_color = axis.axis_label_text_color = theme.MUTED
+        axis.major_label_text_color = axis.axis_label_text_color = theme.GRAY
     for grid in figure.grid:
-        grid.grid_line_color = theme.LINE
-        grid.grid_line_alpha = 0.5
+        grid.grid_line_color = theme.GRAY
+        grid.grid_line_alpha = 0.25
     for legend in figure.legend:
         legend.background_fill_color = None
         legend.border_line_color = None
-        legend.label_text_color = theme.MUTED
+        legend.label_text_color = theme.GRAY
 
 
 def weakly(hook: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -193,12 +197,13 @@ class SameView:
 def plot_pane(view: Any) -> pn.pane.HoloViews:
     """Hold a map in degrees: as wide as there is room, half as high."""
     # Panel would give the figures of all pages one range, in place of the one they were made with.
+    # Without a minimum of 0 the canvas of a size it once had would hold the figure open.
     return pn.pane.HoloViews(
         view,
         sizing_mode="stretch_width",
         margin=0,
         linked_axes=False,
-        styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto"},
+        styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto", "min-height": "0"} | NIGHT,
     )
 
 

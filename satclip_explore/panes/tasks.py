@@ -50,8 +50,8 @@ def paint_classes(
     colors = np.zeros((*codes.shape, 4), dtype=np.uint8)
     colors[shown, :3], colors[shown, 3] = palette[codes[shown]], 255
     keys = "".join(
-        f"<span style='white-space:nowrap'><span style='color:rgb{tuple(palette[code].tolist())}'>"
-        f"■</span> {theme.escape(classes[code])} &nbsp;</span> "
+        f"<span style='white-space:nowrap'>{theme.dot(f'rgb{tuple(palette[code].tolist())}')} "
+        f"{theme.escape(classes[code])} &nbsp;</span> "
         for code in order[:MOST_NAMED]
         if counts[code]
     )

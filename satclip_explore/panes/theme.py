@@ -1,4 +1,4 @@
-"""How everything looks: one dark palette, the system's own fonts, cards."""
+"""How everything looks: a dark and a light theme, the system's own fonts, cards."""
 
 from __future__ import annotations
 
@@ -9,24 +9,61 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
-GROUND, SURFACE, RAISED, LINE = "#090d12", "#10161d", "#171f29", "#222d39"
-INK, MUTED, FAINT = "#e9eef3", "#93a1b0", "#5d6b7a"
-ACCENT, WARM, COOL, BAD = "#ffb454", "#ff8f5c", "#5cc8ff", "#ff6b6b"
-SEA = "#0c131b"
-FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
-MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-SERIES = ("#ffb454", "#5cc8ff", "#7ee787", "#ff7eb6", "#b39dff", "#f4e06d", "#56d4bc", "#ff8f5c")
+DARK = {
+    "ground": "#090d12", "surface": "#10161d", "raised": "#171f29", "line": "#222d39",
+    "ink": "#e9eef3", "muted": "#93a1b0", "faint": "#5d6b7a",
+    "accent": "#ffb454", "on-accent": "#14100a", "cool": "#5cc8ff", "bad": "#ff6b6b",
+}  # fmt: skip
+LIGHT = {
+    "ground": "#eef2f5", "surface": "#ffffff", "raised": "#eef2f5", "line": "#d3dae1",
+    "ink": "#17202a", "muted": "#53616f", "faint": "#7b8896",
+    "accent": "#8f5300", "on-accent": "#ffffff", "cool": "#0b6bab", "bad": "#b42318",
+}  # fmt: skip
+"""The colors of a page; the names below stand for those of whichever theme is shown."""
+
+
+def _color(name: str) -> str:
+    # Where no page of ours says which theme is shown, as in a notebook, it is the dark one.
+    return f"var(--satclip-{name}, {DARK[name]})"
+
+
+GROUND, SURFACE, RAISED, LINE, INK, MUTED, FAINT, ACCENT, ON_ACCENT, COOL, BAD = map(_color, DARK)
+
+
+def _declared(colors: dict[str, str]) -> str:
+    return "; ".join(f"--satclip-{name}: {color}" for name, color in colors.items())
+
+
+VARIABLES = f"""
+:root {{ color-scheme: dark; {_declared(DARK)} }}
+:root[data-theme=light] {{ color-scheme: light; {_declared(LIGHT)} }}
+"""
+"""Style sheet that says what the names stand for: the one place where themes differ."""
+
+# What is drawn on a canvas takes no variables. The Earth is as dark in both themes, what lies on it
+# as bright; the colors of classes, folds and encoders show on it, on white and on black.
+SEA, CHALK, GOLD, SKY, GRAY = "#0c131b", DARK["ink"], DARK["accent"], DARK["cool"], "#7b8896"
+SERIES = ("#db7800", "#2b8fd6", "#2f9e44", "#e0509a", "#8a6ff0", "#a38a00", "#12998a", "#e2503c")
 WARMTH = ("#2b2a6b", "#3a6ea8", "#67b0b0", "#d9d7a3", "#f2a65a", "#c8452f", "#7a1022")
 SIMILARITY = ("#15384a", "#17525c", "#2a7c6b", "#71a95a", "#d2c24f", "#fff3b0")
 
-MATERIAL = {
-    "palette": {
-        "primary": {"main": ACCENT, "contrastText": "#14100a"},
-        "secondary": {"main": COOL},
-        "background": {"default": GROUND, "paper": SURFACE},
-        "text": {"primary": INK, "secondary": MUTED},
-        "divider": LINE,
-    },
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
+MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+def _palette(colors: dict[str, str]) -> dict[str, Any]:
+    """Return a theme's colors as Material names them; it computes with them, so no variables."""
+    return {
+        "primary": {"main": colors["accent"], "contrastText": colors["on-accent"]},
+        "secondary": {"main": colors["cool"]},
+        "default": {"main": colors["ink"], "dark": colors["ink"], "light": colors["raised"]},
+        "background": {"default": colors["ground"], "paper": colors["surface"]},
+        "text": {"primary": colors["ink"], "secondary": colors["muted"]},
+        "divider": colors["line"],
+    }
+
+
+_MATERIAL: dict[str, Any] = {
     "typography": {"fontFamily": FONT, "fontSize": 13, "button": {"textTransform": "none"}},
     "shape": {"borderRadius": 8},
     "components": {
@@ -46,6 +83,7 @@ MATERIAL = {
                 "input": {"paddingTop": "5px !important", "paddingBottom": "5px !important"},
             }
         },
+        "MuiButton": {"styleOverrides": {"outlined": {"borderColor": f"{FAINT} !important"}}},
         "MuiInputLabel": {
             "styleOverrides": {
                 "root": {
@@ -68,7 +106,7 @@ MATERIAL = {
                     "whiteSpace": "nowrap",
                     "@media (max-width: 700px)": {"padding": "8px 7px"},
                     "&.Mui-selected": {
-                        "color": f"{GROUND} !important",
+                        "color": f"{ON_ACCENT} !important",
                         "backgroundColor": f"{ACCENT} !important",
                     },
                 }
@@ -78,6 +116,10 @@ MATERIAL = {
             "styleOverrides": {"paper": {"backgroundColor": f"{RAISED} !important", "color": INK}}
         },
     },
+}
+MATERIAL = {
+    "dark": _MATERIAL | {"palette": _palette(DARK)},
+    "light": _MATERIAL | {"palette": _palette(LIGHT)},
 }
 
 TEXT = f"""
@@ -92,6 +134,8 @@ TEXT = f"""
 table {{ border-collapse: collapse; width: 100%; font-size: 12.5px; }}
 th {{ text-align: left; font-weight: 500; color: {MUTED}; padding: 3px 10px 3px 0; }}
 td {{ padding: 3px 10px 3px 0; border-top: 1px solid {LINE}; font-variant-numeric: tabular-nums; }}
+.dot {{ display: inline-block; width: 9px; height: 9px; border-radius: 50%;
+  box-shadow: 0 0 0 1px {FAINT}; margin: 0 2px 0 1px; }}
 """
 
 
@@ -167,6 +211,11 @@ def escape(words: Any) -> str:
     return html.escape(str(words))
 
 
+def dot(color: str) -> str:
+    """Draw a key of a legend, ringed so that any color shows on any ground, as markup."""
+    return f"<i class='dot' style='background:{color}'></i>"
+
+
 def color_scale(colors: Any, low: str, high: str) -> pn.pane.HTML:
     """Draw a color bar with a word at each end."""
     return text(
@@ -201,6 +250,7 @@ def button(label: Any, press: Any, *, strong: bool = False, **options: Any) -> p
     """Make a small button that calls `press(event)`."""
     return pmui.Button(
         label=label, on_click=press, size="small", margin=(4, 2), description="",
+        theme_config=MATERIAL,
         color="primary" if strong else "default", variant="contained" if strong else "outlined",
         **options,
     )  # fmt: skip
@@ -220,11 +270,13 @@ PAGE = f"""
 """
 """Style sheet of the page itself, for what lives outside Panel's own shadow roots."""
 
-NARROW = """
-@media (max-width: 900px) {
-  h3.title { display: none; }
-  main .MuiToolbar-root { min-height: 96px !important; }
-}
+FRAME = f"""
+html, body {{ background: {GROUND} !important; }}
+h3.title {{ color: {INK} !important; }}
+@media (max-width: 900px) {{
+  h3.title {{ display: none; }}
+  main .MuiToolbar-root {{ min-height: 96px !important; }}
+}}
 """
 """Style sheet of the page's frame: a narrow page's header is two lines high, without the title."""
 

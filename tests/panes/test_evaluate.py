@@ -47,7 +47,7 @@ def test_the_map_shows_each_place_in_the_color_of_its_fold(pane):
     assert pane.task == OWN
     assert pane.about.startswith("warm: 60 places; ")
     assert len(set(pane.points().dimension_values("color"))) == 5
-    assert pane.legend().count("●") == 5
+    assert pane.legend().count("class='dot'") == 5
     pane.places = 500
     pane._preview.wait(60)
     assert "drawn" not in pane.about

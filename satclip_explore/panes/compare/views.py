@@ -63,7 +63,7 @@ def swipe(pane: Any, names: Sequence[str]) -> pn.Column:
     right.styles = right.styles | over | {"clip-path": "inset(0 0 0 50%)", "z-index": "1"}
     line = pn.pane.HTML("", margin=0, sizing_mode=None, styles={
         "position": "absolute", "top": "0", "bottom": "0", "left": "50%", "width": "2px",
-        "height": "100%", "background": theme.INK, "z-index": "2", "pointer-events": "none",
+        "height": "100%", "background": theme.CHALK, "z-index": "2", "pointer-events": "none",
     })  # fmt: skip
     slider = pmui.FloatSlider(
         label="Line between them", value=50.0, start=0.0, end=100.0, step=0.5, margin=(0, 10),
@@ -109,12 +109,8 @@ def key(name: str, color: str) -> str:
     """Write an encoder's name with the color that it has in the curves."""
     return (
         f"<span class='title' style='text-transform:none;letter-spacing:0'>"
-        f"<span style='color:{color}'>●</span> {theme.escape(name)}</span>"
+        f"{theme.dot(color)} {theme.escape(name)}</span>"
     )
-
-
-def _dot(color: str) -> str:
-    return f"<span style='color:{color}'>●</span>"
 
 
 def _bar(share: float, words: str) -> str:
@@ -130,8 +126,8 @@ def _bar(share: float, words: str) -> str:
 
 def _pairs(comparison: Comparison, colors: dict[str, str]) -> str:
     rows = "".join(
-        f"<tr><td>{_dot(colors[row.first])} {theme.escape(row.first)}<br>"
-        f"{_dot(colors[row.second])} {theme.escape(row.second)}</td>"
+        f"<tr><td>{theme.dot(colors[row.first])} {theme.escape(row.first)}<br>"
+        f"{theme.dot(colors[row.second])} {theme.escape(row.second)}</td>"
         f"<td>{_bar(row.cka, f'{row.cka:.2f}')}</td>"
         f"<td>{_bar(row.overlap, f'{row.overlap:.0%}')}</td></tr>"
         for row in comparison.pairs.itertuples()
@@ -147,7 +143,7 @@ def _pairs(comparison: Comparison, colors: dict[str, str]) -> str:
 
 def _shapes(comparison: Comparison, colors: dict[str, str]) -> str:
     rows = "".join(
-        f"<tr><td>{_dot(colors[row.encoder])} {theme.escape(row.encoder)}</td>"
+        f"<tr><td>{theme.dot(colors[row.encoder])} {theme.escape(row.encoder)}</td>"
         f"<td>{row.dim:,}</td><td>{row.participation_ratio:.1f}</td>"
         f"<td>{_number(row.intrinsic_dimension, '.1f')}</td>"
         f"<td>{_number(row.half_variance_km, ',.0f')}</td></tr>"
@@ -173,7 +169,7 @@ def _variograms(comparison: Comparison, colors: dict[str, str]) -> pn.Column:
         hv.Curve(table, "distance_km", "semivariance", label=name).opts(color=colors[name])
         for name, table in comparison.variograms.items()
     ]
-    level = hv.HLine(1.0).opts(color=theme.FAINT, line_dash="dotted", line_width=1)
+    level = hv.HLine(1.0).opts(color=theme.GRAY, line_dash="dotted", line_width=1)
     return _chart(
         "How similarity falls with distance", hv.Overlay([level, *curves]),
         "0: the same. 1: as different as two random places.",
@@ -220,7 +216,7 @@ def scores(result: Any, names: Sequence[str]) -> str:
     table = score_table(
         result,
         lambda name: "font-weight:650" if name == best else "",
-        lambda name: f"{_dot(colors.get(name, theme.FAINT))} ",
+        lambda name: f"{theme.dot(colors.get(name, theme.FAINT))} ",
     )
     return (
         f"{table}"

@@ -25,8 +25,8 @@ HINT = (
 def styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Give each contender a color and a dash: gray is what knows nothing of the places."""
     plain = {"constant": (theme.FAINT, "1 4"), "lonlat": (theme.FAINT, "2 3"),
-             "harmonics-l10": (theme.MUTED, "2 3"), "nearest": ("#c8d2dc", "6 4"),
-             "idw": ("#ffffff", "6 4")}  # fmt: skip
+             "harmonics-l10": (theme.MUTED, "2 3"), "nearest": (theme.MUTED, "6 4"),
+             "idw": (theme.INK, "6 4")}  # fmt: skip
     colors = cycle(theme.SERIES)
     return {name: plain[name] if name in plain else (next(colors), "") for name in names}
 

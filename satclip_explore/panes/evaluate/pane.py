@@ -263,7 +263,7 @@ class EvaluatePane(Pane):
     def legend(self) -> str:
         """Say, as markup, what the places on the map are."""
         folds = 0 if self._folds is None else int(self._folds[1].max()) + 1
-        keys = " ".join(f"<span style='color:{color}'>●</span>" for color in theme.SERIES[:folds])
+        keys = "".join(map(theme.dot, theme.SERIES[:folds]))
         line = f"{keys} A color is a fold: its places are predicted by the labels of all others."
         words = [theme.escape(self.about), line] if folds else []
         return "".join(f"<div class='hint' style='margin-top:3px'>{word}</div>" for word in words)

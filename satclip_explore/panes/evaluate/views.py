@@ -119,9 +119,9 @@ def numbered(following: Any) -> tuple[Any, ...]:
     both = {"responsive": True, "shared_axes": False}
     return (
         hv.Points(rows, ["lon", "lat"]).opts(
-            size=15, color=theme.ACCENT, line_color=theme.GROUND, **both
+            size=15, color=theme.GOLD, line_color=theme.SEA, **both
         ),
         hv.Labels(text, ["lon", "lat"], "number").opts(
-            text_font_size="9px", text_color=theme.GROUND, **both
+            text_font_size="9px", text_color=theme.SEA, **both
         ),
     )

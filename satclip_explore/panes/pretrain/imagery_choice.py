@@ -172,8 +172,7 @@ class ImageryChoice(pn.viewable.Viewer):
             theme.text_input(self.param.folder, "Folder", 300,
                              visible=self.param.kind.rx.pipe(lambda kind: kind == FOLDER),
                              placeholder="on the machine that runs this page"),
-            get, theme.button("Cancel", self.cancel, visible=self.param.fetching,
-                              theme_config=theme.MATERIAL),
+            get, theme.button("Cancel", self.cancel, visible=self.param.fetching),
             theme.text(self.sentences, styles={"flex": "1 1 260px", "min-width": "200px"}),
             align_items="center", sizing_mode="stretch_width", gap="2px 8px", margin=0,
         )  # fmt: skip

@@ -17,7 +17,7 @@ MAX_SHOWN = 4000
 """Places drawn, at most: an even choice of them."""
 
 MAX_VERTICES = 200
-TRAINS, TESTS, SHOT = theme.COOL, theme.ACCENT, "#ffffff"
+TRAINS, TESTS, SHOT = theme.SKY, theme.GOLD, "#ffffff"
 TOOLS = ("BoxSelectTool", "LassoSelectTool", "PanTool", "WheelZoomTool", "ResetTool")
 
 
@@ -42,9 +42,7 @@ def legend(about: str, split: Any) -> str:
         n_shots = len(split.shots)
         rows = [(TESTS, "tests", len(split.test)), (TRAINS, "trains", len(split.train) - n_shots)]
         rows += [(SHOT, "held out, but shown", n_shots)] if n_shots else []
-    keys = " &nbsp; ".join(
-        f"<span style='color:{color}'>●</span> {word} {count:,}" for color, word, count in rows
-    )
+    keys = " &nbsp; ".join(f"{theme.dot(color)} {word} {count:,}" for color, word, count in rows)
     words = [theme.escape(part) for part in parts] + [part for part in [keys] if part]
     words.append("Drag a box on the map to hold it out; the lasso above the map draws freely.")
     return "".join(f"<div class='hint' style='margin-top:3px'>{line}</div>" for line in words)
@@ -67,7 +65,7 @@ def places(lonlat: np.ndarray, split: Any) -> hv.Points:
     shown = np.zeros(len(lonlat), dtype=bool)
     shown[:: max(1, len(lonlat) // MAX_SHOWN)] = True
     shown |= role == 3
-    colors = np.array([theme.FAINT, TRAINS, TESTS, SHOT])[role[shown]]
+    colors = np.array([theme.GRAY, TRAINS, TESTS, SHOT])[role[shown]]
     sizes = np.where(role[shown] == 3, 6.0, 3.0)
     rows = (lonlat[shown, 0], lonlat[shown, 1], colors, sizes)
     # What a box on the map selects is no longer faint beside the rest: colors tell it.

@@ -9,6 +9,7 @@ import panel as pn
 from panel_material_ui.template.base import Page
 
 from satclip_explore.panes import first_look, theme
+from satclip_explore.panes.served import look
 from satclip_explore.panes.served.closing import let_go_when_closed
 from satclip_explore.panes.served.pictures import picture_address
 
@@ -20,17 +21,18 @@ OTHER_LOOKS = {"encoder", "tab", "components", "land", "view"}
 
 
 def frame(header: list[Any], main: list[Any]) -> Page:
-    """Return a page in the project's colors."""
+    """Return a page in the project's colors, dark or light."""
     page = Page(
         title=TITLE,
         header=header,
         main=main,
-        dark_theme=True,
+        dark_theme=look.starts_dark(),
         theme_toggle=False,
         theme_config=theme.MATERIAL,
         busy_indicator="linear",
-        raw_css=[theme.PAGE],
-        stylesheets=[theme.NARROW],
+        template=look.TEMPLATE,
+        raw_css=[theme.VARIABLES, theme.PAGE],
+        stylesheets=[theme.FRAME],
     )
     let_go_when_closed(page)
     return page
@@ -41,7 +43,7 @@ def waiting(query: str) -> pn.pane.HTML:
     path = None if OTHER_LOOKS & set(parse_qs(query.removeprefix("?"))) else first_look.shipped()
     picture = "" if path is None else (
         f"<img src='{picture_address(path)}' alt='The world as the encoder sees it' "
-        "style='width:100%;max-width:900px;display:block'>"
+        f"style='width:100%;max-width:900px;display:block;background:{theme.SEA}'>"
     )  # fmt: skip
     words = "<p class='hint' role='status'>The encoder is being loaded …</p>"
     return theme.text(f"{picture}{words}", margin=8, sizing_mode="stretch_width")

@@ -65,7 +65,8 @@ class PageLink(JSComponent):
       banner.setAttribute("role", "alert")
       banner.textContent = "The server does not answer. What you see stays; trying again …"
       banner.style.cssText = "position:fixed;top:0;left:0;right:0;z-index:9999;padding:8px 14px;" +
-        "background:#ff6b6b;color:#14100a;font:13px system-ui;text-align:center;display:none"
+        "background:var(--satclip-bad);color:var(--satclip-ground);font:13px system-ui;" +
+        "text-align:center;display:none"
       document.body.append(banner)
       let heard = Date.now()
       const alive = () => { heard = Date.now(); banner.style.display = "none" }
@@ -75,7 +76,8 @@ class PageLink(JSComponent):
       help.setAttribute("aria-label", "What you can do here")
       help.style.cssText = "position:fixed;right:14px;bottom:14px;left:auto;top:auto;margin:0;" +
         "z-index:9998;max-width:min(340px, calc(100vw - 60px));padding:12px 16px;" +
-        "border-radius:10px;border:1px solid #ffb454;background:#171f29;color:#e9eef3;" +
+        "border-radius:10px;border:1px solid var(--satclip-accent);" +
+        "background:var(--satclip-raised);color:var(--satclip-ink);" +
         "font:13px/1.5 system-ui"
       help.innerHTML = `<b>What you can do here</b><ul style="margin:6px 0;padding-left:18px">
         <li>Click a place: its embedding, and what resembles it, follow.</li>
@@ -84,7 +86,8 @@ class PageLink(JSComponent):
         <kbd>/</kbd> find a place &nbsp; <kbd>← ↑ → ↓</kbd> over a figure: move the place
         (with <kbd>Shift</kbd> ten times as far) &nbsp; <kbd>?</kbd> this list &nbsp;
         <kbd>Esc</kbd> close<br><button style="margin-top:8px;padding:4px 14px;font:inherit;
-        background:#ffb454;color:#14100a;border:0;border-radius:6px;cursor:pointer">Close</button>`
+        background:var(--satclip-accent);color:var(--satclip-on-accent);border:0;
+        border-radius:6px;cursor:pointer">Close</button>`
       const SEEN = KEY + "-seen"
       help.querySelector("button").onclick = () => help.close()
       help.onclose = () => { try { localStorage.setItem(SEEN, "1") } catch { /* asked again */ } }

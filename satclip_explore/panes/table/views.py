@@ -69,7 +69,7 @@ def is_class(values: pd.Series, kind: str) -> bool:
 def points(lonlat: NDArray[np.float64], values: pd.Series | None, kind: str) -> hv.Points:
     """Draw places in the colors of a column, an even choice of at most `MOST_SHOWN`."""
     every = slice(None, None, max(1, -(-len(lonlat) // MOST_SHOWN)))
-    colors = np.full(len(lonlat), theme.ACCENT, dtype=object)
+    colors = np.full(len(lonlat), theme.GOLD, dtype=object)
     if values is not None and len(values):
         colors = _colors(values, kind)
     shown = (lonlat[every, 0], lonlat[every, 1], colors[every])
@@ -83,12 +83,12 @@ def _colors(values: pd.Series, kind: str) -> NDArray[np.object_]:
     if is_class(values, kind):
         names = _largest(values)
         table = {name: color for name, color in zip(names, theme.SERIES, strict=False)}
-        return np.array([table.get(str(value), theme.FAINT) for value in values], dtype=object)
+        return np.array([table.get(str(value), theme.GRAY) for value in values], dtype=object)
     numbers, low, high = _scaled(values)
     ramp = np.array([f"#{r:02x}{g:02x}{b:02x}" for r, g, b in plots.ramp(theme.WARMTH)])
     steps = np.nan_to_num((numbers - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
     colors = ramp[(steps * 255).astype(int)].astype(object)
-    colors[~np.isfinite(numbers)] = theme.FAINT
+    colors[~np.isfinite(numbers)] = theme.GRAY
     return np.asarray(colors, dtype=object)
 
 
@@ -111,7 +111,7 @@ def legend(values: pd.Series | None, name: str, kind: str) -> str:
         names = _largest(values)
         more = values.dropna().astype(str).nunique() - len(names)
         keys = " &nbsp; ".join(
-            f"<span style='white-space:nowrap'><span style='color:{color}'>●</span> "
+            f"<span style='white-space:nowrap'>{theme.dot(color)} "
             f"{theme.escape(_cut(label))}</span>"
             for label, color in zip(names, theme.SERIES, strict=False)
         )
