@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,13 @@ class Projection:
     def scores(self, embeddings: NDArray[Any]) -> NDArray[np.float64]:
         """Project embeddings, shape (N, D), onto the components: (N, n), float64."""
         return (np.asarray(embeddings, dtype=np.float64) - self.mean) @ self.components.T
+
+    def select(self, rows: Sequence[int]) -> Projection:
+        """Keep some components, counted from 0, in the order given; one may come twice."""
+        rows = list(rows)
+        return Projection(
+            self.mean, self.components[rows], self.explained[rows], self.low[rows], self.high[rows]
+        )
 
     def readout(self) -> Readout:
         """Give the linear map from an embedding to color values, 0 to 255 before clipping."""

@@ -85,7 +85,7 @@ def open_content(source: Any, member: str | None = None) -> Content:
             content = Content(path.name, file.read(1024), path)
     elif isinstance(source, (bytes, bytearray, memoryview)):
         check_size(len(source))
-        content = Content("an uploaded file", bytes(source))
+        content = Content(str(getattr(source, "name", "an uploaded file")), bytes(source))
     elif hasattr(source, "read"):
         data = source.read(MAX_BYTES + 1)
         check_size(len(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,9 @@ def read_places(
     found = locate(raw.frame, order=order, decimal=decimal, units=raw.units, **said)
     table = _Columns(raw, found, missing, decimal)
     columns = table.read(numeric, categorical, censored, sentinels)
-    return _report(raw, name, found, table, columns, keep_zero)
+    reading = _report(raw, name, found, table, columns, keep_zero)
+    places = {"lon": lon, "lat": lat, "crs": crs, "order": order}
+    return replace(reading, asked={key: v for key, v in places.items() if v is not None})
 
 
 def _raw_table(source: Any, options: ReadOptions) -> tuple[RawTable, str]:

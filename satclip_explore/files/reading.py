@@ -49,6 +49,8 @@ class Reading:
         The coordinates of a grid, for `on_grid`.
     odd : mapping of str to str
         Columns that mix numbers and other text: what to say to have them as numbers.
+    asked : mapping of str to object
+        Which of lon, lat, crs and order were given to `read_places`.
     """
 
     frame: pd.DataFrame
@@ -68,6 +70,7 @@ class Reading:
     units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     grid: xr.Dataset | None = None
     odd: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    asked: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def __len__(self) -> int:
         return len(self.frame)

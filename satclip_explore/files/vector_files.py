@@ -48,6 +48,27 @@ def to_vector(
     path = Path(path)
     if path.suffix not in ENDINGS:
         raise ValueError(f"path must end in {', '.join(ENDINGS)}; got {path.name!r:.60}.")
+    return write_whole(path, vector_bytes(frame, path.suffix, facts, layer=path.stem))
+
+
+def vector_bytes(
+    frame: pd.DataFrame,
+    ending: str,
+    facts: Mapping[str, Any] | None = None,
+    *,
+    layer: str = "places",
+) -> bytes:
+    """Encode a table with its points or polygons; see `to_vector`.
+
+    Parameters
+    ----------
+    frame, facts
+        As in `to_vector`.
+    ending : str
+        .gpkg, .geojson, .parquet or .fgb.
+    layer : str
+        What a GeoPackage calls the table.
+    """
     try:
         import geopandas
         import pyogrio
@@ -68,10 +89,10 @@ def to_vector(
     placed.columns = [str(label) for label in placed.columns]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            part = Path(folder) / f"{path.stem}{path.suffix}"
-            if path.suffix == ".parquet":
-                placed.to_parquet(part, compression="zstd", index=False)
-            elif path.suffix == ".geojson":
+            part = Path(folder) / f"{layer}{ending}"
+            if ending == ".parquet":
+                _write_parquet(placed, part, said)
+            elif ending == ".geojson":
                 document = json.loads(placed.to_crs("EPSG:4326").to_json(drop_id=True))
                 document.pop("crs", None)
                 part.write_text(json.dumps({"provenance": said, **document}, ensure_ascii=False))
@@ -81,9 +102,19 @@ def to_vector(
                     ".gpkg": {"layer_metadata": said},
                     ".fgb": {"SPATIAL_INDEX": "NO"},
                 }
-                driver = DRIVERS[path.suffix]
-                pyogrio.write_dataframe(placed, part, driver=driver, **special[path.suffix])
-            return write_whole(path, part.read_bytes())
+                pyogrio.write_dataframe(placed, part, driver=DRIVERS[ending], **special[ending])
+            return part.read_bytes()
     except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise ValueError(f"the table cannot be written as {path.suffix}: {reason}.") from error
+        raise ValueError(f"the table cannot be written as {ending}: {reason}.") from error
+
+
+def _write_parquet(placed: Any, path: Path, facts: Mapping[str, str]) -> None:
+    """Write GeoParquet with facts in its metadata, under the key of `geoparquet_bytes`."""
+    from pyarrow import parquet
+
+    placed.to_parquet(path, compression="zstd", index=False)
+    table = parquet.read_table(path)
+    said = {b"satclip_explore": json.dumps(facts, ensure_ascii=False).encode()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **said})
+    parquet.write_table(table, path, compression="zstd")

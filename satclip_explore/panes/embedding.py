@@ -10,8 +10,10 @@ import pandas as pd
 import param
 
 from satclip_explore.atlas import Atlas, country_at, load_atlas
-from satclip_explore.panes import theme, world
+from satclip_explore.panes import cells, theme, world
 from satclip_explore.panes.base import sentence
+from satclip_explore.panes.downloads import Choice, code_choice, stem, table_choices
+from satclip_explore.provenance import provenance
 
 FAR_KM = 100.0
 """Beyond this distance the nearest labeled place says little about the selected one."""
@@ -110,10 +112,24 @@ class EmbeddingPane(world.ColoredPane):
             f"{facts['distance_km']:.0f} km away</div>"
         )
 
+    def downloads(self) -> list[Choice]:
+        """List what the place can be had as."""
+        encoder, place = self.encoder, self.selection.lonlat
+
+        def table(_: Any) -> pd.DataFrame:
+            return encoder.embed_frame(pd.DataFrame([place], columns=["lon", "lat"]))
+
+        inside = f"one row: longitude, latitude, the {encoder.embed_dim} numbers"
+        code = cells.cell({"encoder": encoder}, cells.call("encoder.embed", place))
+        return [
+            *table_choices(table, stem(encoder.name, "place"), inside, provenance(encoder)),
+            code_choice(code),
+        ]
+
     def __panel__(self) -> Any:
         # One HTML pane whose text changes: a new pane each time lays the whole page out anew.
         body = theme.text(self.view, sizing_mode="stretch_width")
-        return theme.card("This place", body, self.status())
+        return theme.card("This place", body, self.status(), actions=(self.download_menu(),))
 
 
 LENGTH = "Square root of the sum of the squares of all numbers."

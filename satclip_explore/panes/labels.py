@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 from typing import Any
 
@@ -15,73 +14,20 @@ import param
 import xarray as xr
 
 from satclip_explore.atlas import land_mask
-from satclip_explore.files.places import read_places
-from satclip_explore.files.table import csv_bytes
 from satclip_explore.geo import as_lonlat
 from satclip_explore.labels import predict_labels
 from satclip_explore.panes import plots, theme, world
+from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.panes.furniture import earth_beneath, furnish
 from satclip_explore.panes.globe import GlobePane
-from satclip_explore.panes.uploads import drop_field, save_button
-
-MAX_LABELS = 500
-MAX_NAME = 40
-MAX_BYTES = 1_000_000
-
-
-def checked_name(text: Any) -> str:
-    """Return a class name without what surrounds it.
-
-    Raises
-    ------
-    ValueError
-        If nothing is left, it is too long, or a character in it cannot be seen.
-    """
-    name = str(text).strip()
-    if not name:
-        raise ValueError("a class needs a name.")
-    if len(name) > MAX_NAME:
-        raise ValueError(f"a class name may have {MAX_NAME} characters; got {len(name)}.")
-    if not name.isprintable():
-        raise ValueError("a class name may hold printable characters only.")
-    return name
-
-
-def read_labels(content: bytes) -> list[tuple[float, float, str]]:
-    """Read a file with coordinates and a column `label`.
-
-    Parameters
-    ----------
-    content : bytes
-        Any format of `read_places`.
-
-    Returns
-    -------
-    list of (float, float, str)
-        Degrees, and the name of the class.
-
-    Raises
-    ------
-    ValueError
-        If the file is too large, does not read as such a table, or holds a row without a label.
-    """
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"a file of labels may have 1 MB; got {len(content) / 1e6:,.0f} MB.")
-    reading = read_places(content, categorical=("label",), keep_zero=True)
-    if len(reading) > MAX_LABELS:
-        raise ValueError(f"a file of labels may have {MAX_LABELS} rows.")
-    if reading.left_out:
-        raise ValueError(f"every label needs a place: {reading.left_out_text()}.")
-    rows = []
-    for line, (lon, lat), text in zip(
-        reading.lines, reading.lonlat, reading.frame["label"], strict=True
-    ):
-        try:
-            rows.append((float(lon), float(lat), checked_name("" if pd.isna(text) else text)))
-        except ValueError as error:
-            raise ValueError(f"{reading.counted_in} {line}: {error}") from error
-    return rows
-
+from satclip_explore.panes.label_files import (
+    MAX_BYTES,
+    MAX_LABELS,
+    checked_name,
+    offer,
+    read_labels,
+)
+from satclip_explore.panes.uploads import drop_field
 
 MAX_CLASSES = len(theme.SERIES)
 MAX_STEPS_BACK = 200
@@ -249,7 +195,15 @@ class LabelsPane(GlobePane):
     def prediction(self) -> xr.DataArray:
         """Return the class of every pixel; see `satclip_explore.labels.predict_labels`."""
         codes = [self.classes.index(name) for _, _, name in self.labels]
-        return predict_labels(self.globe(), [row[:2] for row in self.labels], codes)
+        field = predict_labels(self.globe(), [row[:2] for row in self.labels], codes)
+        return field.assign_attrs(classes=json.dumps(self.classes, ensure_ascii=False))
+
+    def painted(self, field: xr.DataArray) -> np.ndarray:
+        """Color a prediction, faint where classes are nearly tied, clear at sea: (H, W, 4)."""
+        palette = plots.rgb([self._colors[name] for name in self.classes])
+        alpha = (70.0 + 185.0 * np.sqrt(field["margin"].to_numpy())).astype(np.uint8)
+        alpha[~land_mask(self.globe().grid) | (field.to_numpy() < 0)] = 0
+        return np.concatenate([palette[field.to_numpy()], alpha[..., None]], axis=-1)
 
     def image(self, **_: Any) -> hv.RGB:
         """Show the predicted classes on land, faint where they are nearly tied."""
@@ -262,11 +216,7 @@ class LabelsPane(GlobePane):
         except ValueError as error:
             self.message = str(error)
             return world.picture(nothing, bounds)
-        palette = np.array([_rgb(self._colors[name]) for name in self.classes], dtype=np.uint8)
-        alpha = (70.0 + 185.0 * np.sqrt(field["margin"].to_numpy())).astype(np.uint8)
-        alpha[~land_mask(self.globe().grid) | (field.to_numpy() < 0)] = 0
-        colors = np.concatenate([palette[field.to_numpy()], alpha[..., None]], axis=-1)
-        return world.picture(colors, bounds)
+        return world.picture(self.painted(field), bounds)
 
     def points(self, **_: Any) -> hv.Points:
         """Show the labeled places in the colors of their classes."""
@@ -320,8 +270,6 @@ class LabelsPane(GlobePane):
                    theme.button("Remove", self.remove_class), margin=0),
             theme.text_input(self.param.new_class, "Add a class", 200),
             theme.text_input(self.param.new_name, "Rename this class", 200),
-            save_button(lambda: io.BytesIO(csv_bytes(self.table())), "labels.csv", "Save labels",
-                        width=200, margin=(6, 4)),
             theme.hint("Load labels from CSV: lon, lat, label"), drop, self.status(),
             width=230, margin=(0, 0, 0, 10),
         )  # fmt: skip
@@ -330,8 +278,5 @@ class LabelsPane(GlobePane):
         body = pn.FlexBox(plot, side, align_items="flex-start", sizing_mode="stretch_width",
                           gap="8px")  # fmt: skip
         return theme.card("Label by clicking", body,
-                          hint="label two classes; the world follows every click")  # fmt: skip
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+                          hint="label two classes; the world follows every click",
+                          actions=(DownloadMenu(lambda: offer(self)),))  # fmt: skip

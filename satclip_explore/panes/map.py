@@ -229,6 +229,7 @@ class MapPane(world.ColoredPane):
             *([search.field()] if self.search else []),
             theme.select(self.param.base, "Base map", 130),
             theme.select(self.param.opacity, "Opacity of colors", 124, options=_OPACITY),
+            self.download_menu(),
         )
         leaflet = OfflineLeaflet(
             self.widget, margin=0, sizing_mode="stretch_width", stylesheets=[FILL],

@@ -10,9 +10,16 @@ import panel as pn
 import param
 
 from satclip_explore.neighbors import atlas_index, has_atlas_index, nearest_neighbors
-from satclip_explore.panes import theme
+from satclip_explore.panes import cells, theme
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.download_menu import DownloadMenu
+from satclip_explore.panes.downloads import (
+    Choice,
+    code_choice,
+    stem,
+    table_choices,
+)
 from satclip_explore.panes.rows import Rows
 
 
@@ -104,6 +111,27 @@ class NeighborsPane(Pane):
         """Write what was found as markup."""
         return "" if self.found is None else _markup(self.found, _labels(self.found))
 
+    def downloads(self) -> list[Choice]:
+        """List what the places can be had as."""
+        found, encoder = self.found, self.encoder
+        if found is None:
+            raise ValueError("there are no places to download yet.")
+        known = ", ".join(name for name in found if name not in ("lon", "lat"))
+        asked = {
+            "n_neighbors": self.n_neighbors, "min_distance_km": self.min_distance_km,
+            "region": self.region.strip() or None, "spacing_km": self.spacing_km,
+        }  # fmt: skip
+        wanted = {name: value for name, value in asked.items() if value is not None}
+        if self._places is not None:
+            wanted["places"] = cells.Code("places")
+        call = cells.call("sx.nearest_neighbors", cells.Code("encoder"), self.selection.lonlat,
+                          **wanted)  # fmt: skip
+        inside = f"{len(found)} places: longitude, latitude, {known}"
+        return [
+            *table_choices(lambda _: found, stem(encoder.name, "places-like-this"), inside),
+            code_choice(cells.cell({"encoder": encoder}, call)),
+        ]
+
     def __panel__(self) -> Any:
         self._shown = True
         self.search()
@@ -111,6 +139,7 @@ class NeighborsPane(Pane):
             theme.text_input(self.param.region, "Region", 120, placeholder="everywhere"),
             theme.select(self.param.min_distance_km, "Farther than", 106, options=_DISTANCES),
             theme.select(self.param.n_neighbors, "Rows", 68, options=[5, 8, 10, 20, 50]),
+            DownloadMenu(self.downloads),
         )
         # One pane whose text changes: a new one each time lays the whole page out anew.
         rows = Rows(self.visit, object=self.param.found.rx.pipe(lambda _: self.view()),

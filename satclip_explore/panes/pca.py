@@ -37,6 +37,7 @@ class PCAPane(world.ColoredPane):
         self._asked: Any = None
         self._same = plots.SameView(self.selection, lambda: self._looking)
         self._ranges: Any = None
+        self._grid = self.grid()
         self._looking = False
 
     def grid(
@@ -63,7 +64,7 @@ class PCAPane(world.ColoredPane):
         **_: Any,
     ) -> hv.RGB:
         """Show a view at once from what is at hand, and start encoding it in full."""
-        grid = self.grid(x_range, y_range, width, height)
+        grid = self._grid = self.grid(x_range, y_range, width, height)
         key = (self.encoder, self.components, self.stretch, grid)
         if self._fine is not None and self._fine[0] == key:
             colors = self._fine[1]
@@ -78,6 +79,10 @@ class PCAPane(world.ColoredPane):
                 if width is not None and not self._is_enough(grid):
                     self._encode(key)
         return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
+
+    def grid_shown(self) -> Grid:
+        """Return the pixels of the view that is on the screen."""
+        return self._grid
 
     def look(self, x_range: Any = None, y_range: Any = None) -> None:
         """Tell the other panes which range is visible, in degrees."""
@@ -228,6 +233,7 @@ class PCAPane(world.ColoredPane):
                 visible=self.param.components.rx() != world.BIOMES,
             ),
             theme.select(self.param.land_only, "Show", 124, options=_SEA),
+            self.download_menu(),
         )
         plot = plots.plot_pane(self.view())
         # As text: for a method Panel asks every kind of pane it has, and imports matplotlib.

@@ -104,9 +104,15 @@ def linked_ranges(
     return link
 
 
+def rgb(colors: Sequence[str]) -> np.ndarray:
+    """Read colors such as "#ffb454": (n, 3), uint8."""
+    numbers = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in colors]
+    return np.array(numbers, dtype=np.uint8).reshape(-1, 3)
+
+
 def ramp(colors: Sequence[str]) -> np.ndarray:
     """Interpolate between colors: (256, 3), uint8."""
-    stops = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in colors])
+    stops = rgb(colors)
     at = np.linspace(0.0, len(stops) - 1, 256)
     bands = [np.interp(at, np.arange(len(stops)), stops[:, band]) for band in range(3)]
     return np.stack(bands, axis=1).round().astype(np.uint8)

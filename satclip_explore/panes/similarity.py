@@ -11,7 +11,18 @@ import param
 import xarray as xr
 
 from satclip_explore.atlas import land_mask
-from satclip_explore.panes import plots, theme
+from satclip_explore.fields import similarity_raster
+from satclip_explore.geo import Grid
+from satclip_explore.panes import cells, plots, theme
+from satclip_explore.panes.download_menu import DownloadMenu
+from satclip_explore.panes.downloads import (
+    Choice,
+    code_choice,
+    colored,
+    page_choice,
+    raster_choices,
+    stem,
+)
 from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.globe import GlobePane
 
@@ -39,6 +50,34 @@ class SimilarityPane(GlobePane):
         globe = self.globe()
         field = globe.similarity(self.selection.lonlat)
         return field.where(land_mask(globe.grid)) if self.land_only else field
+
+    def downloads(self) -> list[Choice]:
+        """List what the field can be had as."""
+        encoder, place, threshold = self.encoder, self.selection.lonlat, self.threshold
+        grid, land_only = Grid.from_resolution(self.resolution), self.land_only
+
+        def field(check: Any) -> xr.DataArray:
+            found = similarity_raster(encoder, place, grid=grid, progress=check)
+            return found.where(land_mask(grid)) if land_only else found
+
+        height, width = grid.shape
+        lines = [
+            f"resolution = {self.resolution:g}",
+            "field = " + cells.call("sx.similarity_raster", cells.Code("encoder"), place,
+                                    cells.Code("resolution")),
+        ]  # fmt: skip
+        imports: tuple[str, ...] = ()
+        if land_only:
+            imports = ("from satclip_explore.atlas import land_mask",)
+            lines.append("field = field.where(land_mask(sx.Grid.from_resolution(resolution)))")
+        lines.append(f"field.plot.imshow(vmin={threshold:g}, vmax=1)")
+        return [
+            *raster_choices(field, lambda check: _painted(field(check), threshold),
+                            stem(encoder.name, "similarity"),
+                            f"{width:,} × {height:,} pixels: the cosine to this place"),
+            *page_choice(encoder, place),
+            code_choice(cells.cell({"encoder": encoder}, *lines, imports=imports)),
+        ]  # fmt: skip
 
     def image(self, **_: Any) -> hv.Image:
         """Show the field; empty until the globe has been encoded."""
@@ -101,8 +140,21 @@ class SimilarityPane(GlobePane):
         plot = plots.plot_pane(self.view())
         legend = theme.color_scale(theme.SIMILARITY, "hidden below", "1: the place itself")
         return theme.card(
-            "How much the rest resembles it", plot, legend, self.status(), actions=(slider,)
-        )
+            "How much the rest resembles it", plot, legend, self.status(),
+            actions=(slider, DownloadMenu(self.downloads)),
+        )  # fmt: skip
+
+
+def _painted(field: xr.DataArray, threshold: float) -> xr.DataArray:
+    """Color a field as the page does: clear below the threshold and where nothing is known."""
+    values = field.to_numpy()
+    shown = np.isfinite(values) & (values >= threshold)
+    steps = np.where(shown, (values - threshold) / (1.0 - threshold), 0.0) * len(theme.SIMILARITY)
+    colors = np.zeros((*values.shape, 4), dtype=np.uint8)
+    palette = plots.rgb(theme.SIMILARITY)
+    colors[..., :3] = palette[steps.astype(int).clip(0, len(palette) - 1)]
+    colors[..., 3] = np.where(shown, 255, 0)
+    return colored(colors, field, threshold=f"{threshold:g}")
 
 
 MOVE_LOW_END = """

@@ -1,13 +1,17 @@
-"""A field that takes one file, in the page's colors."""
+"""A field that takes one file, in the page's colors, and samples for those who have none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import panel as pn
 
-from satclip_explore.panes import theme
+from satclip_explore.atlas import load_atlas
+from satclip_explore.files.reading import Reading
+from satclip_explore.files.table import csv_bytes
+from satclip_explore.panes import cells, theme
 
 STYLE = f"""
 :host {{ --border-radius: 8px; }}
@@ -18,18 +22,59 @@ STYLE = f"""
   font-size: 12.5px !important; white-space: normal; }}
 """
 
-SAVE_STYLE = f"""
-.bk-btn, a.bk-btn {{ background: none !important; color: {theme.MUTED} !important;
-  border: 1px solid {theme.FAINT} !important; border-radius: 8px; font: 12.5px {theme.FONT}; }}
-"""
+
+class Dropped(bytes):
+    """Content of a file that was dropped, and what the file is called."""
+
+    name: str
+
+    def __new__(cls, content: bytes, name: str) -> Dropped:
+        """Name some content."""
+        made = super().__new__(cls, content)
+        made.name = name
+        return made
 
 
-def save_button(make: Callable[[], Any], filename: str, label: str, **options: Any) -> Any:
-    """Make a button that gives a file; `make` returns it as a stream."""
-    return pn.widgets.FileDownload(
-        callback=make, filename=filename, label=label, icon=None, stylesheets=[SAVE_STYLE],
-        **options,
-    )  # fmt: skip
+def _stations() -> pd.DataFrame:
+    columns = ["lon", "lat", "temperature_c", "precipitation_mm"]
+    return load_atlas().stations[columns].iloc[::3]
+
+
+def _biomes() -> pd.DataFrame:
+    return load_atlas().places[["lon", "lat", "biome", "elevation_m"]].dropna().iloc[:600]
+
+
+SAMPLES: dict[str, Callable[[], pd.DataFrame]] = {
+    "weather stations": _stations,
+    "places and their biomes": _biomes,
+}
+SAMPLE_CODE = {
+    "weather stations": "sx.load_atlas().stations"
+    "[['lon', 'lat', 'temperature_c', 'precipitation_mm']].iloc[::3]",
+    "places and their biomes": "sx.load_atlas().places"
+    "[['lon', 'lat', 'biome', 'elevation_m']].dropna().iloc[:600]",
+}
+"""The same, as Python writes them."""
+
+
+def sample(name: str) -> Dropped:
+    """Return a sample as the content of a file."""
+    return Dropped(csv_bytes(SAMPLES[name]()), name)
+
+
+def table_code(upload: Any) -> cells.Code:
+    """Write what reads a table again: a path, a sample, or a call with what was corrected.
+
+    Parameters
+    ----------
+    upload : Reading or bytes
+        A file that was dropped; one without a name is called your-table.csv.
+    """
+    reading = isinstance(upload, Reading)
+    name = upload.source if reading else getattr(upload, "name", "your-table.csv")
+    source = cells.Code(SAMPLE_CODE.get(name) or repr(name))
+    asked = dict(upload.asked) if reading else {}
+    return cells.call("sx.read_places", source, **asked) if asked else source
 
 
 def drop_field(use: Callable[[bytes], None], max_size: str, **options: Any) -> Any:
@@ -38,7 +83,7 @@ def drop_field(use: Callable[[bytes], None], max_size: str, **options: Any) -> A
     Parameters
     ----------
     use : callable
-        Called with the content.
+        Called with the content, `Dropped`.
     max_size : str
         What the browser sends at most, as "50MB"; the rest is refused there.
     **options
@@ -49,8 +94,8 @@ def drop_field(use: Callable[[bytes], None], max_size: str, **options: Any) -> A
     )
 
     def dropped(event: Any) -> None:
-        for content in (event.new or {}).values():
-            use(content if isinstance(content, bytes) else str(content).encode())
+        for name, content in (event.new or {}).items():
+            use(Dropped(content if isinstance(content, bytes) else str(content).encode(), name))
             return
 
     drop.param.watch(dropped, "value")

@@ -14,7 +14,17 @@ from PIL import Image
 from satclip_explore.atlas import land_mask
 from satclip_explore.biome_colors import fit_biome_colors
 from satclip_explore.geo import Bounds, Grid
+from satclip_explore.panes import cells
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.download_menu import DownloadMenu
+from satclip_explore.panes.downloads import (
+    Choice,
+    code_choice,
+    colored,
+    page_choice,
+    raster_choices,
+    stem,
+)
 from satclip_explore.projection import Projection, fit_pca, pca_raster
 from satclip_explore.store import RESULTS
 
@@ -58,6 +68,32 @@ class ColoredPane(Pane):
         leader.param.watch(follow, COLORS)
         follow()
 
+    def grid_shown(self) -> Grid:
+        """Return the pixels that a download holds: the whole globe."""
+        return Grid.from_resolution(WORLD_RESOLUTION)
+
+    def downloads(self) -> list[Choice]:
+        """List what the picture can be had as."""
+        encoder, grid = self.encoder, self.grid_shown()
+        look = self.components, self.stretch, self.land_only
+        height, width = grid.shape
+        bands = "red, green, blue" + (", and clear where the sea is" if self.land_only else "")
+        names = {value: name for name, value in COMPONENTS.items()}
+
+        def paint(check: Any) -> xr.DataArray:
+            return painted(encoder, grid, *look, check)
+
+        return [
+            *raster_choices(paint, paint, stem(encoder.name, names[self.components]),
+                            f"{width:,} × {height:,} pixels of {bands}"),
+            *page_choice(encoder, self.selection.lonlat),
+            code_choice(painted_code(encoder, grid, *look)),
+        ]  # fmt: skip
+
+    def download_menu(self) -> DownloadMenu:
+        """Make the button that lists them."""
+        return DownloadMenu(self.downloads)
+
 
 COLORS = ["components", "stretch", "land_only"]
 
@@ -77,14 +113,11 @@ def projection_of(
     fitted = fit_pca(
         encoder, n_components, stretch=stretch, smooth_degrees=SMOOTH_DEGREES if detail else 0
     )
-    rows = [component % N_COMPONENTS % n_components for component in components]
-    return Projection(
-        fitted.mean,
-        fitted.components[rows],
-        fitted.explained[rows],
-        fitted.low[rows],
-        fitted.high[rows],
-    )
+    return fitted.select(_rows(components, n_components))
+
+
+def _rows(components: tuple[int, ...], n_components: int) -> list[int]:
+    return [component % N_COMPONENTS % n_components for component in components]
 
 
 def world_picture(
@@ -107,6 +140,48 @@ def world_key(
 ) -> tuple[Any, ...]:
     """Say what the globe of `world_picture` depends on, for the store of shared results."""
     return ("world", encoder, components, stretch, WORLD_RESOLUTION)
+
+
+def painted(
+    encoder: Any,
+    grid: Grid,
+    components: tuple[int, ...] = BIOMES,
+    stretch: float = 1.0,
+    land_only: bool = True,
+    progress: Any = None,
+) -> xr.DataArray:
+    """Paint a grid in full, as a field of bytes: (H, W, 3), or (H, W, 4) where the sea is clear."""
+    field = pca_raster(
+        encoder, grid=grid, projection=projection_of(encoder, components, stretch),
+        progress=progress,
+    )  # fmt: skip
+    colors = rgba(field.to_numpy(), grid, True) if land_only else field.to_numpy()
+    return colored(colors, field, components=str(components), stretch=f"{stretch:g}")
+
+
+def painted_code(
+    encoder: Any, grid: Grid, components: tuple[int, ...], stretch: float, land_only: bool
+) -> str:
+    """Write the cell that paints a grid."""
+    me = cells.Code("encoder")
+    if components == BIOMES:
+        imports = ["from satclip_explore.biome_colors import fit_biome_colors"]
+        projection: str = cells.call("fit_biome_colors", me)
+    else:
+        n_components = min(N_COMPONENTS, encoder.embed_dim)
+        detail = {"smooth_degrees": SMOOTH_DEGREES} if min(components) >= N_COMPONENTS else {}
+        imports = ["from satclip_explore.projection import fit_pca"]
+        projection = cells.call("fit_pca", me, n_components, stretch=stretch, **detail)
+        projection += f".select({_rows(components, n_components)})"
+    lines = [
+        f"grid = {cells.call('sx.Grid', grid.bounds, grid.shape)}",
+        f"projection = {projection}",
+        "picture = sx.pca_raster(encoder, grid=grid, projection=projection)",
+    ]
+    if land_only:
+        imports.insert(0, "from satclip_explore.atlas import land_mask")
+        lines.append("picture = picture.where(land_mask(grid)[..., None], 0)")
+    return cells.cell({"encoder": encoder}, *lines, "picture.plot.imshow()", imports=tuple(imports))
 
 
 def component_name(component: int) -> str:

@@ -76,6 +76,11 @@ def to_html(
     ValueError
         If the encoder is of another family, or too large for a page of 8 MB.
     """
+    return write_whole(path, html_bytes(encoder, title=title, start=start))
+
+
+def html_bytes(encoder: LocationEncoder, *, title: str = "", start: Any = (36.8, -1.3)) -> bytes:
+    """Make the page; see `to_html`."""
     if not isinstance(encoder, SatCLIP):
         raise ValueError(
             f"a page runs encoders of harmonics and a Siren; {encoder.name} is of family "
@@ -107,7 +112,7 @@ def to_html(
     filled = pieces[0] + "".join(
         parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:])
     )
-    return write_whole(path, filled.encode())
+    return filled.encode()
 
 
 def _facts(encoder: SatCLIP) -> dict[str, Any]:

@@ -26,7 +26,11 @@ def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     verdict = page.locator("ul[aria-label='verdict']")
     verdict.get_by_text("stopped early").wait_for(timeout=120_000)
-    page.get_by_text("Download the report").wait_for()
+    page.get_by_role("button", name="Download", exact=True).locator("visible=true").click()
+    with page.expect_download() as saved:
+        page.get_by_role("menuitem", name="Report").click()
+    assert saved.value.suggested_filename == "air_temperature-report.html"
+    assert saved.value.path().read_bytes().startswith(b"<!doctype html>")
     assert page.evaluate("() => document.scrollingElement.scrollWidth") <= 390
     assert seen.errors == []
     assert seen.outside == []

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import shapely
 import xarray as xr
+from pyarrow.parquet import read_schema
 
 import satclip_explore as sx
 from satclip_explore.files.cf import cf_dataset
@@ -48,6 +49,9 @@ def test_vector_files_say_where_they_come_from_or_why_not(tmp_path):
     frame = pd.DataFrame({"lon": [1.0], "lat": [3.0]})
     path = sx.to_vector(frame, tmp_path / "a.geojson", {"encoder": "tiny"})
     assert json.loads(path.read_text())["provenance"]["encoder"] == "tiny"
+    shapes = gpd.GeoDataFrame({"a": [1]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326")
+    found = sx.to_vector(shapes, tmp_path / "a.parquet", {"encoder": "tiny"})
+    assert json.loads(read_schema(found).metadata[b"satclip_explore"])["encoder"] == "tiny"
     with pytest.raises(ValueError, match=r"must end in .gpkg.*'a.shp'"):
         sx.to_vector(frame, tmp_path / "a.shp")
     with pytest.raises(ValueError, match="no coordinate columns"):

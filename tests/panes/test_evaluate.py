@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 
+import satclip_explore as sx
+from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.explorer import Explorer
 from satclip_explore.geo import equal_area_sample
 from satclip_explore.panes.evaluate import pane as evaluate_module
+from satclip_explore.panes.evaluate.downloads import offer
 from satclip_explore.panes.evaluate.ladder_chart import ladder_chart
-from satclip_explore.panes.evaluate.pane import ALONE, EvaluatePane
+from satclip_explore.panes.evaluate.pane import ALONE, MODELS, SEEDS, EvaluatePane
 from satclip_explore.panes.evaluate.views import striped
 from satclip_explore.panes.tasks import OWN
+from satclip_explore.panes.uploads import Dropped
 from training.evaluate import evaluate
 from training.evaluation import prediction
 from training.evaluation.cells import Step
@@ -64,11 +72,35 @@ def test_the_ladder_fills_and_ends_in_a_verdict_a_map_and_a_report(pane):
     assert counts == list(range(1, 3 * 7 + 1))
     assert seen[-1][1].count("<polyline") == 7
     assert "Holm" in pane.verdict()
-    assert set(pane.result.files) >= {"report.html", "scores.csv"}
+    given = {choice.label: choice for choice in offer(pane, MODELS[pane.models], SEEDS)}
+    assert b"<h1>" in given["Report"].make(print)
+    scores = pd.read_csv(io.BytesIO(given["CSV of scores"].make(print)), comment="#")
+    assert len(scores) == len(pane.result.ladder.scores)
+    with rasterio.MemoryFile(given["GeoTIFF"].make(print)) as memory, memory.open() as file:
+        assert file.descriptions[0] == "band prediction"
+        bands = file.read(1)
+    raster = pane.result.survey.raster["prediction"].to_numpy()
+    np.testing.assert_allclose(bands, raster, rtol=1e-6)
     assert pane.view().get_root() is not None
     pane.mark()
     assert pane.selection.marks[0][2] == "1. label to get next"
     assert len(pane.selection.marks) == len(pane.result.survey.following)
+
+
+def test_the_copied_cell_evaluates_the_same(pane, table, tmp_path, monkeypatch):
+    pane.take(Dropped(table.to_csv(index=False).encode(), "warm.csv"))
+    pane.encoder = load_encoder("xyz")
+    evaluated(pane)
+    code = offer(pane, MODELS[pane.models], SEEDS)[-1].code
+    table.to_csv(tmp_path / "warm.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    few = partial(evaluate, rungs=evaluate_module.RUNGS)
+    monkeypatch.setattr(sx, "evaluate", few, raising=False)
+    names = {}
+    exec(code, names)
+    expected = pane.result.ladder.scores.drop(columns="seconds", errors="ignore")
+    found = names["ladder"].scores.drop(columns="seconds", errors="ignore")
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_what_was_scored_goes_when_the_settings_it_belongs_to_do(pane):

@@ -1,5 +1,7 @@
 """Panes as Jupyter widgets: every part has its counterpart, and the two stay in step."""
 
+import base64
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -174,13 +176,30 @@ def test_the_map_is_ipyleaflets_own_widget_beside_ipywidgets(tiny_encoder):
     assert selection.lonlat == (10.0, 20.0)
     # Without letters the order is asked about.
     line.value = "30, 40"
-    longitude_first, _ = parts(shown, ipywidgets.Button)
-    longitude_first.click()
+    first, *_ = [b for b in parts(shown, ipywidgets.Button) if b.description != "Download"]
+    first.click()
     assert selection.lonlat == (30.0, 40.0)
-    assert parts(shown, ipywidgets.Button) == []
+    assert [part.description for part in parts(shown, ipywidgets.Button)] == ["Download"]
     pane._interact(type="click", coordinates=(5.0, 365.0))
     assert selection.lonlat == (5.0, 5.0)
     pane._background.wait(60)
+
+
+def test_what_a_view_gives_is_listed_made_and_linked(tiny_encoder):
+    shown = native.show(EmbeddingPane(tiny_encoder).__panel__())
+    (button,) = parts(shown, ipywidgets.Button)
+    button.click()
+    items = {part.description: part for part in parts(shown, ipywidgets.Button)}
+    items["CSV"].click()
+    texts = " ".join(part.value for part in parts(shown, ipywidgets.HTML))
+    said = texts[texts.index("<a download") :]
+    assert said.startswith("<a download='tiny-l5-place.csv'")
+    assert b"encoder: tiny-l5" in base64.b64decode(re.search("base64,([^']+)", said)[1])
+    items["Copy as code"].click()
+    texts = [part.value for part in parts(shown, ipywidgets.HTML)]
+    assert any("encoder.embed((13.4, 52.5))" in text for text in texts)
+    button.click()
+    assert len(parts(shown, ipywidgets.Button)) == 1
 
 
 def test_a_figure_is_one_bokeh_widget_and_sends_what_changes(tiny_encoder):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
-import pandas as pd
 import pytest
 
 from satclip_explore.explorer import Explorer
-from satclip_explore.panes.table.pane import SAMPLES, TablePane
+from satclip_explore.panes.table import pane as table_pane
+from satclip_explore.panes.table.pane import TablePane
+from satclip_explore.panes.uploads import SAMPLES
 
 GERMAN = (
     "Name;Länge;Breite;Ertrag\n<b>Hof</b>;13,4;52,5;7,25\nGut;11,6;48,1;6,5\nAlm;x;47;1\n"
@@ -64,12 +63,13 @@ def test_sample_files_are_read_whole(pane, name):
     assert pane.message == ""
 
 
-def test_the_download_holds_what_is_said(pane, tiny_encoder):
+def test_more_rows_than_a_page_embeds_are_left_to_python(pane, monkeypatch):
     pane.take(GERMAN)
-    assert "2 rows" in pane.inside()
-    table = pd.read_csv(io.BytesIO(pane.embedded().read()), comment="#")
-    assert len(table) == 2
-    assert table.shape[1] == 2 + len(pane.reading.columns) + tiny_encoder.embed_dim
+    assert "2 rows" in pane.downloads()[0].inside
+    monkeypatch.setattr(table_pane, "MOST_EMBEDDED", 1)
+    (only,) = pane.downloads()
+    assert "2 rows are more than the 1 that this page embeds" in only.inside
+    assert "embed_frame" in only.code
 
 
 def test_a_file_goes_on_to_the_probe_and_to_labels(tiny_encoder):

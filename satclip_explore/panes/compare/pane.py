@@ -18,7 +18,9 @@ from satclip_explore.panes import theme, world
 from satclip_explore.panes.background import TRAININGS, Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.compare import views as compare_views
+from satclip_explore.panes.compare.downloads import offer
 from satclip_explore.panes.compare.near import NearView
+from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.store import RESULTS
 from training.probe import train_probe
 from training.probes.losses import Losses
@@ -287,7 +289,8 @@ class ComparePane(Pane):
         controls = pn.FlexBox(choose, arrange, align_items="center", gap="4px 10px",
                               sizing_mode="stretch_width", margin=(0, 0, 6, 0))  # fmt: skip
         maps = theme.card("Side by side", controls, self.status(), self.view,
-                          hint="pan, zoom and click move all")  # fmt: skip
+                          hint="pan, zoom and click move all",
+                          actions=(DownloadMenu(lambda: offer(self)),))  # fmt: skip
         alike = theme.card(
             "How alike are they?", self.statistics,
             hint="on the same land places, uniform by area",

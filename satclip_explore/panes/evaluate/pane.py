@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,21 +13,21 @@ import panel_material_ui as pmui
 import param
 
 from satclip_explore.encoders.registry import load_encoder
-from satclip_explore.files.table import csv_bytes
 from satclip_explore.geo import GLOBE
 from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import TRAININGS, Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.panes.evaluate import views
+from satclip_explore.panes.evaluate.downloads import offer
 from satclip_explore.panes.evaluate.ladder_chart import ladder_chart
 from satclip_explore.panes.furniture import earth_beneath
 from satclip_explore.panes.tasks import HALF, KINDS, MAX_FILE, OWN, TASKS
-from satclip_explore.panes.uploads import drop_field, save_button
+from satclip_explore.panes.uploads import drop_field
 from satclip_explore.progress import Cancelled
 from training.evaluate import DEFAULT_MODELS, draw_places, evaluate
 from training.evaluation.geobias import bias_words
 from training.evaluation.prediction import survey
-from training.evaluation.report import report_files
 from training.tasks.atlas import load_task
 from training.tasks.folds import RUNGS, make_rungs
 from training.tasks.tables import task_from_table
@@ -47,11 +46,10 @@ MOST_BESIDE = 3
 
 
 class Outcome(NamedTuple):
-    """What an evaluation gave: `survey` and `files` follow the ladder."""
+    """What an evaluation gave: `survey` follows the ladder."""
 
     ladder: Any
     survey: Any = None
-    files: dict[str, bytes] | None = None
 
 
 class EvaluatePane(Pane):
@@ -102,6 +100,10 @@ class EvaluatePane(Pane):
         with param.parameterized.discard_events(self):
             self.param.update(column=column, kind=kind, task=OWN)
         self.param.trigger("column", "kind", "task")
+
+    def uploaded(self) -> Any:
+        """Return the table that is evaluated, as it was taken; None for tasks of the package."""
+        return self._upload if self.task == OWN else None
 
     def _reader(self) -> Callable[[], Task]:
         """Return what reads the chosen task, for another thread."""
@@ -184,10 +186,7 @@ class EvaluatePane(Pane):
             said = "" if stopped else "scored; mapping where to trust it …"
             job.deliver(lambda: self.param.update(result=Outcome(ladder), busy=said))
             mapped = None if stopped else survey(ladder)
-            job.deliver(
-                lambda: self.param.update(result=Outcome(ladder, mapped), busy="writing a report …")
-            )
-            return Outcome(ladder, mapped, report_files(ladder, mapped))
+            return Outcome(ladder, mapped)
 
         def done(found: Outcome) -> None:
             self.param.update(busy="", result=found)
@@ -233,29 +232,14 @@ class EvaluatePane(Pane):
 
     @param.depends("result")
     def view(self) -> Any:
-        """Show where to trust and which labels next, and what can be downloaded."""
+        """Show where to trust and which labels next."""
         found = self.result
-        if found is None or found.files is None:
+        if found is None or found.survey is None:
             return pn.Column(margin=0)
-        saved = [
-            save_button(lambda: io.BytesIO(found.files["report.html"]), "report.html",
-                        "Download the report", margin=(4, 2)),
-            save_button(lambda: io.BytesIO(found.files["scores.csv"]), "scores.csv",
-                        "Scores, fold by fold", margin=(4, 2)),
-        ]  # fmt: skip
-        if found.survey is None:
-            return pn.FlexBox(*saved, margin=0, sizing_mode="stretch_width")
-        following = found.survey.following
-        saved += [
-            save_button(lambda: io.BytesIO(csv_bytes(following)), "next_labels.csv",
-                        "Next labels", margin=(4, 2)),
-            theme.button("Mark them on Explore", self.mark),
-        ]  # fmt: skip
         return pn.Column(
             views.trust_map(found.survey, found.ladder.task, self.selection),
             theme.hint(bias_words(found.ladder.geo_bias, found.ladder.best())),
-            pn.FlexBox(*saved, margin=(8, 0, 0, 0), align_items="center",
-                       sizing_mode="stretch_width"),
+            theme.button("Mark them on Explore", self.mark),
             margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
 
@@ -315,6 +299,7 @@ class EvaluatePane(Pane):
             theme.text(self.verdict, sizing_mode="stretch_width"),
             pn.FlexBox(left, right, gap="12px", sizing_mode="stretch_width", margin=0),
             self.view, hint="beside your labels, and far from them; against interpolation",
+            actions=(DownloadMenu(lambda: offer(self, MODELS[self.models], SEEDS)),),
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 from typing import Any
 
 import ipywidgets
@@ -72,6 +73,44 @@ class Controls:
         made.layout.width = "auto"
         _follow_disabled(made, shown)
         return made
+
+    def _downloads(self, shown: Any) -> ipywidgets.Widget:
+        """Make the button, and below it, while it is open, one button for each choice."""
+        choices, said = ipywidgets.VBox(), ipywidgets.HTML()
+
+        def item(number: int, choice: Any) -> ipywidgets.Widget:
+            button = ipywidgets.Button(description=choice.label, tooltip=choice.inside)
+
+            def give(_: Any) -> None:
+                said.value = f"<pre>{html.escape(choice.code)}</pre>"
+                if not choice.code:
+                    try:
+                        content = shown.content(number, lambda *_: None)
+                    except ValueError as error:
+                        said.value = html.escape(str(error))
+                        return
+                    name = html.escape(choice.filename)
+                    address = f"data:application/octet-stream;base64,{content}"
+                    said.value = f"<a download='{name}' href='{address}'>Save {name}</a>"
+
+            button.on_click(give)
+            button.layout.width = "auto"
+            return ipywidgets.VBox([button, ipywidgets.HTML(html.escape(choice.inside))])
+
+        def turn(_: Any) -> None:
+            said.value = ""
+            opened = bool(choices.children)
+            choices.children = ()
+            if not opened:
+                try:
+                    choices.children = [item(n, each) for n, each in enumerate(shown.choices())]
+                except ValueError as error:
+                    said.value = html.escape(str(error))
+
+        made = ipywidgets.Button(description="Download")
+        made.on_click(turn)
+        made.layout.width = "auto"
+        return ipywidgets.VBox([made, choices, said])
 
     def _upload(self, shown: Any) -> ipywidgets.Widget:
         made = ipywidgets.FileUpload(multiple=False, description="Choose a file")

@@ -22,6 +22,7 @@ from panel.io.resources import set_resource_mode
 from panel.pane.base import ReplacementPane
 
 from satclip_explore.panes import plots, theme
+from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.panes.jupyter import front_end
 from satclip_explore.panes.jupyter.controls import Controls
 from satclip_explore.panes.jupyter.style import ROOT, STYLE, scoped
@@ -59,6 +60,7 @@ class Mirror(Controls):
             (pmui.Button, self._button),
             (pmui.Checkbox, self._tick),
             (pn.widgets.FileDropper, self._upload),
+            (DownloadMenu, self._downloads),
         )
 
     def _box(self, shown: Any) -> ipywidgets.Box:

@@ -15,7 +15,9 @@ import param
 from satclip_explore.panes import theme
 from satclip_explore.panes.background import TRAININGS, Background, Job
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.panes.losses import loss_chart
+from satclip_explore.panes.probe.downloads import offer
 from satclip_explore.panes.probe.places import in_words, legend, outline, place_map, places
 from satclip_explore.panes.probe.views import RESOLUTION, maps, scores
 from satclip_explore.panes.tasks import HALF, KINDS, MAX_FILE, OWN, TASKS
@@ -106,6 +108,10 @@ class ProbePane(Pane):
             found = as_task(self._upload, asked[1] or None, kind=self.kind, **more)
             self._read = (asked, found)
         return self._read[1]
+
+    def uploaded(self) -> Any:
+        """Return the table that is predicted, as it was taken; None for tasks of the package."""
+        return self._upload if self.task == OWN else None
 
     def split(self) -> dict[str, Any]:
         """Return the hold-out as arguments of `train_probe`."""
@@ -313,4 +319,5 @@ class ProbePane(Pane):
             "What does it know?", self._controls(), self.status(),
             pn.FlexBox(left, right, gap="10px", sizing_mode="stretch_width", margin=0),
             self.view, hint="the encoder stays frozen; a small model learns from labels",
+            actions=(DownloadMenu(lambda: offer(self)),),
         )  # fmt: skip

@@ -29,18 +29,21 @@ def scores(result: Any) -> pn.pane.HTML:
     )
 
 
+def painted(result: Any, field: Any) -> tuple[np.ndarray, Any]:
+    """Color the predicted raster, clear at sea: (H, W, 4), uint8, and its legend."""
+    values = field.to_numpy()
+    land = land_mask(Grid(GLOBE, values.shape))
+    if result.task.is_classification and not result.task.is_presence:
+        return paint_classes(values, land & (values >= 0), result.task.classes)
+    unit = result.task.unit
+    if result.threshold is not None:
+        unit = f"suitability; suitable from {result.threshold:.3g} on"
+    return paint_values(values, land & np.isfinite(values), unit)
+
+
 def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
     """Show the predicted raster of the globe and where it errs, side by side."""
-    is_class, values = result.task.is_classification, field.to_numpy()
-    land = land_mask(Grid(GLOBE, values.shape))
-    if is_class and not result.task.is_presence:
-        painted = paint_classes(values, land & (values >= 0), result.task.classes)
-    else:
-        unit = result.task.unit
-        if result.threshold is not None:
-            unit = f"suitability; suitable from {result.threshold:.3g} on"
-        painted = paint_values(values, land & np.isfinite(values), unit)
-    test = result.test
+    is_class, test = result.task.is_classification, result.test
     size = np.abs(test["error"].to_numpy(dtype=float))
     scale = 1.0 if is_class else float(np.quantile(size, 0.95)) or 1.0
     words = "share of runs that are wrong" if is_class else f"error in {result.task.unit}, in size"
@@ -56,7 +59,7 @@ def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
         theme.color_scale(["#1d4e5f", "#ffb454", "#ff4d4d"], "0", f"{top}: {words}"),
         margin=0, styles=HALF,
     )  # fmt: skip
-    left = _map(*painted, selection)
+    left = _map(*painted(result, field), selection)
     return pn.FlexBox(left, right, gap="10px", sizing_mode="stretch_width", margin=0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,16 +12,22 @@ import pandas as pd
 import panel as pn
 import param
 
-from satclip_explore.atlas import load_atlas
 from satclip_explore.files.places import read_places
 from satclip_explore.files.reading import Reading
 from satclip_explore.files.table import csv_bytes
 from satclip_explore.geo import GLOBE
-from satclip_explore.panes import plots, theme, world
+from satclip_explore.panes import cells, plots, theme, world
 from satclip_explore.panes.base import Pane
+from satclip_explore.panes.download_menu import DownloadMenu
+from satclip_explore.panes.downloads import (
+    Choice,
+    code_choice,
+    stem,
+    table_choices,
+)
 from satclip_explore.panes.furniture import earth_beneath, furnish
 from satclip_explore.panes.table import views
-from satclip_explore.panes.uploads import drop_field, save_button
+from satclip_explore.panes.uploads import SAMPLES, drop_field, sample, table_code
 from satclip_explore.provenance import provenance
 
 MAX_FILE = "50MB"
@@ -34,21 +39,6 @@ KINDS = {
     "classes": "classification",
     "numbers": "regression",
     "counts": "counts",
-}
-
-
-def _stations() -> pd.DataFrame:
-    columns = ["lon", "lat", "temperature_c", "precipitation_mm"]
-    return load_atlas().stations[columns].iloc[::3]
-
-
-def _biomes() -> pd.DataFrame:
-    return load_atlas().places[["lon", "lat", "biome", "elevation_m"]].dropna().iloc[:600]
-
-
-SAMPLES: dict[str, Callable[[], pd.DataFrame]] = {
-    "weather stations": _stations,
-    "places and their biomes": _biomes,
 }
 
 
@@ -96,7 +86,7 @@ class TablePane(Pane):
 
     def sample(self, name: str, _: Any = None) -> None:
         """Read one of the files that come with the package."""
-        self.take(csv_bytes(SAMPLES[name]()))
+        self.take(sample(name))
 
     @param.depends("lon", "lat", "crs", watch=True)
     def _read(self) -> None:
@@ -143,33 +133,32 @@ class TablePane(Pane):
         """Return a column's own label, which need not be text."""
         return next(label for label in self.reading.columns if str(label) == name)
 
-    def embedded(self) -> io.BytesIO:
-        """Write the rows with their embeddings as CSV."""
-        if self.reading is None or len(self.reading) > MOST_EMBEDDED:
-            return io.BytesIO(self.inside().encode())
-        frame = pd.DataFrame(self.reading.frame).drop(columns="geometry", errors="ignore")
-        return io.BytesIO(csv_bytes(self.encoder.embed_frame(frame), provenance(self.encoder)))
-
-    @param.depends("reading", "encoder")
-    def inside(self) -> str:
-        """Say what the downloaded file holds."""
-        if self.reading is None:
-            return ""
-        rows, columns = len(self.reading), len(self.reading.columns)
+    def downloads(self) -> list[Choice]:
+        """List what the rows with their embeddings can be had as."""
+        reading, encoder = self.reading, self.encoder
+        if reading is None:
+            raise ValueError("drop a file first, or try a sample.")
+        source = table_code(reading)
+        if not source.startswith("sx."):
+            source = cells.call("sx.read_places", source)
+        frame = "" if source.startswith("sx.load_atlas") else ".frame"
+        code = code_choice(
+            cells.cell({"encoder": encoder}, f"table = {source}{frame}",
+                       "encoder.embed_frame(table)")
+        )  # fmt: skip
+        rows, columns = len(reading), len(reading.columns)
         if rows > MOST_EMBEDDED:
-            return (
-                f"{rows:,} rows are more than the {MOST_EMBEDDED:,} that this page embeds: use "
-                "encoder.embed_frame in Python."
-            )
-        return (
-            f"CSV: {rows:,} rows, longitude and latitude, your {columns} columns, the "
-            f"{self.encoder.embed_dim} numbers of {self.encoder.name}."
-        )
-
-    @param.depends("reading", "encoder")
-    def contents(self) -> str:
-        """Write what the downloaded file holds as markup."""
-        return f"<span class='hint'>{theme.escape(self.inside())}</span>"
+            most = f"{rows:,} rows are more than the {MOST_EMBEDDED:,} that this page embeds"
+            return [code._replace(inside=f"{most}: the Python cell that embeds them all")]
+        mean = "mean over places inside " if reading.geometry == "polygons" else ""
+        return [
+            *table_choices(
+                lambda _: encoder.embed_frame(reading.frame), stem(encoder.name, "embedded"),
+                f"{rows:,} rows: longitude, latitude, your {columns} columns, the {mean}"
+                f"{encoder.embed_dim} numbers of {encoder.name}", provenance(encoder),
+            ),
+            code,
+        ]  # fmt: skip
 
     @param.depends("reading")
     def report(self) -> str:
@@ -219,8 +208,6 @@ class TablePane(Pane):
             theme.button("Probe it", self.probe, strong=True),
             theme.button("Evaluate it", self.evaluate),
             theme.button("Label with it", self.label),
-            save_button(self.embedded, "embedded.csv", "Download embeddings", margin=(4, 2)),
-            theme.text(self.contents),
             align_items="center", gap="4px", margin=(4, 0), visible=has,
             sizing_mode="stretch_width",
         )  # fmt: skip
@@ -240,4 +227,5 @@ class TablePane(Pane):
             "Your data", start, self.status(), settings,
             pn.FlexBox(left, right, gap="12px", sizing_mode="stretch_width", margin=0), rows,
             hint="a table, spreadsheet, GeoJSON, GeoPackage, shapefile (zipped), NetCDF or GeoTIFF",
+            actions=(DownloadMenu(self.downloads),),
         )  # fmt: skip
