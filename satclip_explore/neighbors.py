@@ -165,11 +165,23 @@ def _highest(score: NDArray[Any], count: int) -> NDArray[np.intp]:
     return candidates[np.argsort(-score[candidates], kind="stable")][:count]
 
 
-def atlas_index(encoder: LocationEncoder) -> NeighborIndex:
-    """Encode the embedded atlas of land places once per encoder."""
+def atlas_index(encoder: LocationEncoder, check: Callable[[], None] | None = None) -> NeighborIndex:
+    """Encode the embedded atlas of land places once per encoder.
+
+    `check` is called now and then; it raises once the places are no longer wanted.
+    """
     places, lonlat = RESULTS.get(("atlas",), _atlas_places)
+
+    def encode() -> torch.Tensor:
+        parts = []
+        for start in range(0, len(lonlat), encoder.chunk_size):
+            if check is not None:
+                check()
+            parts.append(_unit(encoder, lonlat[start : start + encoder.chunk_size]))
+        return torch.cat(parts)
+
     # The embeddings alone are shared: an index would keep its encoder.
-    unit = RESULTS.get(("atlas embeddings", encoder), lambda: _unit(encoder, lonlat))
+    unit = RESULTS.get(("atlas embeddings", encoder), encode, check)
     return NeighborIndex(encoder, places, lonlat, unit)
 
 

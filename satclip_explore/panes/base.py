@@ -18,6 +18,12 @@ SETTLE_MS = 15
 """Time for the first answer to a click to reach the browser before slower ones are computed."""
 
 
+def served_page() -> Any:
+    """Return the document of the served page that this runs for; None in a notebook or script."""
+    document = pn.state.curdoc
+    return None if document is None or document.session_context is None else document
+
+
 class LonLat(param.NumericTuple):
     """A (lon, lat) pair in degrees that `geo.as_lonlat` accepts."""
 
@@ -46,11 +52,10 @@ class Selection(param.Parameterized):
         def follow() -> None:
             self.settled = self.lonlat
 
-        document = pn.state.curdoc
-        if document is None or document.session_context is None:
+        if (page := served_page()) is None:
             follow()
         else:
-            document.add_timeout_callback(follow, SETTLE_MS)
+            page.add_timeout_callback(follow, SETTLE_MS)
 
     def select(self, lon: float, lat: float) -> None:
         """Move to a place in degrees; the longitude is wrapped, a bad latitude is a ValueError."""

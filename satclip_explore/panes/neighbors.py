@@ -12,7 +12,7 @@ import param
 from satclip_explore.neighbors import atlas_index, has_atlas_index, nearest_neighbors
 from satclip_explore.panes import cells, theme
 from satclip_explore.panes.background import Background, Job
-from satclip_explore.panes.base import Pane
+from satclip_explore.panes.base import Pane, served_page
 from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.panes.downloads import (
     Choice,
@@ -71,14 +71,16 @@ class NeighborsPane(Pane):
 
     def search(self) -> None:
         """Find the neighbors, and mark them on the map; on a page the first search comes later."""
-        encoder, document = self.encoder, pn.state.curdoc
-        served = document is not None and document.session_context is not None
-        if not served or self._places is not None or has_atlas_index(encoder):
+        # What was begun for another encoder is no longer wanted.
+        self._background.stop()
+        self.busy = ""
+        encoder = self.encoder
+        if served_page() is None or self._places is not None or has_atlas_index(encoder):
             self._find()
             return
 
-        def work(_: Job) -> None:
-            atlas_index(encoder)
+        def work(job: Job) -> None:
+            atlas_index(encoder, job.check)
 
         def done(_: Any) -> None:
             self.busy = ""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import holoviews as hv
 import numpy as np
 import pandas as pd
 import pytest
 
-from satclip_explore.atlas import land_mask
+from satclip_explore.atlas import land_mask, load_atlas
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.lattice import Lattice
+from satclip_explore.neighbors import atlas_index, has_atlas_index
 from satclip_explore.panes import first_look, world
+from satclip_explore.panes import neighbors as neighbors_pane
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.embedding import EmbeddingPane, climate, strip
 from satclip_explore.panes.map import ONLINE, MapPane
@@ -21,6 +26,7 @@ from satclip_explore.panes.neighbors import NeighborsPane
 from satclip_explore.panes.pca import PCAPane, resample
 from satclip_explore.panes.rows import Rows
 from satclip_explore.panes.similarity import SimilarityPane
+from satclip_explore.progress import Cancelled
 from satclip_explore.projection import pca_colors, pca_raster
 from satclip_explore.store import RESULTS
 
@@ -53,6 +59,48 @@ def test_neighbors_are_marked_for_the_map_and_escaped_in_the_table(tiny_encoder,
     assert "&lt;b&gt;Far" in markup
     assert len(pane.selection.marks) == 3
     assert {mark[2][:2] for mark in pane.selection.marks} == {"1.", "2.", "3."}
+
+
+def test_a_search_under_way_is_stopped_when_the_encoder_is_switched(tiny_encoder, monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(_, check):
+        begun.set()
+        try:
+            while True:
+                check()
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(neighbors_pane, "served_page", lambda: "a page")
+    monkeypatch.setattr(neighbors_pane, "has_atlas_index", lambda encoder: encoder is tiny_encoder)
+    monkeypatch.setattr(neighbors_pane, "atlas_index", endless)
+    pane = NeighborsPane(load_encoder("xyz"))
+    pane.__panel__()
+    assert begun.wait(10)
+    assert pane.busy
+    pane.encoder = tiny_encoder
+    assert ended.wait(10)
+    assert pane.busy == ""
+    pd.testing.assert_frame_equal(pane.found, pane.table())
+
+
+def test_encoding_the_places_to_search_can_be_stopped(tiny_encoder):
+    asked = []
+
+    def check():
+        asked.append(len(asked))
+        if len(asked) > 2:
+            raise Cancelled("stopped")
+
+    tiny_encoder.chunk_size = 1000
+    with pytest.raises(Cancelled):
+        atlas_index(tiny_encoder, check)
+    assert not has_atlas_index(tiny_encoder)
+    whole = tiny_encoder.embed(load_atlas().lonlat)
+    unit = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    np.testing.assert_allclose(atlas_index(tiny_encoder).unit.numpy(), unit, atol=1e-6)
 
 
 def test_an_unknown_region_gives_a_sentence_and_no_marks(tiny_encoder, towns):
