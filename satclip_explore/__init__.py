@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from satclip_explore.regions import region as region
     from satclip_explore.webpage.page import to_html as to_html
     from training.evaluate import evaluate as evaluate
+    from training.evaluation.complementarity import complementarity as complementarity
     from training.pretrain import pretrain as pretrain
     from training.probe import train_probe as train_probe
     from training.probes.saved import load_probe as load_probe
@@ -51,6 +52,7 @@ _HOME = {
     "Grid": "satclip_explore.geo",
     "LocationEncoder": "satclip_explore.encoders.base",
     "compare_encoders": "satclip_explore.comparison",
+    "complementarity": "training.evaluation.complementarity",
     "concat": "satclip_explore.encoders.combine",
     "embed_grid": "satclip_explore.fields",
     "evaluate": "training.evaluate",

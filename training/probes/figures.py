@@ -82,10 +82,15 @@ def figure_html(task: Task, name: str, curves: pd.DataFrame, test: pd.DataFrame)
     else:
         _draw_scatter(axes[1], test, task.unit)
     draw_errors(axes[2], test, task)
+    return image_element(figure, "curves, predictions and errors")
+
+
+def image_element(figure: Any, words: str) -> str:
+    """Write a figure as an image element; `words` are its alternative text, plain."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     code = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="curves, predictions and errors" src="data:image/png;base64,{code}">'
+    return f'<img alt="{words}" src="data:image/png;base64,{code}">'
 
 
 def _draw_curves(axis: Any, curves: pd.DataFrame, strong: str) -> None:
