@@ -26,6 +26,10 @@ FIRST_LOOK = 1000
 """Best rows that are filtered first; eight times as many where too few of them pass."""
 
 
+WEAK = 0.05
+"""Share of all places from which on the best of some is said to be weakly alike."""
+
+
 @dataclass(frozen=True)
 class NeighborIndex:
     """Places with their embeddings, ready to be searched.
@@ -99,16 +103,24 @@ class NeighborIndex:
 
         rows = best_rows(similarity, n_neighbors, allowed)
         found = self.places.iloc[rows].drop(columns=["lon", "lat"], errors="ignore")
+        known = similarity[np.isfinite(similarity)]
+        more_alike = np.array([(known > value).mean() for value in similarity[rows]])
         table = pd.DataFrame(
             {
                 "lon": self.lonlat[rows, 0],
                 "lat": self.lonlat[rows, 1],
                 "similarity": similarity[rows].clip(-1.0, 1.0),
                 "distance_km": great_circle_km(place, self.lonlat[rows]),
+                "more_alike": more_alike,
                 **{name: found[name].to_numpy() for name in found},
             }
         )
-        table.attrs = provenance(self.encoder, place=tuple(place[0].tolist()))
+        weak = len(rows) > 0 and more_alike[0] > WEAK
+        said = (
+            f"a weak likeness: the best of these has cosine {similarity[rows[0]]:.2f}, and "
+            f"{more_alike[0]:.0%} of all places that were searched are more alike."
+        ) if weak else None  # fmt: skip
+        table.attrs = provenance(self.encoder, place=tuple(place[0].tolist()), note=said)
         return table
 
     def _apart(self, rows: NDArray[np.intp], spacing_km: float, n: int) -> NDArray[np.intp]:
@@ -235,8 +247,10 @@ def nearest_neighbors(
     Returns
     -------
     pandas.DataFrame
-        Best first: lon, lat (degrees), similarity (cosine), distance_km, then the columns of the
-        places: country, continent, biome, …
+        Best first: lon, lat (degrees), similarity (cosine), distance_km, more_alike (share of all
+        places, near and far, inside the region or not, that are more similar), then the columns
+        of the places: country, continent, biome, … Rows come back however poor they are; where
+        even the best is, ``attrs["note"]`` says so.
 
     Raises
     ------

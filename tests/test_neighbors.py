@@ -22,6 +22,16 @@ def test_the_best_comes_first_and_is_exact(tiny_encoder, table):
     assert list(found.columns[:4]) == ["lon", "lat", "similarity", "distance_km"]
 
 
+def test_a_weak_likeness_is_said(tiny_encoder, table):
+    everywhere = nearest_neighbors(tiny_encoder, (13, 52), 8, min_distance_km=0, places=table)
+    np.testing.assert_allclose(everywhere["more_alike"], np.arange(8) / 8)
+    assert "note" not in everywhere.attrs
+    found = nearest_neighbors(tiny_encoder, (13, 52), 8, 0, (-1, -1, 1, 1), places=table)
+    assert found["more_alike"].tolist() == [7 / 8]
+    assert found.attrs["note"].startswith("a weak likeness")
+    assert "88% of all places" in found.attrs["note"]
+
+
 def test_places_nearer_than_the_minimum_distance_are_left_out(tiny_encoder, table):
     found = nearest_neighbors(tiny_encoder, (13.4, 52.5), 8, min_distance_km=500, places=table)
     assert "f" not in found["name"].tolist()

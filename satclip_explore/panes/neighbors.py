@@ -111,7 +111,11 @@ class NeighborsPane(Pane):
     @param.depends("found")
     def view(self) -> str:
         """Write what was found as markup."""
-        return "" if self.found is None else _markup(self.found, _labels(self.found))
+        if self.found is None:
+            return ""
+        note = html.escape(self.found.attrs.get("note", ""))
+        said = f"<p class='hint' role='note'>This is {note}</p>" if note else ""
+        return said + _markup(self.found, _labels(self.found))
 
     def downloads(self) -> list[Choice]:
         """List what the places can be had as."""
