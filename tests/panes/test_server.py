@@ -1,6 +1,7 @@
 """A page costs nothing before it is connected, whatever its figures were told, nor once closed."""
 
 import asyncio
+import gc
 import html
 import json
 import logging
@@ -23,6 +24,7 @@ from panel.io.state import set_curdoc
 from panel.models.markup import HTML
 from panel.tests.util import serve_and_request
 from tornado.httpclient import AsyncHTTPClient
+from tornado.websocket import WebSocketClosedError
 
 from satclip_explore import app as app_module
 from satclip_explore import explorer as explorer_module
@@ -186,6 +188,30 @@ def test_a_supervisor_gets_an_answer_and_numbers():
     values = dict(line.split() for line in answer.body.decode().splitlines() if line[0] != "#")
     assert float(values["process_resident_memory_bytes"]) > 1e7
     assert values["satclip_sessions"] == "0"
+
+
+def test_a_page_that_was_closed_is_one_line_and_an_error_keeps_its_traceback(monkeypatch, caplog):
+    monkeypatch.setattr(server, "threads", dict)
+    monkeypatch.setattr(server, "allow_ipywidgets", lambda: None)
+    for _ in range(2):
+        server.set_up_page()
+
+    async def fail(error):
+        raise error
+
+    async def forget():
+        for error in (WebSocketClosedError(), RuntimeError("a mistake of ours")):
+            task = asyncio.ensure_future(fail(error))
+            await asyncio.wait([task])
+            del task
+            gc.collect()
+
+    with caplog.at_level(logging.INFO, "asyncio"):
+        asyncio.run(forget())
+    closed, mistake = (record for record in caplog.records if record.name == "asyncio")
+    assert (closed.levelname, closed.exc_info) == ("INFO", None)
+    assert closed.getMessage() == "a page was closed before a message reached it"
+    assert (mistake.levelname, mistake.exc_info[0]) == ("ERROR", RuntimeError)
 
 
 def test_a_line_of_the_log_is_json():

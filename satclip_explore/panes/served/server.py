@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from typing import Any
 
 import panel as pn
 from panel.io.state import set_curdoc
+from tornado.websocket import WebSocketClosedError
+
+
+class _ClosedPages(logging.Filter):
+    """Make one line of the traceback of a message to a page that was closed meanwhile."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], WebSocketClosedError):
+            record.msg, record.args = "a page was closed before a message reached it", ()
+            record.exc_info = None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+_CLOSED_PAGES = _ClosedPages()
 
 
 def threads() -> dict[str, int]:
@@ -16,6 +32,8 @@ def threads() -> dict[str, int]:
 
 def set_up_page() -> None:
     """Load what a served page needs before it is sent; nothing of it comes from another machine."""
+    # Tornado and Panel leave such errors to asyncio, which logs what nobody has caught.
+    logging.getLogger("asyncio").addFilter(_CLOSED_PAGES)
     pn.extension("filedropper", notifications=False, **threads())
     # The page names the scripts of all that is imported by then.
     allow_ipywidgets()
