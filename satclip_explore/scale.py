@@ -173,8 +173,10 @@ def _embed_block(
     except ValueError as error:
         raise ValueError(f"{file.name}, rows from {start:,}: {error}") from error
     flat = pa.array(vectors.astype(np.float32, copy=False).ravel())
-    column = pa.FixedSizeListArray.from_arrays(flat, encoder.embed_dim)
-    joined = table.append_column(VECTORS, column)
+    # What is never null is written a third faster.
+    kind = pa.list_(pa.field("element", pa.float32(), nullable=False), encoder.embed_dim)
+    column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
+    joined = table.append_column(pa.field(VECTORS, kind, nullable=False), column)
     said = {key.encode(): value.encode() for key, value in facts.items()}
     joined = joined.replace_schema_metadata({**(table.schema.metadata or {}), **said})
     with replacing(part) as [path]:
