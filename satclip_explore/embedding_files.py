@@ -14,7 +14,7 @@ from satclip_explore.checks import known_keywords
 from satclip_explore.embedding_metadata import stac_item
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.fields import Progress, check_memory, collect, iter_rows, view
-from satclip_explore.files.atomic import write_whole
+from satclip_explore.files.atomic import replacing, write_whole
 from satclip_explore.files.geotiff import to_geotiff
 from satclip_explore.geo import GLOBE, Bounds, Grid
 from satclip_explore.grid_store import KINDS, largest_error, stored_error, write_grid
@@ -128,5 +128,6 @@ def _write_parquet(
     frame = geopandas.GeoDataFrame({"lon": lon, "lat": lat, "embedding": list(stored)})
     frame = frame.set_geometry(points)
     frame.attrs = provenance(encoder, grid)
-    frame.to_parquet(path, compression="zstd")
+    with replacing(path) as [part]:
+        frame.to_parquet(part, compression="zstd")
     return largest_error(stored, flat[known])

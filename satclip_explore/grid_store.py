@@ -82,6 +82,8 @@ def write_grid(
     ------
     ValueError
         If the grid is none, or the folder holds something else or a store of other settings.
+    OSError
+        If the disk is full; the bands that are whole are kept.
     """
     if dtype not in KINDS:
         raise ValueError(f"dtype must be one of {', '.join(KINDS)}; got {dtype!r:.40}.")
@@ -104,7 +106,16 @@ def write_grid(
         (part, grid, start, None if region is None else inside[start : start + CHUNK], progress)
         for start in missing
     ]
-    run(_write_band, encoder, bands, workers)
+    try:
+        run(_write_band, encoder, bands, workers)
+    except OSError as error:
+        if error.errno is None:
+            raise  # in the words of the encoder
+        raise OSError(
+            error.errno,
+            f"cannot write {path}: {error.strerror}. The bands that are whole are kept; call again "
+            "once it can be written to.",
+        ) from error
     _consolidate(part)
     if path.exists():
         path.rmdir()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,6 @@ def vector_bytes(
     """
     try:
         import geopandas
-        import pyogrio
     except ImportError as error:
         raise ImportError(
             "vector files need geopandas: pip install 'satclip-explore[geo]'"
@@ -88,33 +87,42 @@ def vector_bytes(
     placed = placed.reset_index(drop=True)
     placed.columns = [str(label) for label in placed.columns]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            part = Path(folder) / f"{layer}{ending}"
-            if ending == ".parquet":
-                _write_parquet(placed, part, said)
-            elif ending == ".geojson":
-                document = json.loads(placed.to_crs("EPSG:4326").to_json(drop_id=True))
-                document.pop("crs", None)
-                part.write_text(json.dumps({"provenance": said, **document}, ensure_ascii=False))
-            else:
-                # GeoPackage alone has a place for facts; FlatGeobuf's index would sort the rows.
-                special: dict[str, dict[str, Any]] = {
-                    ".gpkg": {"layer_metadata": said},
-                    ".fgb": {"SPATIAL_INDEX": "NO"},
-                }
-                pyogrio.write_dataframe(placed, part, driver=DRIVERS[ending], **special[ending])
-            return part.read_bytes()
+        return _content(placed, ending, said, layer)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"the table cannot be written as {ending}: {reason}.") from error
 
 
-def _write_parquet(placed: Any, path: Path, facts: Mapping[str, str]) -> None:
+def _content(placed: Any, ending: str, said: dict[str, str], layer: str) -> bytes:
+    """Write in memory: a full disk would show itself in the words of each library."""
+    import pyogrio
+
+    if ending == ".geojson":
+        document = json.loads(placed.to_crs("EPSG:4326").to_json(drop_id=True))
+        document.pop("crs", None)
+        return json.dumps({"provenance": said, **document}, ensure_ascii=False).encode()
+    buffer = io.BytesIO()
+    if ending == ".parquet":
+        _write_parquet(placed, buffer, said)
+    else:
+        # GeoPackage alone has a place for facts; FlatGeobuf's index would sort the rows.
+        special: dict[str, dict[str, Any]] = {
+            ".gpkg": {"layer_metadata": said},
+            ".fgb": {"SPATIAL_INDEX": "NO"},
+        }
+        pyogrio.write_dataframe(
+            placed, buffer, layer=layer, driver=DRIVERS[ending], **special[ending]
+        )
+    return buffer.getvalue()
+
+
+def _write_parquet(placed: Any, buffer: io.BytesIO, facts: Mapping[str, str]) -> None:
     """Write GeoParquet with facts in its metadata, under the key of `geoparquet_bytes`."""
     from pyarrow import parquet
 
-    placed.to_parquet(path, compression="zstd", index=False)
-    table = parquet.read_table(path)
+    plain = io.BytesIO()
+    placed.to_parquet(plain, index=False)
+    table = parquet.read_table(plain)
     said = {b"satclip_explore": json.dumps(facts, ensure_ascii=False).encode()}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **said})
-    parquet.write_table(table, path, compression="zstd")
+    parquet.write_table(table, buffer, compression="zstd")
