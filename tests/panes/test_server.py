@@ -30,7 +30,7 @@ from satclip_explore import app as app_module
 from satclip_explore import explorer as explorer_module
 from satclip_explore.explorer import Explorer
 from satclip_explore.panes.background import Job
-from satclip_explore.panes.served import server
+from satclip_explore.panes.served import closing, server
 from satclip_explore.panes.served.closing import open_pages
 from satclip_explore.panes.served.lanes import Lane
 from satclip_explore.panes.served.server import wait_for_connection
@@ -92,7 +92,11 @@ def test_waiting_is_asked_for_once(monkeypatch):
     assert Plot.refresh is first
 
 
-def test_a_closed_page_lets_its_widgets_go(tiny_encoder):
+def test_a_closed_page_lets_its_widgets_go(tiny_encoder, monkeypatch):
+    trimmed = threading.Event()
+    monkeypatch.setattr(closing, "TRIM_SECONDS", 0.0)
+    monkeypatch.setattr(closing, "give_back_memory", trimmed.set)
+
     def page(document):
         with set_curdoc(document):
             Explorer(tiny_encoder).page().server_doc(document)
@@ -110,6 +114,7 @@ def test_a_closed_page_lets_its_widgets_go(tiny_encoder):
     asyncio.run(app.on_session_destroyed(document.session_context))
     session.destroy()
     assert open_pages() == 0
+    assert trimmed.wait(10)
     assert not widgets()
     assert jobs[0].is_set()
     jobs[0].deliver(lambda: pytest.fail("a page that is gone takes no results"))
