@@ -244,7 +244,7 @@ def _contenders(
 
 
 def _bounds(task: Task, contenders: Mapping[str, Contender], rungs: Sequence[Rung]) -> list[str]:
-    """Say before it starts what is done for fewer draws, or with fewer labels."""
+    """Say before it starts what is done for fewer draws, with fewer labels, or not at all."""
     said = []
     for name, contender in contenders.items():
         limit, most = contender.model.seeds, max(rung.n_seeds for rung in rungs)
@@ -255,6 +255,11 @@ def _bounds(task: Task, contenders: Mapping[str, Contender], rungs: Sequence[Run
                 f"{name}: looks for labels that are alike among {MAX_SEARCHED:,}, drawn at random; "
                 "for near ones among all."
             )
+    if not (task.is_classification or task.is_counts) and task.target.min() >= 0:
+        said.append(
+            "no label is below 0, yet intervals may reach below it: read such an end as 0 where "
+            "the target cannot be negative."
+        )
     return said
 
 

@@ -211,6 +211,17 @@ def test_intervals_of_counts_do_not_go_below_zero():
     assert held.mean() > 0.85
 
 
+def test_values_without_a_label_below_zero_keep_their_intervals_and_that_is_said():
+    table = frame(80)
+    table["mass"] = np.random.default_rng(1).exponential(size=len(table))
+    run = {"rungs": ["random"], "seeds": 1, "encoders": "xyz", "models": ["ridge"]}
+    ladder = sx.evaluate(table, "mass", **run)
+    assert any("no label is below 0" in note for note in ladder.notes)
+    assert (ladder.predict_interval(table[["lon", "lat"]], contender="xyz")["low"] < 0).any()
+    ladder = sx.evaluate(table.assign(mass=table["mass"] - 1.0), "mass", **run)
+    assert not any("no label is below 0" in note for note in ladder.notes)
+
+
 def test_weights_of_rows_are_not_used_and_that_is_said():
     table = frame(60).assign(size=np.arange(1.0, 61.0))
     task = sx.task_from_table(table, "warm", weights="size")
