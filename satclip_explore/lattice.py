@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,30 @@ from numpy.typing import NDArray
 from satclip_explore.geo import Grid
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lattice(Grid):
     """Chosen rows and columns of another grid: `Lattice.of(grid, rows, columns)`.
 
-    Everything that takes a Grid takes it. Its bounds are those of the whole grid.
+    Everything that takes a Grid takes it. Its bounds are those of the whole grid; it equals another
+    one of the very same centers.
     """
 
-    centers: tuple[NDArray[Any], NDArray[Any]] = field(default=(), compare=False)  # type: ignore[assignment]
+    centers: tuple[NDArray[Any], NDArray[Any]] = ()  # type: ignore[assignment]
 
     @classmethod
     def of(cls, grid: Grid, rows: NDArray[Any], columns: NDArray[Any]) -> Lattice:
         """Take rows, counted from the north, and columns, from the west."""
         return cls(grid.bounds, (len(rows), len(columns)), (grid.lat[rows], grid.lon[columns]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lattice) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return self.bounds, *(axis.tobytes() for axis in self.centers)
 
     @property
     def lat(self) -> NDArray[Any]:

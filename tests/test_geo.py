@@ -18,6 +18,7 @@ from satclip_explore.geo import (
     unit_vectors,
     wrap_lon,
 )
+from satclip_explore.lattice import Lattice
 from satclip_explore.regions import region
 
 
@@ -201,3 +202,17 @@ def test_unit_vectors_point_where_they_should():
     np.testing.assert_allclose(
         unit_vectors([[0, 0], [90, 0], [0, 90]]), np.eye(3), rtol=0, atol=1e-15
     )
+
+
+def test_lattices_are_equal_where_their_centers_are():
+    """Rows 0 and 1 have the bounds and the shape of rows 2 and 3."""
+    grid = Grid((-180, -90, 180, 90), (4, 8))
+    columns = np.arange(8)
+    first, again, other = (
+        Lattice.of(grid, np.array(rows), columns) for rows in ([0, 1], [0, 1], [2, 3])
+    )
+    assert first == again
+    assert hash(first) == hash(again)
+    assert first != other
+    assert first != Grid(first.bounds, first.shape)
+    assert len({first, again, other}) == 2

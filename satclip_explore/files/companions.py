@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -65,7 +66,8 @@ def complete(
     if RADIANS & {*words_of(label), *words_of(unit)}:
         return _from_radians(degrees, label, axis), (), [f"{shown(label)} is in radians"]
     values, used, notes = degrees, [], []
-    others = [other for other in columns if other != label and columns.count(other) == 1]
+    counts = Counter(columns)
+    others = [other for other, times in counts.items() if other != label and times == 1]
     parts = _sixtieths(frame, others, label, axis, degrees)
     if parts:
         share = sum(part / 60.0**power for power, (_, part) in enumerate(parts, start=1))

@@ -213,7 +213,7 @@ def _units_row(names: list[str], fields: list[str]) -> list[str] | None:
 
 def tidy_names(names: Sequence[object], notes: list[str]) -> tuple[list[str], dict[str, str]]:
     """Make labels unique and take units off them: "Temp [°C]" is Temp, in °C."""
-    result: list[str] = []
+    result: dict[str, None] = {}
     units: dict[str, str] = {}
     bare = [split_unit(str(name).strip()) for name in names]
     counts = Counter(name for name, _ in bare)
@@ -229,7 +229,9 @@ def tidy_names(names: Sequence[object], notes: list[str]) -> tuple[list[str], di
                 f"a second column {shown(label)!r} is called {shown(label)} ({position + 1})"
             )
             label = f"{label} ({position + 1})"
-        result.append(label)
+            while label in result:
+                label += "'"
+        result[label] = None
         if unit:
             units[label] = unit
-    return result, units
+    return list(result), units
