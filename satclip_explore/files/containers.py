@@ -127,6 +127,10 @@ def _open_zip(content: Content, member: str | None) -> Content:
     names = [entry.filename for entry in entries]
     if "[Content_Types].xml" in names and any(name.startswith("xl/") for name in names):
         return Content(content.name, data)
+    if {"mimetype", "content.xml"} <= {*names}:
+        raise ValueError("the file is an OpenDocument spreadsheet (ODS); save it as XLSX or CSV.")
+    if any(name.endswith("Index/Document.iwa") for name in names):
+        raise ValueError("the file is a document of Apple Numbers; export it as XLSX or CSV.")
     kept = [entry for entry in entries if not _is_junk(entry.filename)]
     if any(PurePosixPath(name).name in (".zgroup", ".zarray", "zarr.json") for name in names):
         return Content(content.name, data, parts=_read_parts(archive, kept))

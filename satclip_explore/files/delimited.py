@@ -11,7 +11,7 @@ from contextlib import suppress
 import numpy as np
 import pandas as pd
 
-from satclip_explore.files.columns import find_roles, shown, split_unit
+from satclip_explore.files.columns import find_roles, listed, shown, split_unit
 from satclip_explore.files.layout import (
     DELIMITERS,
     MAX_LINE,
@@ -89,14 +89,19 @@ def _read(text: str, layout: Layout, options: ReadOptions, encoding: str) -> tup
     rows: list[list[str]] = []
     spans = False
     units: list[str] | None = None
+    at = coordinates_at(names)
     for number, fields, mark, several in records(text, layout.delimiter, layout.quoted):
         if number <= layout.header_line:
             continue
         kept = rest.keep(number, fields, mark, width)
         if kept is None:
             continue
+        if at is not None and all(kept[i].strip() == names[i] for i in at):
+            refuse_another_table(f"line {number:,}", kept, names)
+            rest.leave("header again", number)
+            continue
         if units is None and not lines:
-            units = _units_row(names, kept)
+            units = units_row(at, kept)
             if units is not None:
                 notes.append(f"line {number} holds units, not values")
                 continue
@@ -140,7 +145,7 @@ class _Rows:
         self._seen = 0
         self._marked = 0
 
-    def _leave(self, reason: str, number: int) -> None:
+    def leave(self, reason: str, number: int) -> None:
         count, first = self.left_out.get(reason, (0, number))
         self.left_out[reason] = (count + 1, first)
 
@@ -153,11 +158,11 @@ class _Rows:
                     return self._ragged(number, n, width)
                 self._seen += 1
                 return fields
-            self._leave("empty row", number)
+            self.leave("empty row", number)
             return None
         if not any(field.strip() for field in fields):
             if n > 1:
-                self._leave("empty row", number)
+                self.leave("empty row", number)
             return None
         bare = fields[:width] if n > width and not any(fields[width:]) else fields
         if mark and (len(bare) != width or self._marked == self._seen == 0 or not self._marked):
@@ -166,7 +171,7 @@ class _Rows:
                 self._marked += 1
                 self._seen += 1
                 return bare
-            self._leave("comment", number)
+            self.leave("comment", number)
             return None
         if len(bare) == width and not self.row_names:
             self._seen += 1
@@ -182,7 +187,7 @@ class _Rows:
 
     def _ragged(self, number: int, n: int, width: int) -> list[str] | None:
         if self._skip:
-            self._leave("fields do not match the header", number)
+            self.leave("fields do not match the header", number)
             return None
         hint = ""
         if self._layout.delimiter == "," and n in (2 * width, 2 * width - 1, width + 2):
@@ -196,17 +201,34 @@ class _Rows:
         )
 
 
-def _units_row(names: list[str], fields: list[str]) -> list[str] | None:
-    """Return the cells of a row of units: where coordinates should be stand words like "deg"."""
+def coordinates_at(names: list[str]) -> tuple[int, int] | None:
+    """Return where the names of longitude and latitude stand, if they do."""
+    plain = [split_unit(name)[0] for name in names]
     try:
-        roles = find_roles([split_unit(name)[0] for name in names])
+        roles = find_roles(plain)
     except ValueError:
         return None
-    if roles is None:
-        return None
-    plain = [split_unit(name)[0] for name in names]
-    cells = [fields[plain.index(name)].strip() for name in (roles.lon, roles.lat)]
-    if all(UNIT_CELL.fullmatch(cell) for cell in cells):
+    return None if roles is None else (plain.index(roles.lon), plain.index(roles.lat))
+
+
+def refuse_another_table(where: str, fields: list[str], names: list[str]) -> None:
+    """Refuse a row that names coordinates again and other columns; the same ones may be repeated.
+
+    Raises
+    ------
+    ValueError
+        If it is the header of another table.
+    """
+    if [field.strip() for field in fields] != [name.strip() for name in names]:
+        raise ValueError(
+            f"{where} begins another table, with the columns {listed(filter(None, fields))}; put "
+            "each table in a file of its own."
+        )
+
+
+def units_row(at: tuple[int, int] | None, fields: list[str]) -> list[str] | None:
+    """Return the cells of a row of units: where coordinates should be stand words like "deg"."""
+    if at is not None and all(UNIT_CELL.fullmatch(fields[i].strip()) for i in at):
         return [field.strip(" ()[]{}") for field in fields]
     return None
 

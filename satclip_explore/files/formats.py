@@ -10,7 +10,13 @@ from satclip_explore.files.delimited import read_delimited
 from satclip_explore.files.grids import read_geotiff, read_netcdf, read_zarr
 from satclip_explore.files.raw_table import RawTable, ReadOptions
 from satclip_explore.files.records import read_json, read_xlsx
-from satclip_explore.files.vectors import read_layers, read_parquet, read_shapefile, read_xml
+from satclip_explore.files.vectors import (
+    read_layers,
+    read_parquet,
+    read_shapefile,
+    read_stata,
+    read_xml,
+)
 
 Reader = Callable[[Content, ReadOptions], RawTable]
 
@@ -22,6 +28,14 @@ def _starts(*marks: bytes) -> Callable[[Content], bool]:
 def _is_zarr(content: Content) -> bool:
     folder = content.path is not None and content.path.is_dir()
     return folder or (content.parts is not None and "places.shp" not in content.parts)
+
+
+def _is_stata(content: Content) -> bool:
+    head = content.data[:11]
+    # Formats 102 to 115 begin with their number and an order of bytes, later ones with a tag.
+    return head == b"<stata_dta>" or (
+        102 <= head[0] <= 115 and head[1:2] in (b"\1", b"\2") and head[2:3] == b"\1"
+    )
 
 
 def _text_start(*marks: bytes) -> Callable[[Content], bool]:
@@ -55,6 +69,14 @@ FORMATS: tuple[tuple[str, Callable[[Content], bool], Reader], ...] = (
     ("FlatGeobuf", _starts(b"fgb\x03fgb"), partial(read_layers, format="FlatGeobuf")),
     ("NetCDF", _starts(b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n"), read_netcdf),
     ("GeoTIFF", _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), read_geotiff),
+    ("Stata", _is_stata, read_stata),
+    ("SPSS", _starts(b"$FL2@(#)", b"$FL3@(#)"),
+     _refuse("an SPSS file (SAV)", "save it as CSV, XLSX or Stata")),
+    ("SAS", lambda content: content.data[12:20] == b"\xc2\xea\x81\x60\xb3\x14\x11\xcf",
+     _refuse("a SAS file", "save it as CSV or XLSX")),
+    ("Feather", _starts(b"ARROW1"), _refuse("a Feather file", "save it as Parquet or CSV")),
+    ("Access", _starts(b"\0\1\0\0Standard "),
+     _refuse("an Access database", "export the table as CSV or XLSX")),
     ("old Excel", _starts(b"\xd0\xcf\x11\xe0"),
      _refuse("an old Excel workbook (XLS)", "save it as XLSX or CSV")),
     ("pickle", _starts(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),

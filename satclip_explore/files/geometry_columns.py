@@ -26,6 +26,20 @@ GEOJSON = re.compile(r"\s*\{\s*\"(?:type|coordinates|geodesic)\"\s*:")
 WKB = re.compile(r"(?:00|01)[0-9A-Fa-f]{40,}")
 _HALF = r"[-+−]?\s*\d[^,;|]*?|[NSEW]\s*\d[^,;|]*?"
 BOTH = re.compile(rf"\s*[\[(]?\s*({_HALF})\s*[,;|\s]\s*({_HALF})\s*[\])]?\s*", re.IGNORECASE)
+LETTERED = tuple(
+    re.compile(rf"\s*({half})[\s,;|]+({half})\s*")
+    for half in (r"\d.*?[NSEW]", r"[NSEW]\s*\d[^NSEW]*?")
+)
+"""Both coordinates with a letter behind each, or before it."""
+
+GEOPOINT = re.compile(r"\s*([-+]?\d+\.\d+)\s+([-+]?\d+\.\d+)(?:\s+[-+]?\d+(?:\.\d+)?){2}\s*")
+"""Latitude, longitude, altitude and accuracy, as ODK and Kobo write a place.
+
+References
+----------
+"XForms specification", https://getodk.github.io/xforms-spec, data type geopoint.
+"""
+
 LAT_FIRST = word_set(
     """location geolocation gps position latlng latlon latlong latitudelongitude latlonalt lat"""
 )
@@ -158,7 +172,15 @@ def _from_both(label: Any, column: pd.Series, crs: Any, order: str | None) -> Lo
     """Read "45.7, 15.4": which comes first is told by letters, range or name, else asked."""
     if crs is not None and not read_crs(crs).is_geographic:
         raise ValueError(f"column {shown(label)!r} holds both coordinates; split it to use crs=.")
-    found = [BOTH.fullmatch(cell) for cell in plain_text(column)]
+    cells = plain_text(column)
+    geopoints = [GEOPOINT.fullmatch(cell) for cell in cells if cell]
+    found = [
+        next(filter(None, (how.fullmatch(cell) for how in (*LETTERED, BOTH))), None)
+        for cell in cells
+    ]
+    if geopoints and all(geopoints):
+        found = [GEOPOINT.fullmatch(cell) for cell in cells]
+        order = order or ORDERS[0]
     first, second = ([pair[half] if pair else "" for pair in found] for half in (1, 2))
     lat_letters = (_lettered(first, "NS"), _lettered(second, "NS"))
     lon_letters = (_lettered(first, "EW"), _lettered(second, "EW"))
@@ -173,6 +195,8 @@ def _from_both(label: Any, column: pd.Series, crs: Any, order: str | None) -> Lo
     lon_text, lat_text = (second, first) if order == ORDERS[0] else (first, second)
     lon, lat = read_angles(lon_text, "lon"), read_angles(lat_text, "lat")
     note = f"{shown(label)} was read as {order.replace(',', ', ')} {why}".strip()
+    if geopoints and all(geopoints):
+        note += ", altitude, accuracy: a geopoint of ODK or Kobo"
     system = None if crs is None else read_crs(crs)
     if system is not None:
         lon, lat = to_lonlat(lon, lat, system)

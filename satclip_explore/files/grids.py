@@ -141,6 +141,13 @@ def read_grid(data: Any, options: ReadOptions, format: str = "grid") -> RawTable
         variable = dataset[name]
         if not set(dims) <= set(variable.dims) or variable.dtype.kind not in "biufM":
             continue
+        if name in (lon, lat):
+            continue
+        variable, outside = _within_range(variable)
+        if outside:
+            notes.append(
+                f"{shown(name)}: {outside:,} values out of its valid range count as missing"
+            )
         extra = [dim for dim in variable.dims if dim not in dims]
         steps = int(np.prod([variable.sizes[dim] for dim in extra]))
         _check_cells(cells, len(columns) + steps)
@@ -182,6 +189,33 @@ TIME_AXES = word_set(
     time valid_time date step month year t level pressure_level lev depth
     """
 )
+
+
+def _within_range(variable: xr.DataArray) -> tuple[xr.DataArray, int]:
+    """Take what lies out of the range that a variable states as missing; returns how many.
+
+    References
+    ----------
+    "NetCDF attribute conventions": valid_range, valid_min and valid_max are in the numbers that the
+    file holds where they are of their type.
+    """
+    low, high = variable.attrs.get("valid_range", (None, None))
+    limits = []
+    for stated in (variable.attrs.get("valid_min", low), variable.attrs.get("valid_max", high)):
+        if stated is None or variable.dtype.kind not in "iuf":
+            limits.append(np.nan)
+            continue
+        packed = (
+            np.asarray(stated).dtype.kind == np.dtype(variable.encoding.get("dtype", "f8")).kind
+        )
+        factor, shift = (variable.encoding.get(key) for key in ("scale_factor", "add_offset"))
+        limit = float(np.ravel(stated)[0])
+        limits.append(limit * (factor or 1.0) + (shift or 0.0) if packed else limit)
+    # Half a step of a float32 is no reason to leave a value out.
+    slack = 1e-6 * max((abs(limit) for limit in limits if np.isfinite(limit)), default=0.0)
+    outside = (variable < limits[0] - slack) | (variable > limits[1] + slack)
+    count = int(outside.sum())
+    return (variable.where(~outside), count) if count else (variable, 0)
 
 
 def _in_unit(values: NDArray[Any], axis: xr.DataArray, crs: Any) -> NDArray[np.float64]:
@@ -255,6 +289,10 @@ def _axes(dataset: xr.Dataset, options: ReadOptions) -> tuple[Any, Any, bool]:
         return roles.lon, roles.lat, meters
     if "x" in found and "y" in found:
         return found["x"], found["y"], True
+    # Stations and swaths may keep them as variables that nothing names as coordinates.
+    plain = find_roles([name for name in dataset.data_vars if dataset[name].ndim in (1, 2)])
+    if plain is not None and dataset[plain.lon].dims == dataset[plain.lat].dims:
+        return plain.lon, plain.lat, plain.kind != "lonlat"
     raise ValueError(f"the grid has no coordinates such as lon and lat; got {listed(names)}. Name "
                      "two with lon= and lat=.")  # fmt: skip
 

@@ -58,8 +58,9 @@ def read_places(
     Parameters
     ----------
     source : path, bytes, file, frame, mapping, xarray object or array_like
-        CSV and its relatives, XLSX, JSON, GeoJSON, Parquet, GeoParquet, GeoPackage, shapefile
-        (also zipped), FlatGeobuf, KML, GPX, NetCDF, Zarr, GeoTIFF; gzip and zip are unpacked.
+        CSV and its relatives, XLSX, Stata, JSON, GeoJSON, Parquet, GeoParquet, GeoPackage,
+        shapefile (also zipped), FlatGeobuf, KML, GPX, NetCDF, Zarr, GeoTIFF; gzip and zip are
+        unpacked.
     lon, lat : object, optional
         Columns of coordinates; default by name, see `files.columns`, never by position.
     crs : object, optional
@@ -292,6 +293,9 @@ def _report(
     for reason, mask in reasons.items():
         if mask.any():
             left_out[reason] = (int(mask.sum()), int(raw.lines[np.argmax(mask)]))
+    if not kept.any():
+        why = ", ".join(f"{reason} in {count:,}" for reason, (count, _) in left_out.items())
+        raise ValueError(f"none of {len(raw.frame):,} rows has a place ({why}).")
     table.notes += sea_note(found, raw, kept)
     labeled = [("lon", wrap_lon(np.where(kept, x, 0.0))), ("lat", y), *columns]
     frame = pd.DataFrame({i: column for i, (_, column) in enumerate(labeled)})

@@ -15,7 +15,12 @@ import pandas as pd
 from satclip_explore.files.columns import find_roles, listed, shown, split_unit
 from satclip_explore.files.containers import Content, check_archive, decode
 from satclip_explore.files.crs import read_crs
-from satclip_explore.files.delimited import tidy_names
+from satclip_explore.files.delimited import (
+    coordinates_at,
+    refuse_another_table,
+    tidy_names,
+    units_row,
+)
 from satclip_explore.files.geometry_columns import geojson_crs
 from satclip_explore.files.raw_table import (
     MAX_COLUMNS,
@@ -265,7 +270,9 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
     lines: list[int] = []
     left_out: dict[str, tuple[int, int]] = {}
     empty, first_empty, limit = 0, 0, header + MAX_ROWS
-    width = len(names)
+    width, at = len(names), coordinates_at(names)
+    unit_cells: list[str] | None = None
+    notes: list[str] = []
     for number, row in enumerate(_rows(sheet, min_row=header + 1), start=header + 1):
         if number > limit or len(row) > MAX_COLUMNS:
             raise ValueError(
@@ -284,10 +291,21 @@ def _read_sheet(sheet: Any, header: int, names: list[str], options: ReadOptions)
                 f"row {number:,} has a cell to the right of the header (row {header}); name that "
                 "column, or leave such rows out with bad_lines='skip'."
             )
-        rows.append([*row[:width], *[None] * (width - len(row))])
+        cells = [*row[:width], *[None] * (width - len(row))]
+        texts = ["" if cell is None else str(cell).strip() for cell in cells] if at else []
+        if at is not None and all(texts[i] == names[i] for i in at):
+            refuse_another_table(f"row {number:,}", texts, names)
+            count, first = left_out.get("header again", (0, number))
+            left_out["header again"] = (count + 1, first)
+            continue
+        if not rows and unit_cells is None and (unit_cells := units_row(at, texts)):
+            notes.append(f"row {number} holds units, not values")
+            continue
+        rows.append(cells)
         lines.append(number)
-    notes = [f"rows before the header, left out: {header - 1:,}"] if header > 1 else []
+    notes += [f"rows before the header, left out: {header - 1:,}"] if header > 1 else []
     labels, units = tidy_names(names, notes)
+    units |= {name: unit for name, unit in zip(labels, unit_cells or [], strict=False) if unit}
     if empty and rows and first_empty < lines[-1]:
         left_out["empty row"] = (empty, first_empty)
     frame = pd.DataFrame(rows, columns=pd.Index(labels, dtype=object), dtype=object)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from satclip_explore.files.columns import shown, word_set
 
 MISSING_WORDS = word_set(
     """
-    na n/a #n/a nan null none nil nd n.d. - -- . ? #value! #div/0! #ref! #num! #null! #name?
-    missing nodata no_data \\n
+    na n/a n.a. n.a #n/a <na> nan null none nil nd n.d. - -- --- – — . .. ... … ?
+    #value! #div/0! #ref! #num! #null! #name? missing nodata no_data \\n
     """
 )
 """What stands for a missing value in a column of numbers; in a column of text they are text."""
@@ -55,7 +56,13 @@ _BARE = {
     ".": str.maketrans("", "", " '’,"),
     ",": str.maketrans(",", ".", " '’."),
 }  # what makes a number of one sign and the other as grouping plain
-_SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "−": "-"})
+_PLAIN = str.maketrans(
+    {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "−": "-", "\u066b": ".", "\u066c": ","}
+)
+"""Spaces and signs as computers write them; the last two are Arabic, of decimals and thousands."""
+
+_DASH = re.compile(r"[–—](?=\s?[\d.,])")
+"""A dash that word processors make of a minus sign."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,13 @@ def plain_text(column: pd.Series) -> Text:
 
 
 def _stripped(text: str) -> str:
-    return text.strip() if text.isascii() else text.translate(_SPACES).strip()
+    if text.isascii():
+        return text.strip()
+    plain = text.translate(_PLAIN).strip()
+    plain = "-" + plain[1:] if _DASH.match(plain) else plain
+    if plain.isascii():
+        return plain
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in plain)
 
 
 def _as_text_array(texts: Iterable[str]) -> Text:

@@ -1,4 +1,4 @@
-"""Vector formats of GIS: shapefile, GeoPackage, FlatGeobuf, KML, GPX, and Parquet."""
+"""Vector formats of GIS: shapefile, GeoPackage, FlatGeobuf, KML, GPX; Parquet and Stata."""
 
 from __future__ import annotations
 
@@ -183,3 +183,17 @@ def read_parquet(content: Content, options: ReadOptions) -> RawTable:
         return numbered(geopandas.read_parquet(io.BytesIO(data)), "GeoParquet")
     except (ValueError, TypeError, KeyError, ArrowException) as error:
         raise ValueError("the file's GeoParquet metadata cannot be read.") from error
+
+
+def read_stata(content: Content, options: ReadOptions) -> RawTable:
+    """Read a Stata file: codes with labels become their labels."""
+    del options
+    data = content.whole()
+    try:
+        frame = pd.read_stata(io.BytesIO(data))
+    except ValueError:  # two codes have one label
+        frame = pd.read_stata(io.BytesIO(data), convert_categoricals=False)
+    for label in frame.columns:
+        if isinstance(frame[label].dtype, pd.CategoricalDtype):
+            frame[label] = frame[label].astype(object)
+    return numbered(frame, "Stata", "row")

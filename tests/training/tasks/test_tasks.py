@@ -265,7 +265,7 @@ def test_censored_targets_are_refused_with_two_ways_on():
         (csv(rows(y="a")), "one class"),
         (csv(rows(y=[f"id{i}" for i in range(30)])), "identifier"),
         (csv(rows(5)), "at least 10"),
-        (csv(rows(lon=0.0, lat=0.0)), "at least 10.*0, 0"),
+        (csv(rows(lon=0.0, lat=0.0)), "none of 30 rows has a place.*0, 0"),
         (csv(rows(z=1)), "say which column"),
         (3, "path, bytes or a frame"),
         (rows().rename(columns={"lon": "a"}), "no longitude beside it"),
