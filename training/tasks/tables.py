@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from os.path import isfile
@@ -18,17 +17,11 @@ from satclip_explore.areas import Areas, areas_of
 from satclip_explore.files.columns import listed, shown
 from satclip_explore.files.places import read_places
 from satclip_explore.files.reading import Reading
-from satclip_explore.files.values import UNITS
 from satclip_explore.geo import as_lonlat
 from training.tasks.atlas import ATLAS_TASKS, load_task
+from training.tasks.kinds import infer_kind, refuse_times
 from training.tasks.presence import presence_task
-from training.tasks.task import COUNTS, KINDS, PRESENCE, Task
-
-AMOUNT = re.compile(rf"(?:{UNITS.pattern}|[$€£¥]?\s*[-+]?\d[\d.,]*\s*(?:[kKMB]|bn|mio|mrd))")
-"""A number with a unit, or in thousands, millions or billions."""
-
-MAX_CODES = 256
-"""Whole numbers with more different values than this are quantities."""
+from training.tasks.task import KINDS, PRESENCE, Task
 
 
 def as_task(
@@ -163,6 +156,8 @@ def task_from_table(
         raise ValueError(reading.odd[str(column)])
     values = reading.frame[column]
     kind = infer_kind(values, column) if kind == "auto" else kind
+    if kind != "classification":
+        refuse_times(values, column)
     unit = unit or reading.units.get(str(column), "")
     if group is not None and group not in reading.columns:
         raise ValueError(f"no column {shown(group)!r} to group by; got {listed(reading.columns)}.")
@@ -285,56 +280,3 @@ def _codes(values: pd.Series) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         values = values.astype(np.int64)
     codes, names = pd.factorize(values.astype(str).str.strip(), sort=True)
     return tuple(str(name)[:200] for name in names), codes.astype(np.int64)
-
-
-def _refuse_amounts(texts: pd.Series, name: object) -> None:
-    """Refuse a column of amounts in several units: they are no classes."""
-    different = texts.astype(str).str.strip().unique()
-    plain = pd.to_numeric(pd.Series(different), errors="coerce").notna()
-    amounts = [
-        text for text, bare in zip(different, plain, strict=True)
-        if not bare and AMOUNT.fullmatch(text)
-    ]  # fmt: skip
-    if amounts and len(amounts) > 0.9 * len(different):
-        raise ValueError(
-            f"column {shown(name)!r} holds amounts in several units such as "
-            f"{' and '.join(map(repr, amounts[:2]))}: bring them to one unit, or say "
-            "kind='classification'."
-        )
-
-
-def infer_kind(values: pd.Series, name: object = "target") -> str:
-    """Tell whether a column holds classes or quantities, by evidence alone.
-
-    Text, booleans, codes with leading zeros, and numbers of two values are classes; numbers with
-    fractions, and whole ones that hardly repeat, are quantities.
-
-    Raises
-    ------
-    ValueError
-        If whole numbers repeat: codes, counts and ranks all look like that.
-    """
-    known = values.dropna()
-    if not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
-        numbers = pd.to_numeric(known, errors="coerce")
-        _refuse_amounts(known, name)
-        # "01001" is a code: as a number it would lose its zero.
-        if known.astype(str).str.fullmatch(r"0\d+").any():
-            return "classification"
-        if pd.api.types.is_bool_dtype(known) or not len(known) or numbers.isna().any():
-            return "classification"
-        known = numbers
-    different = known.nunique()
-    if not (known == known.round()).all():
-        return "regression"
-    if different <= 2:
-        return "classification"
-    if different > MAX_CODES or different > 0.5 * len(known):
-        return "regression"
-    example = ", ".join(f"{code:g}" for code in sorted(known.unique())[:3])
-    kinds = ["classification", "regression", *([COUNTS] if known.min() >= 0 else [])]
-    raise ValueError(
-        f"column {shown(name)!r} holds {different} different whole numbers ({example}, …), which "
-        "may be codes of classes, quantities or counts: say "
-        f"{' or '.join(f'kind={kind!r}' for kind in kinds)}."
-    )

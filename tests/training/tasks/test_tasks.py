@@ -10,8 +10,9 @@ from satclip_explore.files.raw_table import MAX_BYTES
 from training.tasks.atlas import ATLAS_TASKS, FULL_TABLE_SHA256, list_tasks, load_task
 from training.tasks.blocks import block_split
 from training.tasks.inaturalist import load_inaturalist
+from training.tasks.kinds import infer_kind
 from training.tasks.splits import random_split
-from training.tasks.tables import infer_kind, task_from_table
+from training.tasks.tables import task_from_table
 from training.tasks.task import Task
 
 
@@ -365,6 +366,32 @@ def table_of(*columns, header="lon,lat,y"):
     places = [f"{lon},{lat}" for lon, lat in zip(range(12), range(30, 42), strict=True)]
     rows = [",".join(row) for row in zip(places, *columns, strict=True)]
     return "\n".join([header, *rows]).encode()
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{} mi", "{}.5 days", "2024-01-{:02d}", "{:02d}.01.24", "{:02d}:30", "{}-30", "({})", "{} ± 1",
+     "-{} bushels", "2024-02-01 {:02d}:00"],
+)  # fmt: skip
+def test_numbers_with_text_around_them_and_dates_are_asked_about(form):
+    table = table_of([form.format(i + 10) for i in range(12)])
+    with pytest.raises(ValueError, match="which are no numbers: write the numbers alone"):
+        task_from_table(table)
+
+
+def test_classes_may_begin_with_numbers_or_end_with_them():
+    for cells in (("1 - Forest", "2 - Urban"), ("5a", "6b"), ("zone 1", "zone 2")):
+        assert task_from_table(table_of(cells * 6)).classes == cells
+    assert infer_kind(pd.Series([f"zone {i}" for i in range(12)])) == "classification"
+
+
+@pytest.mark.parametrize("unit", ["datetime64[s]", "timedelta64[s]"])
+def test_times_are_no_quantities_in_silence(unit):
+    values = np.arange(12).astype(unit)
+    frame = pd.DataFrame({"lon": np.arange(12.0), "lat": 40.0, "y": values})
+    for kind in ("auto", "regression"):
+        with pytest.raises(ValueError, match="which are no numbers"):
+            task_from_table(frame, target="y", kind=kind)
 
 
 @pytest.mark.parametrize(
