@@ -150,8 +150,8 @@ def bias_words(biases: pd.DataFrame, contender: str) -> str:
     said = " and ".join(f"{value:+.1f} ({rung})" for rung, value in ends.items())
     return (
         f"Geo-bias of {contender}: {said}, in nats above errors strewn at random over the same "
-        "places; about 0 where errors are nowhere at home, high where whole neighborhoods are "
-        "predicted badly."
+        "places: about 0 where nothing but luck decides where errors lie, high where whole "
+        "neighborhoods are predicted badly."
     )
 
 
