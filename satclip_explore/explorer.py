@@ -18,6 +18,7 @@ from satclip_explore.panes.base import Selection
 from satclip_explore.panes.compare.degrees import DegreesPane
 from satclip_explore.panes.compare.pane import ComparePane
 from satclip_explore.panes.embedding import EmbeddingPane
+from satclip_explore.panes.encoders import EncodersPane
 from satclip_explore.panes.evaluate.pane import EvaluatePane
 from satclip_explore.panes.jupyter.front_end import later as run_later
 from satclip_explore.panes.labels import LabelsPane
@@ -76,6 +77,7 @@ class Explorer(pn.viewable.Viewer):
         self.selection = Selection()
         shared: dict[str, Any] = {"selection": self.selection}
         self.search = SearchPane(**shared)
+        self.about = EncodersPane(self._choose)
         self.pca = PCAPane(encoder, **shared)
         self.map = MapPane(encoder, search=False, **shared)
         self.embedding = EmbeddingPane(encoder, **shared)
@@ -191,7 +193,7 @@ class Explorer(pn.viewable.Viewer):
             theme_config=theme.MATERIAL, stylesheets=[theme.NARROW_TABS],
         )  # fmt: skip
         choose = theme.select(self.param.encoder_name, "Encoder", 140)
-        tools = [self.search.field(), choose]
+        tools = [self.search.field(), choose, theme.button("About encoders", self.about.turn)]
         if self.link is not None:
             tools += [
                 theme.button(self.param.copy_label, self.copy_link),
@@ -235,10 +237,19 @@ class Explorer(pn.viewable.Viewer):
         """Offer the encoder of a finished run."""
         encoder = load_encoder(folder)
         self._encoders[encoder.name] = encoder
-        if encoder.name not in self._names():
-            self.param.encoder_name.objects = [*self._names(), encoder.name]
+        self._list(encoder.name)
         self.compare.offer(encoder)
+
+    def _list(self, name: str) -> None:
+        """Put a name among the encoders that can be chosen."""
+        if name not in self._names():
+            self.param.encoder_name.objects = [*self._names(), name]
         self.evaluate.names = self._names()
+
+    def _choose(self, name: str) -> None:
+        """Show an encoder of the list, which may have come to this machine just now."""
+        self._list(name)
+        self.encoder_name = name
 
     def pages(self) -> Any:
         """Return the pages, of which one is visible; each is built when it is first opened."""
@@ -270,8 +281,9 @@ class Explorer(pn.viewable.Viewer):
     def body(self) -> Any:
         """Return the pages with the credits under them."""
         hidden = [self.link] if self.link is not None else []
-        return pn.Column(self.search.answers(), self.status(), self.pages(), credits_line(),
-                         *hidden, margin=8, sizing_mode="stretch_width", styles=TALL)  # fmt: skip
+        top = self.search.answers(), self.about, self.status()
+        return pn.Column(*top, self.pages(), credits_line(), *hidden, margin=8,
+                         sizing_mode="stretch_width", styles=TALL)  # fmt: skip
 
     def page(self) -> Page:
         """Return the page that is served."""

@@ -26,6 +26,7 @@ def _satclip(backbone: str, legendre_polys: int) -> EncoderCard:
         source=f"https://huggingface.co/{repo_id}",
         repo_id=repo_id,
         filename=f"{name}.ckpt",
+        good_for="climate, people, elevation and ecology at once: the tasks of its paper",
     )
 
 
@@ -43,6 +44,7 @@ def _mini(name: str) -> EncoderCard:
         ),
         source="embedded in this package",
         embedded=True,
+        good_for="a first look and teaching, without a download",
     )
 
 
@@ -56,6 +58,7 @@ def _baseline(name: str, dim: int, description: str) -> EncoderCard:
         license="MIT",
         training_data=f"none: {description}",
         source="computed",
+        good_for="a baseline to hold others against",
         factory="satclip_explore.encoders.baselines:load_baseline",
     )
 

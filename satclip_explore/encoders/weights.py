@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
+from typing import Any
 
 from satclip_explore.encoders.card import EncoderCard
 from satclip_explore.encoders.download import (
@@ -14,6 +16,7 @@ from satclip_explore.encoders.download import (
 )
 from satclip_explore.errors import MissingFileError, Offer
 from satclip_explore.files.atomic import write_whole
+from satclip_explore.progress import Cancelled, OnProgress, Progress
 
 DEFAULT_CACHE = Path("~/.cache/satclip_explore")
 EMBEDDED = Path(__file__).resolve().parents[1] / "data"
@@ -80,8 +83,20 @@ def locate(
     return fetch(card, cached)
 
 
-def fetch(card: EncoderCard, path: Path) -> Path:
+def download_weights(
+    card: EncoderCard,
+    cache_dir: str | Path | None = None,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Download a card's weights to where `load_encoder` looks for them; see `fetch`."""
+    return fetch(card, _cached(card, cache_dir), on_progress)
+
+
+def fetch(card: EncoderCard, path: Path, on_progress: OnProgress | None = None) -> Path:
     """Download a card's weights to `path` and remember their hash.
+
+    `on_progress` is called with a `Progress` in bytes; by default a bar is drawn.
 
     Raises
     ------
@@ -93,10 +108,10 @@ def fetch(card: EncoderCard, path: Path) -> Path:
     seen = record.read_text(encoding="utf-8").strip() if record.is_file() else ""
     expected = card.sha256 or seen or None
     if card.repo_id:
-        stated = fetch_from_hub(card.repo_id, card.filename, card.revision, path)
+        stated = fetch_from_hub(card.repo_id, card.filename, card.revision, path, on_progress)
         expected = expected or stated
     else:
-        download_file(card.url, path, sha256=expected)
+        download_file(card.url, path, sha256=expected, on_progress=on_progress)
     got = file_sha256(path)
     if expected is not None and got != expected:
         path.unlink()
@@ -108,7 +123,13 @@ def fetch(card: EncoderCard, path: Path) -> Path:
     return path
 
 
-def fetch_from_hub(repo_id: str, filename: str, revision: str, path: Path) -> str | None:
+def fetch_from_hub(
+    repo_id: str,
+    filename: str,
+    revision: str,
+    path: Path,
+    on_progress: OnProgress | None = None,
+) -> str | None:
     """Fetch a file of the Hugging Face hub with its own client: a bar, resumed where it was cut.
 
     Parameters
@@ -117,6 +138,8 @@ def fetch_from_hub(repo_id: str, filename: str, revision: str, path: Path) -> st
         Where it is on the hub.
     path : Path
         Where to put it; its name must be `filename`.
+    on_progress : callable, optional
+        Called with a `Progress` in bytes, in place of a bar.
 
     Returns
     -------
@@ -140,8 +163,11 @@ def fetch_from_hub(repo_id: str, filename: str, revision: str, path: Path) -> st
     try:
         facts = get_hf_file_metadata(hf_hub_url(repo_id, filename, revision=revision))
         hf_hub_download(
-            repo_id, filename, revision=facts.commit_hash or revision, local_dir=path.parent
-        )
+            repo_id, filename, revision=facts.commit_hash or revision, local_dir=path.parent,
+            **({} if on_progress is None else {"tqdm_class": _reporting(on_progress)}),
+        )  # fmt: skip
+    except Cancelled:
+        raise
     # The client lets errors of its own, of its HTTP library and of the system through.
     except Exception as error:
         raise DownloadError(
@@ -150,6 +176,22 @@ def fetch_from_hub(repo_id: str, filename: str, revision: str, path: Path) -> st
         ) from error
     # Large files are tagged with their SHA-256, small ones with a git hash of 40 digits.
     return facts.etag if re.fullmatch(r"[0-9a-f]{64}", facts.etag or "") else None
+
+
+def _reporting(on_progress: OnProgress) -> Any:
+    """Make a bar for the hub's client that is not drawn, and tells how far it is."""
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    class Reporting(tqdm):
+        def __init__(self, *given: Any, **options: Any) -> None:
+            super().__init__(*given, **options | {"file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            drawn: bool | None = super().update(n)
+            on_progress(Progress("download", int(self.n), int(self.total or 0)))
+            return drawn
+
+    return Reporting
 
 
 def _cached(card: EncoderCard, cache_dir: str | Path | None) -> Path:
