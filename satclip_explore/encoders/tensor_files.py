@@ -219,6 +219,11 @@ def take_tensors(
         value = state[key]
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             raise ValueError(f"{key} in {source} must be a floating-point tensor.")
+        if value.element_size() < 2:
+            raise ValueError(
+                f"{key} in {source} is {value.dtype}, whose scales are kept elsewhere; save the "
+                "weights as bfloat16, float16 or float32."
+            )
         if tuple(value.shape) != shape or value.numel() > MAX_TENSOR_VALUES:
             raise ValueError(
                 f"{key} in {source} must have shape {shape}; got {tuple(value.shape)}."

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from satclip_explore.encoders.checkpoint import (
     export_lightning,
@@ -478,3 +478,16 @@ def test_a_file_in_the_cache_that_is_another_models_is_refused(tmp_path):
     torch.save(published(), cached)
     with pytest.raises(ValueError, match="is not the published satclip-vit16-l10: its numbers"):
         load_encoder("satclip-vit16-l10", cache=tmp_path)
+
+
+def test_weights_of_eight_bits_are_one_sentence(tmp_path, tiny_encoder):
+    """Their scales are kept elsewhere; those of sixteen bits are read as they are."""
+    folder = tiny_encoder.save(tmp_path / "e")
+    path = folder / "encoder.safetensors"
+    state = load_file(path)
+    for kind in (torch.bfloat16, torch.float8_e4m3fn):
+        save_file({key: value.to(kind) for key, value in state.items()}, path)
+        if kind is torch.bfloat16:
+            assert np.isfinite(read_encoder(folder).embed((13.4, 52.5))).all()
+    with pytest.raises(ValueError, match="float8_e4m3fn, whose scales are kept elsewhere"):
+        read_encoder(folder)

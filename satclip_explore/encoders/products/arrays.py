@@ -67,6 +67,7 @@ class ArrayTile(Tile):
         def take(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[Any]:
             stored = block[row, column]
             out = self.profile.vectors(stored, rule.nodata)
+            out[rule.beyond(stored)] = np.nan
             dim = out.shape[1]
             out = out * _prefix(rule.scale, dim) + _prefix(rule.offset, dim)
             if factor is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+FILLERS = np.array([-9999.0, -99999.0, -32768.0, 1e20, -3.4028234663852886e38, 9.96921e36])
+"""What programs write where there is no data, whether or not they say so (the last: NetCDF)."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +37,26 @@ class Profile:
     nodata: float | None = None
     dtype: str = ""
 
-    def vectors(self, stored: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    def vectors(self, stored: NDArray[Any], nodata: Sequence[float]) -> NDArray[Any]:
         """Restore stored vectors, (N, D); NaN where one has no data.
 
         Parameters
         ----------
         stored : numpy.ndarray, shape (N, D)
             As the file holds them.
-        nodata : float or None
-            What stands for no data in the file.
+        nodata : sequence of float
+            What stands for no data in the file: in any number of a vector, but 0, which a vector
+            may hold, in all of them. Floats that are all the same filler have none either.
         """
         unknown = np.zeros(len(stored), dtype=bool)
         if stored.dtype.kind == "f":
             unknown = ~np.isfinite(stored).all(axis=1)
-        if nodata is not None and np.isfinite(nodata):
-            unknown |= (stored == nodata).any(axis=1)
+            with np.errstate(over="ignore"):
+                fillers = np.isin(stored[:, 0], FILLERS.astype(stored.dtype))
+            unknown |= fillers & (stored == stored[:, :1]).all(axis=1) & (stored.shape[1] > 1)
+        for code in nodata:
+            hits = stored == code
+            unknown |= hits.any(axis=1) if code else hits.all(axis=1)
         values = self.restore(stored.astype(np.float64))
         values[unknown] = np.nan
         return values

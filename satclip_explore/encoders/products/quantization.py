@@ -26,8 +26,10 @@ class Rule:
         Of every pixel.
     pixel_scale, mask : Variable, optional
         One number a pixel: a factor, not finite without data; and 0 without data.
-    nodata : float or None
-        Stored number of a pixel without data.
+    nodata : tuple of float
+        Stored numbers of a pixel without data.
+    limits : tuple of float
+        Smallest and largest stored number that counts.
     """
 
     product: str
@@ -35,7 +37,13 @@ class Rule:
     offset: NDArray[np.float64]
     pixel_scale: Variable | None = None
     mask: Variable | None = None
-    nodata: float | None = None
+    nodata: tuple[float, ...] = ()
+    limits: tuple[float, float] = (-np.inf, np.inf)
+
+    def beyond(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which vectors, (N, D), hold a number that does not count."""
+        low, high = self.limits
+        return np.asarray(((stored < low) | (stored > high)).any(axis=1), dtype=bool)
 
 
 def find_rule(vectors: Vectors, product: str | None) -> Rule:
@@ -48,9 +56,11 @@ def find_rule(vectors: Vectors, product: str | None) -> Rule:
         nothing tells.
     """
     values, dim = vectors.values, vectors.values.shape[vectors.values.dims.index(vectors.numbers)]
+    limits = _limits(values)
     no_scale, zero = np.array(1.0), np.array(0.0)
-    missing = values.attrs.get("_FillValue", values.attrs.get("missing_value"))
-    nodata = _number(missing)
+    # xarray writes a _FillValue of NaN beside the missing_value that was there before.
+    stated = [_number(values.attrs.get(key)) for key in ("_FillValue", "missing_value")]
+    nodata = tuple(code for code in stated if code is not None and np.isfinite(code))
     known = (*PROFILES, "tessera", "mind", "geoemb")
     if product is not None and product not in known:
         raise ValueError(f"product must be one of {', '.join(known)}; got {product!r:.60}.")
@@ -76,9 +86,25 @@ def find_rule(vectors: Vectors, product: str | None) -> Rule:
     if product is None and (factor is not None or offset is not None):
         times, plus = _number(factor), _number(offset)
         times, plus = 1.0 if times is None else times, 0.0 if plus is None else plus
-        return Rule("plain", np.array(times), np.array(plus), nodata=nodata)
+        return Rule("plain", np.array(times), np.array(plus), nodata=nodata, limits=limits)
     profile = find_profile(product, dim, values.dtype)
-    return Rule(profile.name, no_scale, zero, nodata=profile.nodata if nodata is None else nodata)
+    usual = () if profile.nodata is None else (profile.nodata,)
+    return Rule(profile.name, no_scale, zero, nodata=nodata or usual, limits=limits)
+
+
+def _limits(values: Variable) -> tuple[float, float]:
+    """Read the valid range of stored numbers; one of another kind is of restored numbers."""
+    said = values.attrs.get("valid_range")
+    low, high = said if said is not None and np.size(said) == 2 else (None, None)
+    stated = (values.attrs.get("valid_min", low), values.attrs.get("valid_max", high))
+    found = [
+        _number(limit) if np.asarray(limit).dtype.kind == values.dtype.kind else None
+        for limit in stated
+    ]
+    return (
+        -np.inf if found[0] is None else found[0],
+        np.inf if found[1] is None else found[1],
+    )
 
 
 def _number(said: Any) -> float | None:

@@ -2,68 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from satclip_explore.encoders.download import DownloadError
 from satclip_explore.encoders.products import GEOTIFF, list_files
+from satclip_explore.encoders.products.headers import (
+    Header,
+    Raster,
+    need_rasterio,
+    opacity,
+    opened_raster,
+    read_header,
+    version,
+)
 from satclip_explore.encoders.products.profiles import Profile, find_profile
 from satclip_explore.encoders.products.tiles import Read, Take, Tile, TiledProduct
 from satclip_explore.encoders.remote_blocks import RemoteFile
-from satclip_explore.encoders.weights import WeightsNotFoundError
 
-MAX_BLOCK_PIXELS = 256
-"""Side of a square of pixels that is read together where a file is stored in strips."""
-
-Raster = Path | RemoteFile
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a GeoTIFF says of itself.
-
-    Parameters
-    ----------
-    name : str
-        Of the file.
-    crs : str
-        WKT; empty where it has none.
-    transform : tuple of float
-        As in `Tile`.
-    shape, block : tuple of int
-        Rows and columns of the file, and of what is read together.
-    dtype : str
-        Of its numbers.
-    nodata : float or None
-        Number of a pixel without data.
-    scales, offsets : tuple of float
-        Of each band.
-    masked : bool
-        Whether a mask, or a band of opacity, says where there is data.
-    """
-
-    name: str
-    crs: str
-    transform: tuple[float, ...]
-    shape: tuple[int, int]
-    block: tuple[int, int]
-    dtype: str
-    nodata: float | None
-    scales: tuple[float, ...]
-    offsets: tuple[float, ...]
-    masked: bool
-
-    @property
-    def scaled(self) -> bool:
-        """Whether the file itself says how its numbers are scaled."""
-        return any(scale != 1 for scale in self.scales) or any(self.offsets)
+YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 
 class RasterTile(Tile):
@@ -90,7 +53,10 @@ class RasterTile(Tile):
     ) -> None:
         super().__init__(header.name, header.crs, header.transform, header.shape, header.block)
         self.header, self.parts, self.profile, self.corner = header, parts, profile, corner
-        self.nodata = profile.nodata if header.nodata is None else header.nodata
+        nodata = profile.nodata if header.nodata is None else header.nodata
+        self.nodata: tuple[float, ...] = (
+            () if nodata is None or not np.isfinite(nodata) else (nodata,)
+        )
 
     @contextmanager
     def open(self) -> Iterator[Read]:
@@ -100,7 +66,10 @@ class RasterTile(Tile):
         problem = "is damaged or was cut: a part cannot be read; get it again"
         with ExitStack() as stack:
             opened = [
-                (stack.enter_context(_opened(file, problem, num_threads="all_cpus")), list(bands))
+                (
+                    stack.enter_context(opened_raster(file, problem, num_threads="all_cpus")),
+                    list(bands),
+                )
                 for file, bands in self.parts
             ]
 
@@ -185,26 +154,11 @@ class Kind:
             )
 
 
-def _opacity(source: Any) -> list[int]:
-    from rasterio.enums import ColorInterp
-
-    colors = zip(source.indexes, source.colorinterp, strict=True)
-    return [band for band, color in colors if color == ColorInterp.alpha]
-
-
 def _mask(source: Any, window: Any) -> NDArray[Any]:
     """Read what is 0 where there is no data."""
-    opacity = _opacity(source)
-    mask = source.read(opacity[0], window=window) if opacity else source.dataset_mask(window=window)
+    found = opacity(source)
+    mask = source.read(found[0], window=window) if found else source.dataset_mask(window=window)
     return np.asarray(mask)
-
-
-def _block(stored: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
-    """Return what is read together: a stored block, or a square where a file has strips."""
-    height, width = stored
-    if width >= shape[1] > MAX_BLOCK_PIXELS or height * width > 4 * MAX_BLOCK_PIXELS**2:
-        return MAX_BLOCK_PIXELS, MAX_BLOCK_PIXELS
-    return height, width
 
 
 def read_rasters(
@@ -254,6 +208,7 @@ def read_rasters(
     headers = [read_header(file) for file in files]
     kind = Kind.of(headers[0][0], product, any(header.scaled for header, _ in headers))
     tiles = [kind.tile(file, *found) for file, found in zip(files, headers, strict=True)]
+    _refuse_several_years(path, files, tiles)
     facts = sorted((file.name, *version(file)) for file in files)
     return TiledProduct(
         tiles,
@@ -268,69 +223,17 @@ def read_rasters(
     )
 
 
-def need_rasterio() -> None:
-    """Say what to install where a package that reads rasters is missing."""
-    try:
-        import pyproj  # noqa: F401
-        import rasterio  # noqa: F401
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "rasters of embeddings need rasterio and pyproj; install them with: "
-            "pip install rasterio pyproj"
-        ) from error
-
-
-def read_header(file: Raster) -> tuple[Header, tuple[int, ...]]:
-    """Read the header of a GeoTIFF, and which bands hold numbers: all but one of opacity.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged, or mixes kinds of numbers.
-    """
-    from rasterio.enums import MaskFlags
-
-    with _opened(file, "is damaged or is not a GeoTIFF") as source:
-        opacity = _opacity(source)
-        bands = tuple(band for band in source.indexes if band not in opacity)
-        of_bands = [band - 1 for band in bands]
-        if len({source.dtypes[band] for band in of_bands}) != 1:
-            raise ValueError(f"{file.name} mixes kinds of numbers among its bands.")
-        return Header(
-            file.name,
-            source.crs.to_wkt() if source.crs is not None else "",
-            () if source.transform.is_identity else tuple(source.transform)[:6],
-            source.shape,
-            _block(source.block_shapes[0], source.shape),
-            source.dtypes[of_bands[0]],
-            source.nodata,
-            tuple(source.scales[band] for band in of_bands),
-            tuple(source.offsets[band] for band in of_bands),
-            bool(opacity) or MaskFlags.per_dataset in source.mask_flag_enums[of_bands[0]],
-        ), bands
-
-
-def version(file: Raster) -> tuple[Any, ...]:
-    """Return what changes when a file does."""
-    if isinstance(file, RemoteFile):
-        return file.identity
-    facts = file.stat()
-    return facts.st_size, facts.st_mtime_ns
-
-
-@contextmanager
-def _opened(file: Raster, problem: str, **options: Any) -> Iterator[Any]:
-    """Open a GeoTIFF; what GDAL raises until the block ends becomes a sentence."""
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    # Text that is called .tif may be a virtual raster, which names any file of this machine.
-    local = partial(rasterio.open, file, driver="GTiff")
-    opened = file.open_raster if isinstance(file, RemoteFile) else local
-    try:
-        with opened(**options) as source:
-            yield source
-    except (DownloadError, WeightsNotFoundError):
-        raise
-    except (RasterioError, OSError) as error:
-        raise ValueError(f"{file.name} {problem}.") from error
+def _refuse_several_years(
+    path: Raster, files: Sequence[Raster], tiles: Sequence[RasterTile]
+) -> None:
+    """Refuse files of the same pixels whose paths name different years: one alone can count."""
+    years: dict[Any, set[str]] = {}
+    for file, tile in zip(files, tiles, strict=True):
+        below = str(file)[len(str(path)) :] if isinstance(file, Path) else file.name
+        found = " ".join(YEAR.findall(below))
+        years.setdefault((tile.crs, tile.transform, tile.shape), set()).add(found)
+    several = sorted(set().union(*(found for found in years.values() if len(found) > 1)) - {""})
+    if several:
+        raise ValueError(
+            f"{path.name} holds the same places in {', '.join(several[:12])}; say year=."
+        )

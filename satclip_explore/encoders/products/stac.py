@@ -19,14 +19,9 @@ import numpy as np
 
 from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.products import GEOTIFF, NETCDF, PARQUET
+from satclip_explore.encoders.products.headers import Header, need_rasterio, read_header, version
 from satclip_explore.encoders.products.hrefs import Listing
-from satclip_explore.encoders.products.raster import (
-    Header,
-    Kind,
-    need_rasterio,
-    read_header,
-    version,
-)
+from satclip_explore.encoders.products.raster import Kind
 from satclip_explore.encoders.products.tiles import Bounds, ListedTile, Tile, TiledProduct, meet
 from satclip_explore.encoders.remote_files import FetchedList
 from satclip_explore.files.columns import listed

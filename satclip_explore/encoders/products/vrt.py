@@ -15,15 +15,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from satclip_explore.encoders.products.georeference import checked_crs
+from satclip_explore.encoders.products.headers import Header, need_rasterio, read_header, version
 from satclip_explore.encoders.products.hrefs import Listing, Place
-from satclip_explore.encoders.products.raster import (
-    Header,
-    Kind,
-    RasterTile,
-    need_rasterio,
-    read_header,
-    version,
-)
+from satclip_explore.encoders.products.raster import Kind, RasterTile
 from satclip_explore.encoders.products.tiles import (
     ListedTile,
     Tile,

@@ -329,3 +329,27 @@ def test_a_sparse_store_of_10_gb_opens_and_reads_a_window(tmp_path):
     np.testing.assert_array_equal(encoder.embed((20.005, 49.995)), np.full((1, 16), 3))
     assert np.isnan(encoder.embed((-100, 0))).all()
     assert sum(values.nbytes for values in read) == 32
+
+
+@pytest.mark.parametrize(
+    ("attrs", "gone"),
+    [
+        # xarray adds a _FillValue of NaN to the first.
+        ({"missing_value": -5.0}, [True, False, False, False]),
+        ({"missing_value": -5.0, "_FillValue": 1e20}, [True, False, False, False]),
+        ({"valid_range": [-1.0, 1.0]}, [True, False, True, False]),
+        ({"valid_max": 1.0}, [False, False, True, False]),
+        ({}, [False, False, False, False]),
+    ],
+)
+def test_what_a_file_says_is_missing_is_no_vector(tmp_path, attrs, gone):
+    pytest.importorskip("h5netcdf")
+    values = np.full((2, 2, 3), 0.5)
+    values[0, 0, 1], values[1, 0] = -5, 7
+    data = xr.Dataset(
+        {"embedding": (("lat", "lon", "embed"), values, attrs)},
+        {"lat": [10.0, 20.0], "lon": [30.0, 40.0]},
+    )
+    data.to_netcdf(tmp_path / "v.nc", engine="h5netcdf")
+    places = [(30, 10), (40, 10), (30, 20), (40, 20)]
+    assert (~load_encoder(tmp_path / "v.nc").coverage(places)).tolist() == gone

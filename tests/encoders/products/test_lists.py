@@ -15,7 +15,7 @@ from rasterio import shutil  # noqa: E402
 from rasterio.transform import Affine  # noqa: E402
 from rasterio.vrt import WarpedVRT  # noqa: E402
 
-from satclip_explore.encoders.products import raster as rasters  # noqa: E402
+from satclip_explore.encoders.products import headers  # noqa: E402
 from satclip_explore.encoders.registry import load_encoder  # noqa: E402
 
 PLACES = np.array([(10.01, 59.99), (12.6, 57.2), (24.99, 50.01), (25.3, 57.2), (39.9, 40.1)])
@@ -255,9 +255,11 @@ def collection(*items):
 
 def test_an_item_collection_reads_as_its_folder(halves, monkeypatch):
     both = (item("a", "tiles/a.tif", WEST), item("b", "./tiles/b.tif", EAST))
-    opened, plain = [], rasters.read_header
-    monkeypatch.setattr(rasters, "read_header", lambda file: opened.append(file) or plain(file))
-    monkeypatch.setattr("satclip_explore.encoders.products.stac.read_header", rasters.read_header)
+    opened, plain = [], headers.read_header
+    monkeypatch.setattr(
+        "satclip_explore.encoders.products.stac.read_header",
+        lambda file: opened.append(file) or plain(file),
+    )
     encoder = load_encoder(save(halves / "items.json", collection(*both)))
     assert (encoder.family, encoder.name) == ("stac", "items")
     inside = encoder.embed(PLACES[:3])

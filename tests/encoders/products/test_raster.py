@@ -253,3 +253,20 @@ def test_pixels_that_a_mask_leaves_out_have_no_data(tmp_path, how):
     encoder = load_encoder(tmp_path / "v.tif")
     got = encoder.embed([(12.6, 57.2), (13.6, 57.2)])
     np.testing.assert_array_equal(got, [[np.nan] * 3, [3.5, 2.5, 7.0]])
+
+
+def test_years_of_the_same_places_are_asked_about(tmp_path):
+    for year in (2023, 2024):
+        write(tmp_path / f"v_{year}.tif", ramp() + year)
+    with pytest.raises(ValueError, match="holds the same places in 2023, 2024; say year="):
+        load_encoder(tmp_path)
+    assert load_encoder(tmp_path, year=2024).embed((12.5, 57.5))[0, 2] == 2031
+
+
+def test_zero_is_no_data_where_a_whole_vector_is(tmp_path):
+    """Activations hold many zeros; a fill of -9999 that nobody states is no vector either."""
+    values = ramp()
+    values[2, 2], values[2, 3, 0], values[2, 4] = 0, 0, -9999
+    encoder = load_encoder(write(tmp_path / "v.tif", values, nodata=0))
+    got = encoder.embed([(12.5, 57.5), (13.5, 57.5), (14.5, 57.5)])
+    np.testing.assert_array_equal(got, [[np.nan] * 3, [0, 2.5, 7], [np.nan] * 3])
