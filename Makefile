@@ -66,7 +66,7 @@ binder: $(READY)
 
 # 100,000 bent files, addresses and requests each, in place of 2,000: hours.
 fuzz: $(READY)
-	$(PYTEST) --numprocesses=$(WORKERS) --hypothesis-profile=fuzz tests/test_fuzz.py tests/files/test_dialects.py
+	$(PYTEST) --numprocesses=$(WORKERS) --hypothesis-profile=fuzz tests/test_fuzz.py tests/panes/test_fuzz_requests.py tests/files/test_dialects.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.bench_encoder $(if $(SATCLIP),--satclip $(SATCLIP))

@@ -1,22 +1,16 @@
 """What strangers send, bent in every way, ends in a value or in one sentence, and touches nothing.
 
-`make test` tries 2,000 of each; `make fuzz` 100,000. Hypothesis draws the seeds, so that what it
-found is found again; a seed alone decides how a sample is bent.
+`make test` tries 2,000 of each; `make fuzz` 100,000.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-import io
 import os
-import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
-import threading
 import warnings
 import zipfile
 from contextlib import contextmanager
@@ -27,33 +21,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import tornado.web
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 
 from satclip_explore.encoders.lightning_files import export_lightning
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
 from satclip_explore.files.places import read_places
+from tests.bending import HANG_SECONDS, any_bent, bent, seeds, thorough
 from training.probes.data import Scale
 from training.probes.linear import LinearProbe
 from training.probes.saved import ProbeModel, load_probe
 
-HANG_SECONDS = 30
 PROGRAMS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class")
 """Audit events by which a file would start something."""
 
 CITIES = [(13.4, 52.5), (-60.0, -3.1)]
-
-thorough = settings(
-    max_examples=max(2_000, settings().max_examples),
-    deadline=None,
-    derandomize=settings().max_examples <= 2_000,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-seeds = st.integers(0, 2**63).map(random.Random)
 
 
 class Samples(list):
@@ -126,61 +109,6 @@ def bounded(watch, tmp_path, monkeypatch):
     previous = signal.signal(signal.SIGALRM, hang)
     yield check
     signal.signal(signal.SIGALRM, previous)
-
-
-TELLING = [
-    b"\0", b"\xff" * 8, b"\x80", b"-1", b"1e999", b"nan", b'"', b",", b";", b"\n", b"\r", b"{",
-    b"../../x", b"<b>", b"]", b"\x7f\xff\xff\xff", b"\0" * 64, "é".encode(),
-]  # fmt: skip
-"""Bytes at which readers stumble."""
-
-
-def bent(chance: random.Random, content: bytes, others: list[bytes]) -> bytes:
-    """Flip, cut, repeat, insert, and splice; every fifth time leave the first bytes as they are."""
-    data = bytearray(content)
-    floor = 16 if chance.random() < 0.2 else 0
-    for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
-        at = chance.randint(min(floor, len(data)), len(data))
-        length = chance.choice((1, 2, 4, 8, 64, 512))
-        match chance.randrange(7):
-            case 0 if at < len(data):
-                data[at] ^= 1 << chance.randrange(8)
-            case 1:
-                del data[at : at + length]
-            case 2:
-                del data[at:]
-            case 3:
-                data[at:at] = data[at : at + length] * chance.randint(1, 4)
-            case 4:
-                data[at : at + chance.choice((0, 1, 8))] = chance.choice(TELLING)
-            case 5:
-                data[at : at + length] = chance.randbytes(length)
-            case _:
-                other = chance.choice(others)
-                start = chance.randrange(len(other))
-                data[at:at] = other[start : start + length]
-    return bytes(data)
-
-
-def bent_inside(chance, content, others):
-    """Bend what an archive holds, so that its checksums still fit."""
-    if content[:2] == b"\x1f\x8b":
-        return gzip.compress(bent(chance, gzip.decompress(content), others), 1)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    kinds = {entry.filename: entry.compress_type for entry in archive.infolist()}
-    name = chance.choice(list(parts))
-    parts[name] = bent(chance, parts[name], others)
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for other, body in parts.items():
-            archive.writestr(other, body, kinds[other])
-    return out.getvalue()
-
-
-def any_bent(chance, content, others):
-    packed = content[:2] in (b"\x1f\x8b", b"PK")
-    return (bent_inside if packed and chance.random() < 0.7 else bent)(chance, content, others)
 
 
 @pytest.fixture(scope="module")
@@ -320,57 +248,3 @@ def test_a_bent_address_is_values_or_sentences(bounded, links, chance):
         assert problem.endswith(".")
         assert "<" not in problem
         assert len(problem) < 300
-
-
-@pytest.fixture(scope="module")
-def port():
-    """Where the routes that a supervisor asks are served."""
-    pytest.importorskip("panel")
-    from satclip_explore.panes.served import routes
-
-    ready, found = threading.Event(), []
-
-    async def serve():
-        server = tornado.web.Application(routes.ROUTES).listen(0, "127.0.0.1")
-        found.append(next(iter(server._sockets.values())).getsockname()[1])
-        found.append((asyncio.get_running_loop(), stop := asyncio.Event()))
-        ready.set()
-        await stop.wait()
-        server.stop()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(10)
-    number, (loop, stop) = found
-    yield number
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-
-
-REQUESTS = [
-    f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n".encode()
-    for method in ("GET", "HEAD", "POST", "PATCH")
-    for path in ("/healthz", "/metrics", "/metrics?x=%00", "/../../etc/passwd", "/%2e%2e/%ff")
-    for more in (
-        "",
-        "Content-Length: 3\r\n",
-        "Transfer-Encoding: chunked\r\n",
-        "Range: bytes=-1\r\n",
-    )
-]
-
-
-@thorough
-@given(seeds)
-def test_a_bent_request_is_answered_and_the_server_goes_on(port, chance):
-    request = chance.choice(REQUESTS)
-    request = bent(chance, request, REQUESTS) if chance.random() < 0.9 else request
-    with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as line:
-        line.sendall(request)
-        line.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: line.recv(65536), b""))
-    assert b"Traceback" not in answer
-    assert answer[:12] in (
-        b"",
-        *(f"HTTP/1.1 {code}".encode() for code in (200, 304, 400, 404, 405)),
-    )
