@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -26,6 +29,8 @@ from satclip_explore.panes.pretrain.imagery_choice import (
 from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from training.imagery import download
 from training.pretraining.progress import TrainingProgress
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = """
 [imagery]
@@ -121,6 +126,42 @@ def test_a_run_is_stopped_cleanly_and_gone_on_with(pane):
     assert pane._points[0][0] < pane._points[-1][0]
     after = load_encoder(pane.found[1]).embed([(13.4, 52.5)])
     assert np.abs(after - before).max() > 1e-4
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import training.pretraining.config
+from satclip_explore.panes.pretrain.imagery_choice import PICTURE, ImageryChoice
+from satclip_explore.panes.pretrain.pane import PretrainPane
+
+folder = Path(sys.argv[1])
+training.pretraining.config.CONFIG_FOLDER = folder / "configs"
+pane = PretrainPane(runs=folder / "runs", imagery=ImageryChoice(folder / "store", kind=PICTURE))
+
+def kill(event):
+    if len(event.new) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+pane.param.watch(kill, "_epochs")
+pane.start()
+pane._background.wait()
+"""
+"""A server that dies as soon as a page shows its second epoch."""
+
+
+@pytest.mark.slow
+def test_a_server_killed_while_it_trained_goes_on_from_what_its_page_showed(pane, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    shown = []
+    pane.param.watch(lambda event: shown.append(len(event.new)), "_epochs")
+    pane.start()
+    finish(pane)
+    assert pane.message == ""
+    assert shown == [2, 3]
+    assert pane.outcome.startswith("All 3 epochs are done")
 
 
 def test_a_second_start_does_not_disturb_a_run(pane):
