@@ -316,7 +316,7 @@ def test_a_file_by_address_is_fetched_with_its_hash(monkeypatch, tmp_path, share
     name = "torchspatial-fmow-xyz"
     source = shared / "weights" / "torchspatial" / CARDS[name].filename
 
-    def fetch(url, path, sha256):
+    def fetch(url, path, sha256, on_progress):
         assert url.startswith("https://raw.githubusercontent.com/seai-lab/TorchSpatial/")
         assert sha256 == CARDS[name].sha256
         path.parent.mkdir(parents=True)
