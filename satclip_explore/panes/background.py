@@ -9,6 +9,7 @@ from typing import Any
 
 import panel as pn
 
+from satclip_explore.panes.served.closing import is_served
 from satclip_explore.panes.served.lanes import Lane, report
 from satclip_explore.panes.served.settings import SETTINGS
 from satclip_explore.progress import Cancelled
@@ -29,7 +30,7 @@ class Job:
 
     def __init__(self) -> None:
         document = pn.state.curdoc
-        served = document is not None and document.session_context is not None
+        served = is_served(document)
         self._document = document if served else None
         self._loop: asyncio.AbstractEventLoop | None
         try:
@@ -43,7 +44,7 @@ class Job:
 
     def is_set(self) -> bool:
         """Tell whether the work is no longer wanted."""
-        gone = self._document is not None and self._document.session_context is None
+        gone = self._document is not None and not is_served(self._document)
         return gone or self._stop.is_set()
 
     def check(self, *_: Any) -> None:

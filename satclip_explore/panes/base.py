@@ -12,6 +12,7 @@ import param
 
 from satclip_explore.geo import GLOBE, as_lonlat, check_bounds
 from satclip_explore.panes import theme
+from satclip_explore.panes.served.closing import is_served
 
 LINE = {"min-height": "18px"}
 SETTLE_MS = 15
@@ -21,7 +22,7 @@ SETTLE_MS = 15
 def served_page() -> Any:
     """Return the document of the served page that this runs for; None in a notebook or script."""
     document = pn.state.curdoc
-    return None if document is None or document.session_context is None else document
+    return document if is_served(document) else None
 
 
 class LonLat(param.NumericTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import panel as pn
 from bokeh.models import ColumnDataSource, CustomJS, Grid
 from bokeh.models.annotations import Label
 
@@ -121,5 +122,9 @@ class NumberedMarks:
         }
 
     def _show(self, _: Any) -> None:
+        # A page that is being built has not heard of a figure's source yet.
+        pn.state.execute(self._move, schedule=True)
+
+    def _move(self) -> None:
         for source in self._sources:
             source.data = self._data()

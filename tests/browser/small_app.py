@@ -10,8 +10,7 @@ from satclip_explore.encoders.siren import Siren
 from satclip_explore.explorer import Explorer
 from satclip_explore.panes.pretrain.imagery_choice import PICTURE, ImageryChoice
 from satclip_explore.panes.pretrain.pane import PretrainPane
-from satclip_explore.panes.served.page_link import session_link
-from satclip_explore.panes.served.server import set_up_server
+from satclip_explore.panes.served.frame import open_page
 from training.pretraining import config
 
 SMALL_RUN = """
@@ -38,8 +37,7 @@ def small_encoder() -> SatCLIP:
     return SatCLIP(network, 10, name="small-l10")
 
 
-if pn.state.served:  # pytest collects doctests here too, and must not build a page
-    set_up_server()
+def small_explorer() -> Explorer:
     explorer = Explorer(pn.state.as_cached("small", small_encoder))
     folder = Path(tempfile.mkdtemp(prefix="satclip-train-"))
     (folder / "laptop.toml").write_text(SMALL_RUN)
@@ -50,5 +48,8 @@ if pn.state.served:  # pytest collects doctests here too, and must not build a p
         on_encoder=explorer._add,
         selection=explorer.selection,
     )
-    explorer.follow_address(session_link())
-    explorer.page().servable()
+    return explorer
+
+
+if pn.state.served:  # pytest collects doctests here too, and must not build a page
+    open_page(small_explorer)

@@ -120,7 +120,9 @@ def test_a_closed_page_lets_its_widgets_go(tiny_encoder, monkeypatch):
     jobs[0].deliver(lambda: pytest.fail("a page that is gone takes no results"))
 
 
-def test_the_app_answers_with_a_picture_and_is_built_in_its_place(tiny_encoder, monkeypatch):
+@pytest.fixture
+def opened(tiny_encoder, monkeypatch):
+    """Ask for the app's page: `shown(words)` looks into it, `fill()` builds the dashboard."""
     # What a server changes for its whole process stays out of the other tests.
     monkeypatch.setattr(Plot, "refresh", Plot.refresh)
     monkeypatch.setattr(server, "allow_ipywidgets", lambda: None)
@@ -135,18 +137,39 @@ def test_the_app_answers_with_a_picture_and_is_built_in_its_place(tiny_encoder, 
         texts = (model.text for model in document.select({"type": HTML}))
         return any(words in html.unescape(text) for text in texts)
 
-    assert shown("The encoder is being loaded")
-    assert not shown("The world as the encoder sees it</")
-    ((soon, _),) = pn.state._onload.pop(document)
-    with set_curdoc(document):
-        soon()
-        (fill,) = document.session_callbacks
-        fill.callback()
-    assert not shown("The encoder is being loaded")
-    assert shown("The world as the encoder sees it</")
+    def fill():
+        ((soon, _),) = pn.state._onload.pop(document)
+        with set_curdoc(document):
+            soon()
+            (callback,) = document.session_callbacks
+            callback.callback()
+
+    yield shown, fill
     asyncio.run(app.on_session_destroyed(document.session_context))
     session.destroy()
     assert open_pages() == 0
+
+
+def test_the_app_answers_with_a_picture_and_is_built_in_its_place(opened):
+    shown, fill = opened
+    assert shown("The encoder is being loaded")
+    assert not shown("The world as the encoder sees it</")
+    fill()
+    assert not shown("The encoder is being loaded")
+    assert shown("The world as the encoder sees it</")
+
+
+def test_a_page_that_cannot_be_built_says_what_to_do_and_not_why(opened, monkeypatch):
+    def broken(name):
+        raise OSError("/home/somebody/weights is unreadable")
+
+    shown, fill = opened
+    monkeypatch.setattr(explorer_module, "load_once", broken)
+    with pytest.raises(OSError, match="unreadable"):
+        fill()
+    assert not shown("The encoder is being loaded")
+    assert shown("could not be built. Reload it")
+    assert not shown("somebody")
 
 
 def test_owners_take_turns_and_too_much_waiting_is_refused():

@@ -17,6 +17,11 @@ _OPEN: WeakSet[Any] = WeakSet()
 _TRIMMING = threading.Lock()
 
 
+def is_served(document: Any) -> bool:
+    """Tell whether a document is of a page that is open: not of a notebook, nor of a closed one."""
+    return document is not None and document.session_context is not None
+
+
 def open_pages() -> int:
     """Count the pages of this process that are open."""
     return len(_OPEN)
@@ -30,8 +35,8 @@ def let_go_when_closed(page: Any) -> None:
     page : panel template
         Made on the thread of its session; in a notebook nothing happens.
     """
-    document = pn.state.curdoc
-    if document is None or document.session_context is None:
+    document: Any = pn.state.curdoc
+    if not is_served(document):
         return
 
     _OPEN.add(document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,7 +12,9 @@ from panel_material_ui.template.base import Page
 from satclip_explore.panes import first_look, theme
 from satclip_explore.panes.served import look
 from satclip_explore.panes.served.closing import let_go_when_closed
+from satclip_explore.panes.served.page_link import session_link
 from satclip_explore.panes.served.pictures import picture_address
+from satclip_explore.panes.served.server import set_up_figures, set_up_page
 
 TITLE = "SatCLIP Explore"
 TALL = {"max-height": "none"}
@@ -36,6 +39,47 @@ def frame(header: list[Any], main: list[Any]) -> Page:
     )
     let_go_when_closed(page)
     return page
+
+
+FAILED = (
+    "<p class='sentence' role='alert'>This page could not be built. Reload it; where that does not "
+    "help, the log of its server says why.</p>"
+)
+
+
+def open_page(build: Callable[[], Any], *, tour: bool = False) -> None:
+    """Show a picture at once, and a dashboard in its place as soon as there is one.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the Explorer; what takes seconds to import it imports itself.
+    tour : bool
+        Whether a first visit is told what can be done.
+    """
+    set_up_page()
+    link = session_link(tour=tour)
+    room = pn.Column(waiting(link.search), margin=0, sizing_mode="stretch_width", styles=TALL)
+    page = frame([], [room])
+
+    def fill() -> None:
+        try:
+            set_up_figures()
+            explorer = build()
+            explorer.follow_address(link)
+            page.header = explorer.header()
+            room[:] = [explorer.body()]
+        except Exception:
+            room[:] = [theme.text(FAILED, margin=8, sizing_mode="stretch_width")]
+            raise
+
+    def soon() -> None:
+        """Leave the thread that Panel loads pages in."""
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.add_next_tick_callback(fill)
+
+    pn.state.onload(soon)
+    page.servable()
 
 
 def waiting(query: str) -> pn.pane.HTML:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import panel as pn
 
+from satclip_explore.panes.served.closing import is_served
+
 EXTENSION = "satclip"
 KINDS = {".jpg": "jpeg", ".webp": "webp"}
 _LOCK = threading.Lock()
@@ -17,8 +19,7 @@ _LOCK = threading.Lock()
 
 def picture_address(path: Path) -> str:
     """Return where the browser finds a picture: on this server; in a notebook it is the address."""
-    document = pn.state.curdoc
-    if document is None or document.session_context is None:
+    if not is_served(pn.state.curdoc):
         return data_uri(path.read_bytes(), KINDS[path.suffix])
     target = folder() / path.name
     if not target.exists():

@@ -10,6 +10,8 @@ import panel as pn
 from panel.io.state import set_curdoc
 from tornado.websocket import WebSocketClosedError
 
+from satclip_explore.panes.served.closing import is_served
+
 
 class _ClosedPages(logging.Filter):
     """Make one line of the traceback of a message to a page that was closed meanwhile."""
@@ -47,12 +49,6 @@ def set_up_figures() -> None:
     wait_for_connection()
 
 
-def set_up_server() -> None:
-    """Load what a page needs that is sent in one piece."""
-    set_up_page()
-    set_up_figures()
-
-
 def allow_ipywidgets() -> None:
     """Let this server show ipywidgets. For served pages only, never inside JupyterLab."""
     # Panel's module comes first: it keeps ipywidgets_bokeh from putting its own kernel in place.
@@ -81,8 +77,7 @@ def wait_for_connection() -> None:
 
     def refresh_or_wait(plot: Any, **options: Any) -> None:
         document = plot.document
-        served = document is not None and document.session_context is not None
-        if not served or pn.state._connected.get(document):
+        if not is_served(document) or pn.state._connected.get(document):
             waiting.discard(plot)
             refresh(plot, **options)
         elif plot not in waiting:
