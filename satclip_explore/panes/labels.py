@@ -230,12 +230,23 @@ class LabelsPane(GlobePane):
     def counts(self) -> str:
         """List, as markup, the classes with their colors and how many labels each has."""
         names = [name for _, _, name in self.labels]
-        return "".join(
+        return self._what_next(names) + "".join(
             f"<div style='font-size:13px;padding:2px 0;"
             f"{'font-weight:650' if name == self.current else ''}'>"
             f"{theme.dot(self._colors[name])} {html.escape(name)} "
             f"<span class='hint'>{names.count(name)}</span></div>"
             for name in self.classes
+        )
+
+    def _what_next(self, names: list[str]) -> str:
+        """Say what to do, as markup, until two classes have labels."""
+        if len(set(names)) >= 2:
+            return ""
+        bare = [name for name in self.classes if name not in names]
+        first = f"Choose {html.escape(bare[0])} above" if bare else "Add a second class below"
+        return (
+            f"<p class='hint'>{first}, then click on the map where there is some. The world is "
+            "painted once two classes have labels.</p>"
         )
 
     def __panel__(self) -> Any:

@@ -182,3 +182,17 @@ def test_what_a_browser_kept_and_is_no_good_is_passed_over(tiny_encoder, text):
     pane.restore(text)
     assert pane.labels == []
     assert pane.classes == ["forest", "desert"]
+
+
+def test_the_pane_says_what_to_do_until_two_classes_have_labels(tiny_encoder):
+    pane = LabelsPane(tiny_encoder)
+    assert "Choose forest above, then click on the map" in pane.counts()
+    pane.label(0.0, 0.0)
+    assert "Choose desert above" in pane.counts()
+    pane.remove_class()
+    pane.current = "desert"
+    pane.label(10.0, 20.0)
+    assert "Add a second class below" in pane.counts()
+    pane.new_class = "ice"
+    pane.label(0.0, 80.0)
+    assert "above" not in pane.counts()

@@ -21,7 +21,12 @@ def how_far(progress: TrainingProgress | None, outcome: str) -> str:
     """Say how far a run is and how long it will take, or how it ended, as markup."""
     if outcome:
         return f"<div style='font-size:12.5px'>{theme.escape(outcome)}</div>"
-    if progress is None or not progress.total:
+    if progress is None:
+        return (
+            "<p class='hint'>Choose how large an encoder to train and on which imagery, then press "
+            "Start. The globe and the curves follow every epoch.</p>"
+        )
+    if not progress.total:
         return ""
     if progress.stage == "features":
         words = [f"block {progress.done:,} of {progress.total:,}"]
