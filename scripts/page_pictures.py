@@ -11,7 +11,7 @@ import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -46,35 +46,54 @@ def data(page: Any) -> None:
     page.get_by_role("button", name="Probe it").wait_for()
 
 
-PAGES: dict[str, tuple[str, Callable[[Any], None] | None]] = {
-    "explore": ("", None),
-    "compare": ("?tab=compare", compare),
-    "probe": ("?tab=probe&predict=biome&model=linear&runs=3", probe),
-    "data": ("?tab=data", data),
+DESK, PHONE = (1440, 900), (390, 844)
+
+
+class Picture(NamedTuple):
+    """What an address holds, what is done there, and on which screen."""
+
+    query: str = ""
+    act: Callable[[Any], None] | None = None
+    screen: tuple[int, int] = DESK
+    theme: Literal["dark", "light"] = "dark"
+    width: int = 960
+
+
+PICTURES = {
+    "explore": Picture(width=1440),
+    "explore-light": Picture(theme="light"),
+    "explore-phone": Picture(screen=PHONE, width=390),
+    "compare": Picture("?tab=compare", compare),
+    "probe": Picture("?tab=probe&predict=biome&model=linear&runs=3", probe),
+    "data": Picture("?tab=data", data),
 }
-"""What each page's address holds, and what is done there."""
 
 
 def take(address: str, names: list[str]) -> None:
-    """Write one WebP file for each page."""
+    """Write one WebP file for each name."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         for name in names:
-            query, act = PAGES[name]
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            wanted = PICTURES[name]
+            across, down = wanted.screen
+            page = browser.new_page(
+                viewport={"width": across, "height": down}, color_scheme=wanted.theme
+            )
             page.set_default_timeout(PATIENCE)
-            page.goto(f"{address}{query}", wait_until="domcontentloaded")
+            page.add_init_script("localStorage.setItem('satclip-explore-seen', '1')")  # no tour
+            page.goto(f"{address}{wanted.query}", wait_until="domcontentloaded")
             page.get_by_role("button", name="Explore", exact=True).wait_for()
             settle(page)
-            if act is not None:
-                act(page)
+            if wanted.act is not None:
+                wanted.act(page)
                 settle(page)
             with Image.open(io.BytesIO(page.screenshot())) as image:
-                width = 1440 if name == "explore" else 960
-                small = image.convert("RGB").resize((width, width * image.height // image.width))
-                small.save(IMAGES / f"{name}.webp", quality=80, method=6)
+                size = (wanted.width, wanted.width * image.height // image.width)
+                image.convert("RGB").resize(size).save(
+                    IMAGES / f"{name}.webp", quality=80, method=6
+                )
             page.close()
 
 
@@ -82,7 +101,7 @@ def main() -> None:
     """Read the address from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default="http://localhost:5006/app")
-    parser.add_argument("--pages", nargs="+", default=[*PAGES], choices=[*PAGES])
+    parser.add_argument("--pages", nargs="+", default=[*PICTURES], choices=[*PICTURES])
     chosen = parser.parse_args()
     take(chosen.address, chosen.pages)
 

@@ -37,6 +37,7 @@ def _declared(colors: dict[str, str]) -> str:
 VARIABLES = f"""
 :root {{ color-scheme: dark; {_declared(DARK)} }}
 :root[data-theme=light] {{ color-scheme: light; {_declared(LIGHT)} }}
+body {{ background: {GROUND} !important; }}
 """
 """Style sheet that says what the names stand for: the one place where themes differ."""
 
@@ -96,6 +97,7 @@ _MATERIAL: dict[str, Any] = {
                 }
             }
         },
+        "MuiLinearProgress": {"defaultProps": {"aria-label": "whether the server computes"}},
         "MuiPaper": {"styleOverrides": {"root": {"backgroundImage": "none"}}},
         "MuiToggleButton": {
             "styleOverrides": {
@@ -271,7 +273,6 @@ PAGE = f"""
 """Style sheet of the page itself, for what lives outside Panel's own shadow roots."""
 
 FRAME = f"""
-html, body {{ background: {GROUND} !important; }}
 h3.title {{ color: {INK} !important; }}
 @media (max-width: 900px) {{
   h3.title {{ display: none; }}
