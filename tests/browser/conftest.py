@@ -133,5 +133,6 @@ def visit(window, address):
 
     yield open_page
     for page in window.pages:
-        page.evaluate("() => localStorage.clear()")  # as if nobody had been here
+        if page.url.startswith(address):
+            page.evaluate("() => localStorage.clear()")  # as if nobody had been here
         page.close()
