@@ -122,9 +122,7 @@ class NumberedMarks:
         }
 
     def _show(self, _: Any) -> None:
-        # A page that is being built has not heard of a figure's source yet.
-        pn.state.execute(self._move, schedule=True)
-
-    def _move(self) -> None:
-        for source in self._sources:
-            source.data = self._data()
+        # Panel sends the figure itself by its queue, which a change of Bokeh's own would overtake.
+        with pn.io.unlocked():
+            for source in self._sources:
+                source.data = self._data()
