@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from satclip_explore.geo import EARTH_RADIUS_KM, unit_vectors
 from training.evaluation.cells import Cell
@@ -93,6 +92,8 @@ def geo_bias(
     Wu et al. (2024), "TorchSpatial", arXiv:2406.15658; Wang et al. (2024), "Probing the Information
     Theoretical Roots of Spatial Dependence Measures", arXiv:2405.18459, for the surprisal.
     """
+    from scipy.spatial import cKDTree
+
     rng = np.random.default_rng(seed)
     points = unit_vectors(lonlat)
     tree = cKDTree(points)
@@ -207,6 +208,8 @@ def _south_east(center: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
 
 def nearest_others(points: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the N_NEIGHBORS nearest other points of each, shape (n, N_NEIGHBORS)."""
+    from scipy.spatial import cKDTree
+
     found = cKDTree(points).query(points, k=N_NEIGHBORS + 1)[1]
     own = found == np.arange(len(points))[:, None]
     # Of points in one place, each may find the others only: the farthest goes then.
