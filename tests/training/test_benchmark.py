@@ -83,6 +83,7 @@ def test_cells_of_other_code_or_labels_are_done_again(small, tmp_path, monkeypat
 CONTENT = {
     "training.tasks.atlas",
     "training.tasks.inaturalist",
+    "training.tasks.kinds",
     "training.tasks.published",
     "training.tasks.tables",
 }
