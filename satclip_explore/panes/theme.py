@@ -278,8 +278,12 @@ h3.title {{ color: {INK} !important; }}
   h3.title {{ display: none; }}
   main .MuiToolbar-root {{ min-height: 96px !important; }}
 }}
+@media (max-width: 560px) {{
+  main .MuiToolbar-root {{ min-height: 120px !important; }}
+}}
 """
-"""Style sheet of the page's frame: a narrow page's header is two lines high, without the title."""
+"""Style sheet of the page's frame: without the title, a narrow page's header is two lines high, and
+that of a phone three."""
 
 NARROW_TABS = """
 @media (max-width: 520px) { .MuiToggleButton-root { padding: 4px 5px !important; } }
