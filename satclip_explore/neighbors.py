@@ -25,7 +25,6 @@ from satclip_explore.store import RESULTS
 FIRST_LOOK = 1000
 """Best rows that are filtered first; eight times as many where too few of them pass."""
 
-
 WEAK = 0.05
 """Share of all places from which on the best of some is said to be weakly alike."""
 
@@ -104,7 +103,9 @@ class NeighborIndex:
         rows = best_rows(similarity, n_neighbors, allowed)
         found = self.places.iloc[rows].drop(columns=["lon", "lat"], errors="ignore")
         known = similarity[np.isfinite(similarity)]
-        more_alike = np.array([(known > value).mean() for value in similarity[rows]])
+        better = np.sort(known[known > similarity[rows].min(initial=np.inf)])
+        ahead = len(better) - np.searchsorted(better, similarity[rows], side="right")
+        more_alike = ahead / max(len(known), 1)
         table = pd.DataFrame(
             {
                 "lon": self.lonlat[rows, 0],
