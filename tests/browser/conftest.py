@@ -62,8 +62,8 @@ def browser():
 
 
 @contextmanager
-def served(log: Path, *flags: str) -> Iterator[str]:
-    """Serve the page around a small encoder; nobody has asked for it yet."""
+def served(log: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Serve the page around a small encoder, at an address nobody has asked for yet."""
     with socket.socket() as sock:
         sock.bind(("localhost", 0))
         port = sock.getsockname()[1]
@@ -81,7 +81,7 @@ def served(log: Path, *flags: str) -> Iterator[str]:
             if time.monotonic() > deadline or server.poll() is not None:
                 pytest.fail(f"the server did not start:\n{log.read_text()}")
             time.sleep(0.3)
-        yield f"http://localhost:{port}/small_app"
+        yield f"http://localhost:{port}/small_app", server
     finally:
         server.terminate()
         server.wait(20)
@@ -90,16 +90,16 @@ def served(log: Path, *flags: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """Where the page around a small encoder is served."""
-    with served(tmp_path_factory.mktemp("server") / "log.txt") as url:
+    with served(tmp_path_factory.mktemp("server") / "log.txt") as (url, _):
         urllib.request.urlopen(url, timeout=START_SECONDS).close()
         yield url
 
 
 @pytest.fixture
-def address_of_eight_threads(tmp_path):
-    """Where the page is served with `--num-threads 8`, before its first visitor."""
-    with served(tmp_path / "log.txt", "--num-threads", "8") as url:
-        yield url
+def server_of_eight_threads(tmp_path):
+    """Where the page is served with `--num-threads 8`, before its first visitor, and by whom."""
+    with served(tmp_path / "log.txt", "--num-threads", "8") as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

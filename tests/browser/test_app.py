@@ -213,10 +213,52 @@ def test_a_phone_shows_everything_without_scrolling_sideways(visit):
         assert box["x"] + box["width"] <= 390
 
 
-def test_the_first_visitor_of_eight_threads_gets_a_full_page(browser, address_of_eight_threads):
+# Keeps what the server sends from now on, as if it came late; then lets it through.
+HOLD = """() => {
+  const {socket} = window
+  socket.through = socket.onmessage
+  socket.late = []
+  socket.onmessage = event => socket.late.push(event)
+}"""
+LET_GO = """() => {
+  const {socket} = window
+  socket.onmessage = socket.through
+  socket.late.forEach(event => socket.onmessage(event))
+}"""
+KEEP_SOCKET = """window.WebSocket = class extends WebSocket {
+  constructor(...given) { super(...given); window.socket = this }
+}"""
+
+
+def test_a_full_page_for_the_first_of_eight_threads_and_no_other_while_the_server_lives(
+    browser, server_of_eight_threads
+):
+    url, server = server_of_eight_threads
     page = browser.new_page()
-    page.goto(address_of_eight_threads, timeout=120_000)
+    page.clock.install()
+    page.add_init_script(KEEP_SOCKET)
+    page.goto(url, timeout=120_000)
     page.locator(".where", has_text="52.50° N").first.wait_for(timeout=60_000)
     page.get_by_text("Places like this one").first.wait_for(timeout=60_000)
     page.locator("table.n tr").nth(1).wait_for(timeout=60_000)
+    page.evaluate("window.first = true")
+    # Busy: it serves others, and this page hears nothing of it.
+    page.evaluate(HOLD)
+    working = page.get_by_role("status").filter(has_text="The server is still working")
+    away = page.get_by_role("alert").filter(has_text="The server does not answer")
+    for _ in range(12):
+        page.clock.fast_forward(5_000)
+        page.wait_for_timeout(50)
+    working.wait_for()
+    page.evaluate(LET_GO)
+    working.wait_for(state="hidden")
+    assert page.evaluate("window.first")
+    # Gone: the page stays until another server is there.
+    server.terminate()
+    server.wait(20)
+    page.clock.fast_forward(5_000)
+    away.wait_for()
+    page.route("**/*", lambda route: route.fulfill(body="another page"))
+    with page.expect_navigation():
+        page.clock.fast_forward(5_000)
     page.close()

@@ -17,10 +17,11 @@ class PageLink(JSComponent):
     """Ties a session to the window that shows it; takes no room.
 
     The address is replaced while one looks around, so that a zoom leaves no trace in the history;
-    what one would go back to (a page, an encoder, a place) gets an entry of its own. Where the
-    server no longer answers, a line says so, and the page loads anew once it does. What is to
-    outlive the session is kept in the browser. Keys: arrows over a figure move the place, `/` goes
-    to the search field, `?` lists them; a first visit sees that list.
+    what one would go back to (a page, an encoder, a place) gets an entry of its own. A line says
+    where the server is busy with this page, and where it does not answer at all; the page loads
+    anew only once its connection is lost and the server answers again. What is to outlive the
+    session is kept in the browser. Keys: arrows over a figure move the place, `/` goes to the
+    search field, `?` lists them; a first visit sees that list.
     """
 
     search = param.String("", doc="the address from the question mark on")
@@ -31,7 +32,17 @@ class PageLink(JSComponent):
 
     _esm = """
     const EVERY = 5000
-    export function render({model, el}) {
+    const AWAY = "The server does not answer. What you see stays; trying again …"
+    const BUSY = "The server is still working. This page responds when it is done."
+    // Without a session of its own, and not behind one that is busy: 404 is an answer too.
+    const serves = async () => {
+      const asked = {cache: "no-store", signal: AbortSignal.timeout(2 * EVERY)}
+      try {
+        const page = location.pathname.replace(/\\/$/, "")
+        return (await fetch(`${page}/metadata`, asked)).status < 500
+      } catch { return false }
+    }
+    export function render({view, model, el}) {
       el.style.display = "none"
       const own = () => location.pathname + (model.search || "")
       let entries = model.entries
@@ -62,15 +73,22 @@ class PageLink(JSComponent):
       if (stored) model.send_msg({stored})
 
       const banner = document.createElement("div")
-      banner.setAttribute("role", "alert")
-      banner.textContent = "The server does not answer. What you see stays; trying again …"
       banner.style.cssText = "position:fixed;top:0;left:0;right:0;z-index:9999;padding:8px 14px;" +
-        "background:var(--satclip-bad);color:var(--satclip-ground);font:13px system-ui;" +
-        "text-align:center;display:none"
+        "font:13px system-ui;text-align:center"
+      banner.hidden = true
       document.body.append(banner)
-      let heard = Date.now()
-      const alive = () => { heard = Date.now(); banner.style.display = "none" }
-      model.on("msg:custom", alive)
+      const say = words => {
+        banner.hidden = !words
+        if (banner.textContent === words) return
+        banner.setAttribute("role", words === BUSY ? "status" : "alert")
+        banner.style.background = `var(--satclip-${words === BUSY ? "cool" : "bad"})`
+        banner.style.color = "var(--satclip-ground)"
+        banner.textContent = words
+      }
+      let heard = Date.now(), asked = false, lost = false
+      const alive = () => { heard = Date.now(); say("") }
+      model.on("msg:custom", () => { asked = false; alive() })
+      view.model.document.on_event("connection_lost", () => { lost = true })
       document.addEventListener("visibilitychange", alive)
       const help = document.createElement("dialog")
       help.setAttribute("aria-label", "What you can do here")
@@ -123,19 +141,24 @@ class PageLink(JSComponent):
       }
       document.addEventListener("keydown", typed)
       document.addEventListener("pointerover", enter)
-      const timer = setInterval(async () => {
-        if (document.hidden) return
-        model.send_msg({ping: true})
-        if (Date.now() - heard < 4 * EVERY) return
-        banner.style.display = "block"
-        try {
-          const answer = await fetch(location.href, {cache: "no-store"})
-          // It serves again, yet this session is gone: address and labels bring it back.
-          if (answer.ok && Date.now() - heard > 6 * EVERY) location.reload()
-        } catch { /* still away */ }
-      }, EVERY)
+      const silent = () => lost || Date.now() - heard > 4 * EVERY
+      const listen = async () => {
+        if (!document.hidden && !asked && !lost) {
+          asked = true
+          model.send_msg({ping: true})
+        }
+        if (!document.hidden && silent()) {
+          const answers = await serves()
+          // The session went with the connection: address and labels bring it back.
+          if (answers && lost) location.reload()
+          else if (silent()) say(answers ? BUSY : AWAY)
+        }
+        if (timer) timer = setTimeout(listen, EVERY)
+      }
+      let timer = setTimeout(listen, EVERY)
       model.on("remove", () => {
-        clearInterval(timer)
+        clearTimeout(timer)
+        timer = null
         help.remove()
         document.removeEventListener("keydown", typed)
         document.removeEventListener("pointerover", enter)
