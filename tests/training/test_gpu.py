@@ -16,7 +16,7 @@ from training.pretrain import pretrain
 from training.pretraining.config import PretrainConfig
 from training.probe import train_probe
 from training.probes.data import TrainingData
-from training.probes.registry import PROBES
+from training.probes.registry import MODELS, PROBES
 
 pytestmark = pytest.mark.gpu
 
@@ -126,6 +126,21 @@ def test_a_whole_probe_of_the_atlas(model):
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(gpu["accuracy"], cpu["accuracy"], atol=0.02)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_probe_from_a_file_predicts_where_its_encoder_is(model, tmp_path):
+    settings = {"steps": 40} if "mlp" in model else None
+    result = train_probe(
+        "elevation", encoder="mini-l10", device="cuda", shots=200, seeds=2, baselines=False,
+        model=model, settings=settings,
+    )  # fmt: skip
+    kept = sx.load_probe(result.save(tmp_path / "probe"))
+    predicted, again = (probe.predict_raster(30.0).to_numpy() for probe in (result, kept))
+    np.testing.assert_allclose(again, predicted, atol=1e-3 * np.abs(predicted).max())
+    places = equal_area_sample(20, seed=1)
+    here, there = (probe.predict(places)["prediction"] for probe in (result, kept))
+    np.testing.assert_allclose(there, here, rtol=1e-3, atol=1.0)
 
 
 def test_pretraining_is_that_of_the_cpu(tmp_path, earth):
