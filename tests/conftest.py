@@ -58,8 +58,13 @@ def places() -> np.ndarray:
     )
 
 
-def pytest_configure():
-    """Share the cores among the workers of pytest-xdist, and with the programs that they start."""
+def pytest_configure(config):
+    """Share the cores among the workers of pytest-xdist, and with the programs that they start.
+
+    A GPU is left to the tests that ask for one: the others compare with the CPU bit for bit.
+    """
+    if config.option.markexpr != "gpu":
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     threads = max(1, torch.get_num_threads() // workers)
     torch.set_num_threads(threads)
