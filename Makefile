@@ -38,7 +38,7 @@ endif
 	@touch $@
 
 app: $(READY)
-	$(BIN)/panel serve satclip_explore/app.py --port $(PORT) --num-threads 4 --plugins satclip_explore.panes.served.tiles --show
+	$(BIN)/panel serve satclip_explore/app.py --address localhost --port $(PORT) --num-threads 4 --plugins satclip_explore.panes.served.tiles --show
 
 # Loading what runs notebooks takes seconds, in each process.
 test: $(READY)

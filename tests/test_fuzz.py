@@ -68,6 +68,9 @@ class Watch:
         elif event == "open" and isinstance(facts[0], (str, bytes)):
             writes = (facts[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             path = os.fsdecode(facts[0])
+            # Python keeps what it has compiled; in a fresh clone that is at a module's first use.
+            if "__pycache__" in path:
+                return
             if writes and not path.startswith((self.folder, "/dev/")):
                 self.seen.append((event, facts))
 

@@ -17,6 +17,7 @@ from satclip_explore.panes import theme
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.rows import Rows
+from satclip_explore.panes.served.settings import refuse_fetching
 from satclip_explore.progress import Progress
 
 
@@ -64,7 +65,12 @@ class EncodersPane(Pane):
                 f"{CARDS[found['name']].manual}."
             )
         else:
-            self.asked = found["name"]
+            try:
+                refuse_fetching(f"The weights of {found['name']}")
+            except ValueError as error:
+                self.message = str(error)
+            else:
+                self.asked = found["name"]
 
     def fetch(self, _: Any = None) -> None:
         """Fetch the weights that were asked about, beside the page, and take them."""
@@ -80,6 +86,7 @@ class EncodersPane(Pane):
                 words = f"fetching {name}: {progress.done / 1e6:,.1f} MB{share} …"
                 job.deliver(partial(self.param.update, busy=words))
 
+            refuse_fetching(f"The weights of {name}")
             try:
                 download_weights(CARDS[name], on_progress=on_progress)
             except (OSError, ImportError) as error:

@@ -77,6 +77,28 @@ def table_code(upload: Any) -> cells.Code:
     return cells.call("sx.read_places", source, **asked) if asked else source
 
 
+def n_bytes(size: str) -> int:
+    """Read a size such as 50MB, in the units of the browser's field."""
+    return int(size[:-2]) * 1024 ** ("KMG".index(size[-2]) + 1)
+
+
+class BoundedDropper(pn.widgets.FileDropper):
+    """A field that takes one file of the size it says: not every browser is what it says it is."""
+
+    def _process_event(self, event: Any) -> None:
+        if event.event_name == "upload_event":
+            if event.data["chunk"] == 1:
+                self._file_buffer.clear()
+                self.value.clear()
+            held = sum(len(part) for parts in self._file_buffer.values() for part in parts)
+            if held + len(event.data["data"]) > n_bytes(str(self.max_file_size)):
+                self._file_buffer.clear()
+                return
+            if event.data["chunk"] != 1 and event.data["name"] not in self._file_buffer:
+                return  # the rest of what was refused
+        super()._process_event(event)
+
+
 def drop_field(use: Callable[[bytes], None], max_size: str, **options: Any) -> Any:
     """Make a field for one file.
 
@@ -85,11 +107,11 @@ def drop_field(use: Callable[[bytes], None], max_size: str, **options: Any) -> A
     use : callable
         Called with the content, `Dropped`.
     max_size : str
-        What the browser sends at most, as "50MB"; the rest is refused there.
+        Of the file, as "50MB"; a larger one is refused in the browser, and again on the server.
     **options
         Of the field.
     """
-    drop = pn.widgets.FileDropper(
+    drop = BoundedDropper(
         max_file_size=max_size, max_files=1, height=64, stylesheets=[STYLE], **options
     )
 

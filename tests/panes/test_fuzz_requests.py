@@ -41,14 +41,14 @@ def port():
 REQUESTS = [
     f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n".encode()
     for method in ("GET", "HEAD", "POST", "PATCH")
-    for path in ("/healthz", "/metrics", "/metrics?x=%00", "/../../etc/passwd", "/%2e%2e/%ff")
-    for more in (
-        "",
-        "Content-Length: 3\r\n",
-        "Transfer-Encoding: chunked\r\n",
-        "Range: bytes=-1\r\n",
+    for path in (
+        "/healthz", "/metrics", "/metrics?x=%00", "/../../etc/passwd", "/%2e%2e/%ff",
+        "/tiles/xyz.pca/1/0/1.png", "/tiles/xyz.pca/0/0/0.png", "/tiles/xyz.pca.json",
+        "/tiles/..%2fxyz.pca/1/0/1.png",
     )
-]
+    for more in ("", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n",
+                 "Range: bytes=-1\r\n")
+]  # fmt: skip
 
 
 @thorough

@@ -198,6 +198,9 @@ def test_limits_come_from_the_environment_or_a_sentence():
     for bad in ("0", "-1", "many", "1e3", "99999999999"):
         with pytest.raises(ValueError, match="SATCLIP_SESSIONS must be a whole number"):
             Settings.from_environment({"SATCLIP_SESSIONS": bad})
+    assert not Settings.from_environment({"SATCLIP_FETCH": "0"}).fetch
+    with pytest.raises(ValueError, match="SATCLIP_FETCH must be 0 or 1; got 'no'"):
+        Settings.from_environment({"SATCLIP_FETCH": "no"})
 
 
 def test_a_supervisor_gets_an_answer_and_numbers():

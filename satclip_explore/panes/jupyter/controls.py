@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets
 
 from satclip_explore.panes.jupyter.style import ROOT
+from satclip_explore.panes.uploads import n_bytes
 
 
 class Controls:
@@ -116,7 +117,7 @@ class Controls:
         made = ipywidgets.FileUpload(multiple=False, description="Choose a file")
 
         def take(change: Any) -> None:
-            limit = _bytes(shown.max_file_size)
+            limit = n_bytes(shown.max_file_size) if shown.max_file_size else float("inf")
             files = {file["name"]: bytes(file["content"]) for file in change["new"]}
             if any(len(content) > limit for content in files.values()):
                 made.description = f"At most {shown.max_file_size}"
@@ -177,11 +178,3 @@ def _options(options: Any) -> list[tuple[str, Any]]:
     if isinstance(options, dict):
         return list(options.items())
     return [(str(option), option) for option in options]
-
-
-def _bytes(words: str | None) -> float:
-    """Read a size such as 50MB."""
-    if not words:
-        return float("inf")
-    number, unit = words[:-2], words[-2]
-    return int(number) * 1024 ** ("KMG".index(unit) + 1)

@@ -13,6 +13,7 @@ import param
 
 from satclip_explore.panes import theme
 from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.served.settings import refuse_fetching
 from satclip_explore.progress import Cancelled, Progress
 from training.imagery.download import (
     SIZES,
@@ -78,6 +79,7 @@ class ImageryChoice(pn.viewable.Viewer):
                 )
             return write_embedded_months(self._store.with_name("package-picture"))
         if self.kind == FOLDER:
+            refuse_fetching("Imagery in a folder")
             if not self.folder.strip():
                 raise ValueError("Name the folder of the imagery on this machine first.")
             return Path(self.folder.strip()).expanduser()
@@ -104,6 +106,7 @@ class ImageryChoice(pn.viewable.Viewer):
                     last = time.monotonic()
                     job.deliver(partial(self.param.update, left=progress.total - progress.done))
 
+            refuse_fetching("Blue Marble")
             try:
                 download_blue_marble(self._store, on_progress=on_progress, cancel=cancel)
             except Cancelled:

@@ -28,6 +28,7 @@ from satclip_explore.panes.pretrain.imagery_choice import (
     FOLDER,
     ImageryChoice,
 )
+from satclip_explore.panes.served.settings import SETTINGS
 from satclip_explore.steady_colors import SteadyColors
 from training.pretrain import Cancelled, TrainingProgress, pretrain
 from training.pretraining.checkpoint import STATE_FILE
@@ -51,7 +52,9 @@ STAGES = {
 }
 OFFERS = {
     Offer.START_OVER: "Tick “Start over” to train anew.",
-    Offer.DOWNLOAD: "Press “Download” under Imagery first.",
+    Offer.DOWNLOAD: "Press “Download” under Imagery first."
+    if SETTINGS.fetch
+    else "This server fetches nothing for its readers.",
 }
 """How this page says what answers an error."""
 BATCH_SECONDS = 0.2
@@ -175,7 +178,7 @@ class PretrainPane(Pane):
                 data = self.imagery.open(load_config(config).imagery.night_lights)
                 # Blue Marble has a button of its own; this fetches weights of image encoders.
                 return pretrain(config, data=data, output=output, fresh=fresh, cancel=cancel,
-                                on_progress=on_progress, on_epoch=on_epoch, download=True,
+                                on_progress=on_progress, on_epoch=on_epoch, download=SETTINGS.fetch,
                                 **settings)  # fmt: skip
             except (Cancelled, ValueError, OSError, ImportError) as error:
                 raise ValueError(sentence(error, OFFERS)) from error

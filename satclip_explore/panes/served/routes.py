@@ -12,7 +12,7 @@ from panel.io.server import DocHandler
 from tornado.web import RequestHandler
 
 from satclip_explore.panes.background import TRAININGS, WORK
-from satclip_explore.panes.served import tiles
+from satclip_explore.panes.served import guard, tiles
 from satclip_explore.panes.served.closing import open_pages
 from satclip_explore.panes.served.settings import SETTINGS
 from satclip_explore.store import RESULTS
@@ -79,11 +79,10 @@ class JsonLines(logging.Formatter):
 
 
 def log_lines() -> None:
-    """Log as JSON to the error stream, and say what the server allows."""
+    """Log as JSON to the error stream."""
     stream = logging.StreamHandler()
     stream.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)
-    logging.getLogger("satclip_explore").info("limits: %s", SETTINGS)
 
 
 def _headers(handler: RequestHandler) -> None:
@@ -92,8 +91,9 @@ def _headers(handler: RequestHandler) -> None:
 
 
 def routes() -> list[tuple[str, type[RequestHandler]]]:
-    """Set up the log and the headers, and return what is answered beside the page."""
+    """Set up the log, the headers and the limits, and return what is answered beside the page."""
     log_lines()
+    guard.set_up()
     DocHandler.set_default_headers = _headers  # type: ignore[assignment,method-assign]
     return [("/healthz", Health), ("/metrics", Metrics), *tiles.routes()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import weakref
 from typing import Any
 
@@ -30,6 +31,25 @@ _CLOSED_PAGES = _ClosedPages()
 def threads() -> dict[str, int]:
     """Return how many threads to ask Panel for: none where `--num-threads` has said it."""
     return {"nthreads": 4} if pn.config.nthreads is None else {}
+
+
+def is_stranger(request: Any, started: list[str]) -> bool:
+    """Tell whether a page is asked for from another machine, of a server that is for its own.
+
+    Panel's server listens to every network unless it is given an address.
+
+    Parameters
+    ----------
+    request : tornado.httputil.HTTPServerRequest or None
+        What the page was asked for with.
+    started : list of str
+        Arguments that the server was started with.
+    """
+    meant = any(
+        word.startswith(("--address", "--allow-websocket", "--plugins")) for word in started
+    )
+    own = getattr(request, "remote_ip", "") in ("", "127.0.0.1", "::1")
+    return not (own or meant or "BOKEH_ALLOW_WS_ORIGIN" in os.environ)
 
 
 def set_up_page() -> None:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from tornado.web import HTTPError, RequestHandler
 
+from satclip_explore.panes.served.settings import SETTINGS
+
 COLORS = {"biomes": "biomes", "pca": "1 · 2 · 3", "detail": "detail"}
 """In an address, and among the components of the page."""
 
@@ -37,6 +39,11 @@ def layer_name(encoder: Any, components: Any) -> str | None:
         if COMPONENTS[label] == components and RESULTS.peek(("encoder", encoder.name)) is encoder:
             return f"{encoder.name}.{word}"
     return None
+
+
+def being_painted() -> int:
+    """Count the tiles that are asked for and not given yet."""
+    return _State.waiting
 
 
 class _State:
@@ -108,7 +115,11 @@ class _Public(RequestHandler):
         _State.waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(_POOL, paint, layer, z, x, y)
+            painted = loop.run_in_executor(_POOL, paint, layer, z, x, y)
+            return await asyncio.wait_for(painted, SETTINGS.request_seconds)
+        except TimeoutError as error:
+            words = f"the tile takes longer than {SETTINGS.request_seconds} s; ask again later."
+            raise HTTPError(503, words) from error
         except (LookupError, ValueError) as error:
             raise HTTPError(404, str(error)) from error
         finally:
