@@ -11,6 +11,8 @@ TORCH ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-s
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 # Tests that run at a time; each worker of pytest-xdist needs about 1 GB.
 WORKERS ?= 2
+# Threads of a kernel that runs a notebook: more of them than cores wait for one another.
+THREADS := $(shell expr $$(getconf _NPROCESSORS_ONLN) / $(WORKERS) \| 1)
 # Reference clone for `make bench`, e.g. make bench SATCLIP=~/satclip; without it, our own dense path.
 SATCLIP ?=
 
@@ -59,7 +61,7 @@ docs: $(READY)
 	$(PYTEST) -m site tests/test_docs.py
 
 notebooks: $(READY)
-	$(PYTEST) --numprocesses=$(WORKERS) --nbmake notebooks --nbmake-timeout=300
+	OMP_NUM_THREADS=$(THREADS) $(PYTEST) --numprocesses=$(WORKERS) --nbmake notebooks --nbmake-timeout=300
 
 binder: $(READY)
 	$(PYTEST) -m install tests/test_binder.py
