@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from satclip_explore.encoders.registry import list_encoders as list_encoders
     from satclip_explore.encoders.registry import load_encoder as load_encoder
     from satclip_explore.encoders.table import from_table as from_table
-    from satclip_explore.fields import change_raster as change_raster
     from satclip_explore.fields import embed_grid as embed_grid
     from satclip_explore.fields import similarity_raster as similarity_raster
     from satclip_explore.files.cf import to_netcdf as to_netcdf
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from satclip_explore.projection import pca_raster as pca_raster
     from satclip_explore.regions import list_regions as list_regions
     from satclip_explore.regions import region as region
+    from satclip_explore.times import change_raster as change_raster
     from satclip_explore.webpage.page import to_html as to_html
     from training.evaluate import evaluate as evaluate
     from training.evaluation.complementarity import complementarity as complementarity
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Grid": "satclip_explore.geo",
     "LocationEncoder": "satclip_explore.encoders.base",
+    "change_raster": "satclip_explore.times",
     "compare_encoders": "satclip_explore.comparison",
     "complementarity": "training.evaluation.complementarity",
     "concat": "satclip_explore.encoders.combine",
@@ -74,7 +75,6 @@ _HOME = {
     "pretrain": "training.pretrain",
     "read_places": "satclip_explore.files.places",
     "region": "satclip_explore.regions",
-    "change_raster": "satclip_explore.fields",
     "similarity_raster": "satclip_explore.fields",
     "stack": "satclip_explore.encoders.combine",
     "presence_task": "training.tasks.presence",

@@ -39,9 +39,11 @@ def page_links(explorer: Any) -> tuple[Link, ...]:
     def switch(key: str, owner: Any, name: str) -> Link:
         return Link(key, owner, name, state.yes_or_no, lambda value: str(int(value)))
 
+    named = state.several_of(compare.names, MOST, marked=True)
     encoders = state.at_hand(explorer.param.encoder_name.objects, NOT_HERE)
     return (
         Link("encoder", explorer, "encoder_name", encoders, keep=True),
+        Link("time", explorer, "time", str, keep=True),
         choice("tab", explorer, "tab", keep=True),
         Link("at", explorer.selection, "lonlat", state.read_place, state.write_numbers, keep=True),
         Link("view", explorer.selection, "bounds", state.read_bounds, state.write_numbers),
@@ -53,8 +55,9 @@ def page_links(explorer: Any) -> tuple[Link, ...]:
         Link("apart", near, "min_distance_km", state.number_between(0.0, 10_000.0)),
         Link("region", near, "region", str),
         Link("rows", near, "n_neighbors", state.whole_number_between(1, 50)),
+        Link("change", explorer.times, "between", str),
         Link("cut", explorer.similarity, "threshold", state.number_between(-0.5, 0.95)),
-        Link("compare", compare, "chosen", state.several_of(compare.names, MOST), ",".join),
+        Link("compare", compare, "chosen", named, ",".join),
         choice("layout", compare, "layout"),
         choice("measure", compare, "task"),
         choice("judge", compare, "model"),

@@ -13,7 +13,7 @@ from panel_material_ui.template.base import Page
 from satclip_explore.address import page_links
 from satclip_explore.encoders.registry import DEFAULT_ENCODER, list_encoders, load_encoder
 from satclip_explore.panes import theme, url_state
-from satclip_explore.panes.background import Background, Job
+from satclip_explore.panes.background import Background
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.compare.degrees import DegreesPane
 from satclip_explore.panes.compare.pane import ComparePane
@@ -33,7 +33,9 @@ from satclip_explore.panes.served.look import ThemeButton
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.panes.table.pane import TablePane
 from satclip_explore.panes.tasks import OWN
-from satclip_explore.store import RESULTS
+from satclip_explore.panes.times import TimesPane
+from satclip_explore.shared_encoders import load_at, load_once, time_text
+from satclip_explore.times import timeless_name
 
 COPY = "Copy link"
 TABS = {
@@ -57,6 +59,7 @@ class Explorer(pn.viewable.Viewer):
     """
 
     encoder_name = param.Selector(default=None, objects=[], doc="which encoder is shown")
+    time = param.String("", doc="the month or year that is shown; empty: none was chosen")
     tab = param.Selector(default="explore", objects=list(TABS), doc="which page is open")
     message = param.String("", doc="what went wrong, as a sentence; empty when nothing did")
     copy_label = param.String(COPY, doc="on the button that copies the address")
@@ -66,18 +69,21 @@ class Explorer(pn.viewable.Viewer):
         table = list_encoders()
         self._runs = finished_runs()
         names = [*table["name"][table["available"]], *self._runs]
-        self._encoders = {encoder.name: encoder}
+        name = timeless_name(encoder)
+        self._encoders = {name: encoder}
+        self._asked = self._drawn = (name, time_text(encoder))
         super().__init__(**params)
         # Before this line they would be the options of every visitor.
-        self.param.encoder_name.objects = list(dict.fromkeys([encoder.name, *names]))
+        self.param.encoder_name.objects = list(dict.fromkeys([name, *names]))
         with param.parameterized.discard_events(self):
-            self.encoder_name = encoder.name
+            self.param.update(encoder_name=name, time=time_text(encoder))
         self._background, self._built = Background(), False
         self.link: Any = None
         self.selection = Selection()
         shared: dict[str, Any] = {"selection": self.selection}
         self.search = SearchPane(**shared)
         self.about = EncodersPane(self._choose)
+        self.times = TimesPane(encoder, self._choose_time, **shared)
         self.pca = PCAPane(encoder, **shared)
         self.map = MapPane(encoder, search=False, **shared)
         self.embedding = EmbeddingPane(encoder, **shared)
@@ -98,45 +104,55 @@ class Explorer(pn.viewable.Viewer):
         self.panes = [
             self.pca, self.map, self.embedding, self.neighbors, self.similarity, self.probe,
             self.evaluate, self.label, self.compare, self.degrees, self.data,
+            self.times,
         ]  # fmt: skip
-        self.links = self._links()
+        self.links = page_links(self)
 
-    @param.depends("encoder_name", watch=True)
+    @param.depends("encoder_name", "time", watch=True)
     def _switch(self) -> None:
-        name = self.encoder_name
-        if name in self._encoders:
-            self._use(self._encoders[name])
+        kept = self._encoders.get(self.encoder_name)
+        if self.encoder_name != self._asked[0]:
+            # What is chosen of one encoder says nothing of another.
+            with param.parameterized.discard_events(self):
+                self.time = "" if kept is None else time_text(kept)
+        before, wanted = self._drawn, (self.encoder_name, self.time)
+        self._asked = wanted
+        kept = self.pca.encoder if wanted == before else kept
+        if kept is not None and (wanted == before or wanted[1] == time_text(kept)):
+            self._background.stop()
+            self._use(kept, wanted)
             return
 
-        def work(_: Job) -> Any:
-            return self._load(name)
+        def work(_: Any) -> Any:
+            return load_at(self._load(wanted[0]), wanted[1])
 
         def failed(error: ValueError) -> None:
-            self.encoder_name = self.pca.encoder.name
+            self._asked = before
+            self.param.update(encoder_name=before[0], time=before[1])
             self.message = str(error)
 
         if self._built:
-            self._background.start(work, self._use, failed)
+            self._background.start(work, lambda found: self._use(found, wanted), failed)
             return
         # A link names an encoder: whatever is drawn first is drawn of that one.
         try:
-            self._use(self._load(name))
+            self._use(work(None), wanted)
         except ValueError as error:
             failed(error)
 
     def _load(self, name: str) -> Any:
         """Load an encoder by its registered name, or one that was trained here before."""
+        if name in self._encoders:
+            return self._encoders[name]
+        if name not in self._names() and ":" in name:
+            known, _, time = name.rpartition(":")
+            return load_at(self._load(known), time.lstrip("monthyear"))
         return load_encoder(self._runs[name]) if name in self._runs else load_once(name)
 
-    def _use(self, encoder: Any) -> None:
-        self._encoders[encoder.name] = encoder
-        self.message = ""
+    def _use(self, encoder: Any, drawn: tuple[str, str]) -> None:
+        self._drawn, self.message = drawn, ""
         for pane in self.panes:
             pane.encoder = encoder
-
-    def _links(self) -> tuple[url_state.Link, ...]:
-        """Say which parameter each key of the address holds."""
-        return page_links(self)
 
     def _names(self) -> list[str]:
         return self.param.encoder_name.objects
@@ -159,7 +175,7 @@ class Explorer(pn.viewable.Viewer):
             problems.append(
                 "This link was made with a table of its sender's own: ask for it, and drop it here."
             )
-        self.message = " ".join(problems)
+        self.message = " ".join(filter(None, [self.message, *problems]))
 
     def _copied(self, done: bool) -> None:
         self.copy_label = "Copied" if done else "Not copied"
@@ -209,6 +225,7 @@ class Explorer(pn.viewable.Viewer):
     def explore_page(self) -> Any:
         """Arrange the panes that look at one place."""
         return pn.Column(
+            self.times,
             _line((self.pca, 1.45, 520), (self.map, 1.0, 340), later=(self.map,)),
             _line((self.embedding, 1.0, 340), (self.similarity, 1.0, 340),
                   (self.neighbors, 1.15, 340),
@@ -245,6 +262,9 @@ class Explorer(pn.viewable.Viewer):
         if name not in self._names():
             self.param.encoder_name.objects = [*self._names(), name]
         self.evaluate.names = self._names()
+
+    def _choose_time(self, text: str) -> None:
+        self.time = text
 
     def _choose(self, name: str) -> None:
         """Show an encoder of the list, which may have come to this machine just now."""
@@ -327,19 +347,3 @@ def credits_line() -> Any:
         "al. 2023), GPW v4, NOAA. Similar embeddings are not causes.</p>",
         sizing_mode="stretch_width",
     )
-
-
-def load_once(name: str) -> Any:
-    """Load an encoder by its name; the same weights are one object in the whole process."""
-
-    def load() -> Any:
-        encoder = load_encoder(name)
-        # Without a hash nothing says that two are the same.
-        return one_of(encoder) if encoder.weights_hash else encoder
-
-    return RESULTS.get(("encoder", name), load)
-
-
-def one_of(encoder: Any) -> Any:
-    """Return the object that this process has for the weights of an encoder."""
-    return RESULTS.get(("weights", encoder), lambda: encoder)

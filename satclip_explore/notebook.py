@@ -30,6 +30,7 @@ def explore(encoder: Any = None) -> Explorer:
 
     # The browser reads three megabytes of scripts while this side imports and encodes.
     front_end.load()
-    from satclip_explore.explorer import Explorer, load_once
+    from satclip_explore.explorer import Explorer
+    from satclip_explore.shared_encoders import load_once
 
     return Explorer(load_once(encoder) if isinstance(encoder, str) else encoder)

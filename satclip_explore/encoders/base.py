@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,21 @@ class Readout:
         return embeddings @ weight.T + torch.as_tensor(self.bias).to(embeddings)
 
 
+class Times(NamedTuple):
+    """The months or years that an encoder can be asked for.
+
+    Parameters
+    ----------
+    option : {"month", "year", "time"}
+        Which option of `load_encoder` chooses one.
+    steps : tuple of int or str
+        What it can be, in order of time.
+    """
+
+    option: str
+    steps: tuple[int | str, ...]
+
+
 class LocationEncoder(ABC):
     """Longitude and latitude in, a vector of `embed_dim` numbers out.
 
@@ -66,6 +81,8 @@ class LocationEncoder(ABC):
         Whether longitude 180 is the same as -180 to it; if not, `embed` keeps 180 as it is.
     parts : tuple of LocationEncoder
         What it is made of, if of encoders.
+    times : Times or None
+        The months or years that it can be loaded for; None where it has one state alone.
     origin : mapping or None
         What `load_encoder` has to be called with to get it again; None for one made in code.
     """
@@ -78,6 +95,7 @@ class LocationEncoder(ABC):
     weights_hash: str = ""
     periodic: bool = True
     parts: tuple[LocationEncoder, ...] = ()
+    times: Times | None = None
     origin: Mapping[str, Any] | None = None
     chunk_size: int = 4096
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.encoders.base import LocationEncoder, Times, resolve_device, resolve_dtype
 from satclip_explore.encoders.baselines import scaled_lonlat
 from satclip_explore.encoders.tensor_files import read_weights, take_tensors, weights_hash
 
@@ -47,6 +47,7 @@ class Climplicit(LocationEncoder):
 
     family = "climplicit"
     periodic = False
+    times = Times("month", tuple(range(1, 13)))
 
     def __init__(
         self,

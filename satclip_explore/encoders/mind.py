@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.encoders.base import LocationEncoder, Times, resolve_device, resolve_dtype
 from satclip_explore.encoders.geoclip import equal_earth
 from satclip_explore.encoders.tensor_files import read_weights, take_tensors, weights_hash
 
@@ -20,6 +20,9 @@ W0_FIRST = 30.0
 
 YEAR_ORIGIN, YEAR_SCALE = 2021.0, 4.0
 """Year that is 0, and years that are 1, to the encoders that are told the year."""
+
+YEARS = tuple(range(2017, 2026))
+"""Those that lie between -1 and 1."""
 
 ACTIVATIONS = {"resiren": "siren", "siren": "siren", "hsiren": "hsiren", "finer": "finer"}
 """What a training checkpoint says of its encoder, and the sine that it means."""
@@ -95,6 +98,7 @@ class MIND(LocationEncoder):
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
         self.embed_dim = full if dim is None else dim
         self.year, self._head = year, head
+        self.times = Times("year", YEARS) if year is not None else None
         self._depth = depth if layer is None else layer
         self._activation, self._w0_first = activation, w0_first
         settings = {"dim": dim, "layer": layer, "head": head or None, "year": year}

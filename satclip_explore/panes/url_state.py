@@ -182,12 +182,14 @@ def one_of(options: Any) -> Reader:
     return read
 
 
-def several_of(options: Any, most: int) -> Reader:
-    """Make a reader of texts between commas, each among the options."""
+def several_of(options: Any, most: int, *, marked: bool = False) -> Reader:
+    """Make a reader of texts between commas, each among the options, or such with a ":mark"."""
     choose = one_of(options)
 
     def read(text: str) -> list[str]:
-        names = [choose(part) for part in text.split(",")]
+        names = text.split(",")
+        for part in names:
+            choose((part.rpartition(":")[0] or part) if marked and part not in options else part)
         if len(names) > most:
             raise ValueError(f"more than {most}")
         return names

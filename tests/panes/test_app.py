@@ -7,9 +7,10 @@ import panel as pn
 import param
 import pytest
 
-from satclip_explore.explorer import TABS, Explorer, load_once
+from satclip_explore.explorer import TABS, Explorer
 from satclip_explore.notebook import explore
 from satclip_explore.panes.served.server import threads
+from satclip_explore.shared_encoders import load_once
 
 
 class Location(param.Parameterized):

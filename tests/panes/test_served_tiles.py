@@ -12,11 +12,11 @@ from PIL import Image
 from tornado.testing import AsyncHTTPTestCase
 from tornado.web import Application
 
-from satclip_explore.explorer import load_once
 from satclip_explore.panes import world
 from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.served import tiles
 from satclip_explore.projection import pca_colors
+from satclip_explore.shared_encoders import load_once
 from satclip_explore.tiles import TileGrid
 
 

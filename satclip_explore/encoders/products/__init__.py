@@ -43,16 +43,29 @@ def list_family(path: Path) -> str:
     return ""
 
 
+YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+
+
+def years_below(path: Path, endings: tuple[str, ...]) -> tuple[int, ...]:
+    """List the years that paths of a product's files name, below its folder."""
+    found = {word for f in list_files(path, endings) for word in YEAR.findall(_below(f, path))}
+    return tuple(sorted(map(int, found)))
+
+
+def _below(file: Path, path: Path) -> str:
+    return str(file.relative_to(path.parent if path.is_file() else path))
+
+
 def list_files(path: Path, endings: tuple[str, ...], year: int | None = None) -> list[Path]:
     """List the files of a product by name: one, or those below a folder, of the year in a path."""
     if path.is_file():
-        files, root = [path], path.parent
+        files = [path]
     else:
-        files, root = sorted(f for f in path.rglob("*") if f.suffix.lower() in endings), path
+        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in endings)
     if year is None:
         return files
     mark = re.compile(rf"(?<!\d){int(year)}(?!\d)")
-    return [file for file in files if mark.search(str(file.relative_to(root)))]
+    return [file for file in files if mark.search(_below(file, path))]
 
 
 def _holds_points(path: Path) -> bool:

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satclip_explore.encoders.products.georeference import find_crs, find_transform
-from satclip_explore.encoders.products.layout import Vectors, find_vectors, finest, time_step
+from satclip_explore.encoders.products.layout import (
+    Vectors,
+    choices,
+    find_vectors,
+    finest,
+    time_step,
+)
 from satclip_explore.encoders.products.profiles import PROFILES
 from satclip_explore.encoders.products.quantization import Rule, find_rule
 from satclip_explore.encoders.products.stores import Variable, open_netcdf, open_zarr
@@ -171,7 +177,7 @@ def read_arrays(
     dims = {tile.fixed[tile.vectors.numbers].stop for tile in tiles}
     if len(dims) > 1 or len({tile.rule.product for tile in tiles}) > 1:
         raise ValueError(f"{path.name} mixes vectors of {sorted(dims)} numbers; open one group.")
-    return TiledProduct(
+    encoder = TiledProduct(
         tiles,
         dims.pop(),
         (path.name, facts, path.identity() if remote else _changed(path)),
@@ -182,6 +188,8 @@ def read_arrays(
         dtype=dtype,
         device=device,
     )
+    encoder.times = choices(found[0], year, time)
+    return encoder
 
 
 def _changed(path: Path) -> list[int]:

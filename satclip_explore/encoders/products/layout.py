@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from satclip_explore.encoders.base import Times
 from satclip_explore.encoders.products.stores import Group, Variable
 
 Y_AXES = ("y", "lat", "latitude", "northing")
@@ -90,8 +91,8 @@ def time_step(vectors: Vectors, wanted: str | None) -> int | None:
         if wanted:
             raise ValueError(f"{vectors.group.name} has no time axis; leave year= and time= out.")
         return None
-    size = vectors.values.shape[vectors.values.dims.index(vectors.time)]
-    labels = _labels(vectors.beside(vectors.time), size)
+    labels = time_labels(vectors)
+    size = len(labels)
     if size == 1 and wanted is None:
         return 0
     steps = [i for i, label in enumerate(labels) if wanted and label.startswith(wanted)]
@@ -104,8 +105,24 @@ def time_step(vectors: Vectors, wanted: str | None) -> int | None:
     return steps[0]
 
 
+def choices(vectors: Vectors, year: int | None, time: str | None) -> Times | None:
+    """Say what else could be asked for along time, in the words that it was asked in."""
+    if year is None and time is None:
+        return None
+    labels = time_labels(vectors)
+    days = [label[:10] for label in labels]
+    if time is not None:
+        return Times("time", tuple(days if len(set(days)) == len(days) else labels))
+    return Times("year", tuple(sorted({int(label[:4]) for label in labels})))
+
+
+def time_labels(vectors: Vectors) -> list[str]:
+    """Write the steps of the time axis as years or ISO dates."""
+    size = vectors.values.shape[vectors.values.dims.index(vectors.time)]
+    return _labels(vectors.beside(vectors.time), size)
+
+
 def _labels(coordinate: Variable | None, size: int) -> list[str]:
-    """Write the steps of a time axis as years or ISO dates."""
     if coordinate is None:
         return [str(i) for i in range(size)]
     values = coordinate.all()

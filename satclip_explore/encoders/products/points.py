@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
+from satclip_explore.encoders.base import LocationEncoder, Times, resolve_device, resolve_dtype
 from satclip_explore.encoders.place_index import PlaceIndex
-from satclip_explore.encoders.products import PARQUET, list_files
+from satclip_explore.encoders.products import PARQUET, list_files, years_below
 from satclip_explore.encoders.products.point_columns import (
     list_columns,
     place_columns,
@@ -75,7 +75,7 @@ class PointProduct(LocationEncoder):
         self.files, self.columns, self.rows, self.index = files, columns, rows, index
         self.name, self.embed_dim = name, embed_dim
         self.dtype, self.device = resolve_dtype(dtype), resolve_device(device)
-        stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
         facts = repr((stats, columns.vectors[:2], len(rows), index.max_distance_km))
         self.weights_hash = hashlib.sha256(facts.encode()).hexdigest()[:16]
 
@@ -266,4 +266,9 @@ def read_points(
     index = PlaceIndex(np.concatenate(places), max_distance_km)
     title = name or path.stem + (f":year{year}" if year is not None else "")
     ((dim, _),) = dims
-    return PointProduct(files, columns, rows, index, dim, name=title, dtype=dtype, device=device)
+    encoder = PointProduct(
+        files, columns, rows, index, dim, name=title, dtype=dtype, device=device
+    )  # fmt: skip
+    if year is not None:
+        encoder.times = Times("year", years_below(path, PARQUET))
+    return encoder

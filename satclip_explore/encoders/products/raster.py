@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from satclip_explore.encoders.products import GEOTIFF, list_files
+from satclip_explore.encoders.base import Times
+from satclip_explore.encoders.products import GEOTIFF, YEAR, list_files, years_below
 from satclip_explore.encoders.products.headers import (
     Header,
     Raster,
@@ -25,8 +25,6 @@ from satclip_explore.encoders.products.headers import (
 from satclip_explore.encoders.products.profiles import Profile, find_profile
 from satclip_explore.encoders.products.tiles import Read, Take, Tile, TiledProduct
 from satclip_explore.encoders.remote_blocks import RemoteFile
-
-YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 
 class RasterTile(Tile):
@@ -209,8 +207,8 @@ def read_rasters(
     kind = Kind.of(headers[0][0], product, any(header.scaled for header, _ in headers))
     tiles = [kind.tile(file, *found) for file, found in zip(files, headers, strict=True)]
     _refuse_several_years(path, files, tiles)
-    facts = sorted((file.name, *version(file)) for file in files)
-    return TiledProduct(
+    facts = [year, *sorted((file.name, *version(file)) for file in files)]
+    encoder = TiledProduct(
         tiles,
         kind.bands,
         facts,
@@ -221,6 +219,9 @@ def read_rasters(
         dtype=dtype,
         device=device,
     )
+    if year is not None and isinstance(path, Path):
+        encoder.times = Times("year", years_below(path, GEOTIFF))
+    return encoder
 
 
 def _refuse_several_years(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from satclip_explore.encoders.base import LocationEncoder
+from satclip_explore.encoders.base import LocationEncoder, Times
 from satclip_explore.encoders.products import GEOTIFF, NETCDF, PARQUET
 from satclip_explore.encoders.products.headers import Header, need_rasterio, read_header, version
 from satclip_explore.encoders.products.hrefs import Listing
@@ -148,6 +148,7 @@ def read_stac(
         return _one_store(
             items[0], common | {"name": title}, product=product, method=method, year=year, time=time
         )
+    years = sorted({int(item.time[:4]) for item in items if item.time[:4].isdecimal()})
     items = _of_time(items, listing.path.name, time if time is not None else year)
     places = [item.listing.find(item.href) for item in items]
     first = items[0].listing.raster(places[0])
@@ -170,7 +171,7 @@ def read_stac(
         return tile
 
     stats = [version(place) if isinstance(place, Path) else place for place in places]
-    return TiledProduct(
+    encoder = TiledProduct(
         [ListedTile(item.bounds, partial(open_tile, n)) for n, item in enumerate(items)],
         kind.bands,
         (stats, version(first), [item.asset.get("raster:bands") for item in items]),
@@ -180,6 +181,9 @@ def read_stac(
         family="stac",
         **common,
     )
+    if year is not None and time is None:
+        encoder.times = Times("year", tuple(years))
+    return encoder
 
 
 def _one_store(item: Item, common: dict[str, Any], **wishes: Any) -> LocationEncoder:

@@ -22,6 +22,7 @@ from satclip_explore.panes.compare.downloads import offer
 from satclip_explore.panes.compare.near import NearView
 from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.store import RESULTS
+from satclip_explore.times import timeless_name
 from training.probe import train_probe
 from training.probes.losses import Losses
 from training.probes.registry import MENU
@@ -101,7 +102,15 @@ class ComparePane(Pane):
     @param.depends("encoder", watch=True)
     def _lead(self) -> None:
         """Put the page's encoder first; the last one makes room, and that is said."""
-        name = self.offer(self.encoder)
+        name, first = self.offer(self.encoder), self._encoders.get(self.chosen[0])
+        if (
+            first is not None
+            and first.times
+            and timeless_name(first) == timeless_name(self.encoder)
+        ):
+            # Another month of the page's encoder takes its own place.
+            self.chosen = list(dict.fromkeys([name, *self.chosen[1:]]))
+            return
         others = [other for other in self.chosen if other != name]
         chosen = [name, *others][: max(2, len(self.chosen))]
         gone = [other for other in others if other not in chosen]
@@ -116,6 +125,8 @@ class ComparePane(Pane):
             more = ", ".join(self.chosen[MOST:])
             self.chosen = self.chosen[:MOST]
             self.message = f"{MOST} encoders fit side by side: take one away before adding {more}."
+        # An address may name one at a month of its own.
+        self.names = list(dict.fromkeys([*self.names, *self.chosen]))
 
     def encoders(self) -> Mapping[str, Any]:
         """Return the chosen encoders that are loaded, by name."""

@@ -18,8 +18,10 @@ class Controls:
     def __init__(self) -> None:
         self._writing = False
 
-    def _choice(self, shown: Any, kind: Any) -> ipywidgets.Widget:
-        made = kind(options=_options(shown.options), value=shown.value)
+    def _choice(
+        self, shown: Any, kind: Any, *, throttled: bool = False, **settings: Any
+    ) -> ipywidgets.Widget:
+        made = kind(options=_options(shown.options), value=shown.value, **settings)
 
         def options(event: Any) -> None:
             with self._quiet():
@@ -27,7 +29,11 @@ class Controls:
                 made.value = shown.value
 
         shown.param.watch(options, "options")
-        return self._linked(made, shown)
+        return self._linked(made, shown, throttled=throttled)
+
+    def _steps(self, shown: Any) -> ipywidgets.Widget:
+        kind = ipywidgets.SelectionSlider
+        return self._choice(shown, kind, throttled=True, continuous_update=False)
 
     def _line(self, shown: Any) -> ipywidgets.Widget:
         made = ipywidgets.Text(

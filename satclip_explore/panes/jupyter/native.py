@@ -55,6 +55,7 @@ class Mirror(Controls):
             (pmui.Select, lambda shown: self._choice(shown, ipywidgets.Dropdown)),
             (pmui.RadioButtonGroup, lambda shown: self._choice(shown, ipywidgets.ToggleButtons)),
             (pmui.TextInput, self._line),
+            (pmui.DiscreteSlider, self._steps),
             (pmui.FloatSlider, self._slider),
             (pmui.MultiChoice, self._tags),
             (pmui.Button, self._button),

@@ -68,8 +68,8 @@ def paint(layer: str, z: int, x: int, y: int) -> bytes:
     ValueError
         If there is no such tile.
     """
-    from satclip_explore.explorer import load_once
     from satclip_explore.panes.world import COMPONENTS, projection_of
+    from satclip_explore.shared_encoders import load_once
     from satclip_explore.store import RESULTS
     from satclip_explore.tiles import TileGrid, pca_tile
 
