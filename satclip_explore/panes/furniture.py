@@ -104,12 +104,12 @@ class NumberedMarks:
         source = ColumnDataSource(self._data())
         figure.scatter(
             "lon", "lat", source=source, size=15, fill_color=theme.GOLD, line_color=theme.SEA,
-            level="overlay", name="marks",
+            level="annotation", name="marks",
         )  # fmt: skip
         figure.text(
             "lon", "lat", text="number", source=source, text_align="center",
             text_baseline="middle", text_font_size="10px", text_color=theme.SEA,
-            text_font_style="bold", level="overlay",
+            text_font_style="bold", level="annotation",
         )  # fmt: skip
         self._sources.append(source)
 

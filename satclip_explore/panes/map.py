@@ -73,7 +73,12 @@ class MapPane(world.ColoredPane):
         self._background, self._looking = Background(), False
         self._colors = ipyleaflet.ImageOverlay(url=data_uri(CLEAR), bounds=EVERYWHERE)
         self._place = ipyleaflet.CircleMarker(
-            radius=8, color="#ffffff", weight=2, fill_color="#000000", fill_opacity=0.15
+            radius=8,
+            color="#ffffff",
+            weight=2,
+            fill_color="#000000",
+            fill_opacity=0.15,
+            pane="markerPane",
         )
         self._marks = ipyleaflet.GeoJSON(
             data={"type": "FeatureCollection", "features": []}, point_style=MARK

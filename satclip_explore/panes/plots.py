@@ -118,6 +118,11 @@ def ramp(colors: Sequence[str]) -> np.ndarray:
     return np.stack(bands, axis=1).round().astype(np.uint8)
 
 
+def smooth(colors: Sequence[str]) -> list[str]:
+    """Interpolate between colors: 256 of them, as a legend's gradient has."""
+    return ["#" + bytes(color).hex() for color in ramp(colors)]
+
+
 def palette(n: int) -> np.ndarray:
     """Return n colors that are apart from one another: (n, 3), uint8.
 
@@ -233,10 +238,17 @@ def coastlines(kind: str = "land", alpha: float = 0.55) -> hv.Curve:
     )
 
 
+def topmost(plot: Any, element: Any) -> None:
+    """Draw an element over numbered marks; a HoloViews hook."""
+    plot.handles["glyph_renderer"].level = "overlay"
+
+
 def crosshair(lonlat: tuple[float, float]) -> hv.Overlay:
     """Mark the selected place with a ring that shows on any color."""
     place = hv.Points([lonlat], ["lon", "lat"])
-    shared = {"responsive": True, "shared_axes": False, "fill_alpha": 0.0}
+    shared = {
+        "responsive": True, "shared_axes": False, "fill_alpha": 0.0, "hooks": [topmost],
+    }  # fmt: skip
     return place.opts(size=17, line_color="#000000", line_width=4, alpha=0.6, **shared) * hv.Points(
         [lonlat], ["lon", "lat"]
     ).opts(size=17, line_color="#ffffff", line_width=2, **shared)

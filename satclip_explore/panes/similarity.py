@@ -101,7 +101,7 @@ class SimilarityPane(GlobePane):
         ]
         raster = hv.DynamicMap(self.image, streams=streams).opts(
             hv.opts.Image(
-                cmap=list(theme.SIMILARITY), colorbar=False,
+                cmap=plots.smooth(theme.SIMILARITY), colorbar=False,
                 clim=(self.threshold, 1.0),
                 clipping_colors={"min": "#00000000", "NaN": "#00000000"},
             )
@@ -149,9 +149,9 @@ def _painted(field: xr.DataArray, threshold: float) -> xr.DataArray:
     """Color a field as the page does: clear below the threshold and where nothing is known."""
     values = field.to_numpy()
     shown = np.isfinite(values) & (values >= threshold)
-    steps = np.where(shown, (values - threshold) / (1.0 - threshold), 0.0) * len(theme.SIMILARITY)
+    palette = plots.ramp(theme.SIMILARITY)
+    steps = np.where(shown, (values - threshold) / (1.0 - threshold), 0.0) * len(palette)
     colors = np.zeros((*values.shape, 4), dtype=np.uint8)
-    palette = plots.rgb(theme.SIMILARITY)
     colors[..., :3] = palette[steps.astype(int).clip(0, len(palette) - 1)]
     colors[..., 3] = np.where(shown, 255, 0)
     return colored(colors, field, threshold=f"{threshold:g}")

@@ -9,6 +9,7 @@ import holoviews as hv
 import numpy as np
 import pandas as pd
 import pytest
+from bokeh.models import LinearColorMapper
 
 from satclip_explore.atlas import land_mask, load_atlas
 from satclip_explore.encoders.registry import load_encoder
@@ -17,7 +18,7 @@ from satclip_explore.encoders.siren import Siren
 from satclip_explore.geo import GLOBE, Grid
 from satclip_explore.lattice import Lattice
 from satclip_explore.neighbors import atlas_index, has_atlas_index
-from satclip_explore.panes import first_look, world
+from satclip_explore.panes import first_look, theme, world
 from satclip_explore.panes import neighbors as neighbors_pane
 from satclip_explore.panes.base import Selection
 from satclip_explore.panes.embedding import EmbeddingPane, climate, strip
@@ -304,6 +305,9 @@ def test_figures_follow_a_view_and_the_one_that_leads_is_left_alone(tiny_encoder
                           for kind in (SimilarityPane, PCAPane))  # fmt: skip
     similarity.globe()  # what becomes ready beside the test would draw the figure while it is made
     follows, leads = hv.render(similarity.view()), hv.render(raster.view())
+    # As in the legend's gradient: its stops, and what lies between them.
+    colors = follows.select_one(LinearColorMapper).palette
+    assert (len(colors), tuple(colors[::51])) == (256, theme.SIMILARITY)
     raster.look((0.0, 40.0), (10.0, 30.0))
     assert (follows.x_range.start, follows.x_range.end) == (0.0, 40.0)
     assert (leads.x_range.start, leads.x_range.end) == (-180.0, 180.0)
@@ -315,6 +319,9 @@ def test_marks_have_their_numbers_on_the_raster(tiny_encoder):
     source = figure.select_one({"name": "marks"}).data_source
     pane.selection.marks = [(1.0, 2.0, "1. Here"), (3.0, 4.0, "2. <b>There")]
     assert source.data == {"lon": [1.0, 3.0], "lat": [2.0, 4.0], "number": ["1", "2"]}
+    # The ring of the selected place lies over its neighbors.
+    levels = {getattr(drawn.glyph, "size", None): drawn.level for drawn in figure.renderers}
+    assert (levels[15], levels[17]) == ("annotation", "overlay")
 
 
 def test_a_neighbor_that_is_clicked_is_selected(tiny_encoder, towns):

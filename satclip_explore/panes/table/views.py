@@ -85,7 +85,7 @@ def _colors(values: pd.Series, kind: str) -> NDArray[np.object_]:
         table = {name: color for name, color in zip(names, theme.SERIES, strict=False)}
         return np.array([table.get(str(value), theme.GRAY) for value in values], dtype=object)
     numbers, low, high = _scaled(values)
-    ramp = np.array([f"#{r:02x}{g:02x}{b:02x}" for r, g, b in plots.ramp(theme.WARMTH)])
+    ramp = np.array(plots.smooth(theme.WARMTH))
     steps = np.nan_to_num((numbers - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
     colors = ramp[(steps * 255).astype(int)].astype(object)
     colors[~np.isfinite(numbers)] = theme.GRAY
