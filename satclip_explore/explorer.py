@@ -28,7 +28,7 @@ from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from satclip_explore.panes.probe.pane import ProbePane
 from satclip_explore.panes.search import SearchPane
-from satclip_explore.panes.served.frame import TALL, frame
+from satclip_explore.panes.served.frame import OPENING, PAGES, TALL, TURN, frame
 from satclip_explore.panes.served.look import ThemeButton
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.panes.table.pane import TablePane
@@ -208,6 +208,7 @@ class Explorer(pn.viewable.Viewer):
             color="primary", size="small", margin=(0, 0, 0, 6), description="",
             theme_config=theme.MATERIAL, stylesheets=[theme.NARROW_TABS],
         )  # fmt: skip
+        pages.jscallback(args={"names": {label: name for name, label in TABS.items()}}, value=TURN)
         choose = theme.select(self.param.encoder_name, "Encoder", 140)
         tools = [self.search.field(), choose, theme.button("About encoders", self.about.turn)]
         if self.link is not None:
@@ -284,19 +285,23 @@ class Explorer(pn.viewable.Viewer):
             "data": lambda: self.data,
         }
         pages = {
-            name: pn.Column(visible=False, margin=0, sizing_mode="stretch_width", styles=TALL)
+            name: pn.Column(theme.hint(OPENING), name=name, visible=False, margin=0,
+                            sizing_mode="stretch_width", styles=TALL)
             for name in TABS
-        }
+        }  # fmt: skip
 
         def turn(*_: Any) -> None:
-            if not len(pages[self.tab]):
-                pages[self.tab].append(build[self.tab]())
+            tab = self.tab
             for name, page in pages.items():
-                page.visible = name == self.tab
+                page.visible = name == tab
+            # To build it takes seconds: its room is shown first.
+            if tab in build:
+                pages[tab][:] = [build.pop(tab)()]
 
         turn()
         self.param.watch(turn, "tab")
-        return pn.Column(*pages.values(), margin=0, sizing_mode="stretch_width", styles=TALL)
+        return pn.Column(*pages.values(), name=PAGES, margin=0, sizing_mode="stretch_width",
+                         styles=TALL)  # fmt: skip
 
     def body(self) -> Any:
         """Return the pages with the credits under them."""

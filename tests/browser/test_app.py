@@ -250,8 +250,12 @@ def test_a_full_page_for_the_first_of_eight_threads_and_no_other_while_the_serve
         page.clock.fast_forward(5_000)
         page.wait_for_timeout(50)
     working.wait_for()
+    # A page is turned without the server, which fills it later.
+    page.get_by_role("button", name="Label", exact=True).click()
+    page.get_by_text("Opening this page").locator("visible=true").wait_for()
     page.evaluate(LET_GO)
     working.wait_for(state="hidden")
+    page.get_by_text("Label by clicking", exact=True).wait_for()
     assert page.evaluate("window.first")
     # Gone: the page stays until another server is there.
     server.terminate()

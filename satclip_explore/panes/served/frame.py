@@ -19,6 +19,12 @@ from satclip_explore.panes.served.server import set_up_figures, set_up_page
 TITLE = "SatCLIP Explore"
 TALL = {"max-height": "none"}
 """Style of what may be higher than the window: Panel ends it there, and what follows overlaps."""
+PAGES, OPENING = "pages", "Opening this page …"
+TURN = f"""
+for (const page of source.document.get_model_by_name("{PAGES}")?.children ?? [])
+  page.visible = page.name === names[source.value]
+"""
+"""Turns the page in the browser at once; the server follows, and fills it when it is first seen."""
 OTHER_LOOKS = {"encoder", "tab", "components", "land", "view"}
 """Keys of an address that show something else at first."""
 
