@@ -158,7 +158,7 @@ def measure(page: Any, runs: int) -> dict[str, list[float]]:
     page.locator("canvas:visible").first.wait_for()
     globe = page.locator("canvas:visible").first.bounding_box()
     click(globe, 0.33, 0.53)
-    page.get_by_role("combobox", name="A click means").click()
+    page.get_by_role("combobox", name="A click labels").click()
     page.get_by_role("menuitem", name="desert").click()
     page.wait_for_timeout(500)
     for run in range(runs):

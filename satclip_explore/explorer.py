@@ -28,7 +28,7 @@ from satclip_explore.panes.pca import PCAPane
 from satclip_explore.panes.pretrain.pane import PretrainPane, finished_runs
 from satclip_explore.panes.probe.pane import ProbePane
 from satclip_explore.panes.search import SearchPane
-from satclip_explore.panes.served.frame import OPENING, PAGES, TALL, TURN, frame
+from satclip_explore.panes.served.frame import OPENING, PAGES, TALL, TURN, credits_line, frame
 from satclip_explore.panes.served.look import ThemeButton
 from satclip_explore.panes.similarity import SimilarityPane
 from satclip_explore.panes.table.pane import TablePane
@@ -173,7 +173,7 @@ class Explorer(pn.viewable.Viewer):
         self.label.param.watch(lambda _: link.param.update(kept=self.label.kept()), "labels")
         if OWN in (self.probe.task, self.evaluate.task):
             problems.append(
-                "This link was made with a table of its sender's own: ask for it, and drop it here."
+                "This link uses a table that only its sender has: ask for it, and drop it here."
             )
         self.message = " ".join(filter(None, [self.message, *problems]))
 
@@ -342,13 +342,3 @@ def _line(*shares: tuple[Any, float, int], later: tuple[Any, ...] = ()) -> pn.Fl
         cells.append(cell)
     return pn.FlexBox(*cells, gap="8px", align_items="stretch", margin=(0, 0, 8, 0),
                       sizing_mode="stretch_width")  # fmt: skip
-
-
-def credits_line() -> Any:
-    """Say whose data and ideas these are."""
-    return theme.text(
-        "<p class='hint'>Location encoders after SatCLIP (Klemmer et al. 2023). Imagery: NASA Blue "
-        "Marble. Outlines: Natural Earth. Places: RESOLVE Ecoregions 2017, Köppen–Geiger (Beck et "
-        "al. 2023), GPW v4, NOAA. Similar embeddings are not causes.</p>",
-        sizing_mode="stretch_width",
-    )

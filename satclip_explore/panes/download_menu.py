@@ -47,7 +47,7 @@ class DownloadMenu(JSComponent):
         code.select()
         // Pages that are not served over https have no clipboard.
         try { await navigator.clipboard.writeText(text); words.textContent = "Copied." }
-        catch { words.textContent = "Copy what is marked." }
+        catch { words.textContent = "Copy the selected text." }
       }
       const list = choices => {
         menu.replaceChildren()
@@ -57,7 +57,7 @@ class DownloadMenu(JSComponent):
           make("span", item, choice.inside)
           item.onclick = () => {
             if (choice.code) { copy(choice.code); return }
-            words.textContent = "being made …"
+            words.textContent = "Preparing …"
             model.send_msg({take})
           }
         })
@@ -68,7 +68,7 @@ class DownloadMenu(JSComponent):
         const address = URL.createObjectURL(new Blob([bytes]))
         make("a", null, "", {href: address, download: filename}).click()
         setTimeout(() => URL.revokeObjectURL(address), 60000)
-        words.textContent = `${filename} is made.`
+        words.textContent = `${filename} is ready.`
       }
       model.on("msg:custom", data => {
         if (data.choices) { words.textContent = ""; list(data.choices) }

@@ -108,8 +108,8 @@ class EmbeddingPane(world.ColoredPane):
             for column, label in FACTS.items()
         )
         return (
-            f"<div class='facts'>{rows}</div><div class='hint'>at the nearest labeled place, "
-            f"{facts['distance_km']:.0f} km away</div>"
+            f"<div class='facts'>{rows}</div><div class='hint'>From the nearest labeled place, "
+            f"{facts['distance_km']:.0f} km away.</div>"
         )
 
     def downloads(self) -> list[Choice]:

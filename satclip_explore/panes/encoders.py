@@ -113,7 +113,7 @@ class EncodersPane(Pane):
         if not self.asked:
             return ""
         card = CARDS[self.asked]
-        size = f"{card.size_mb:,.0f} MB" if card.size_mb else "of a size its server will tell"
+        size = f"{card.size_mb:,.0f} MB" if card.size_mb else "size not known in advance"
         said = (
             f"Fetch {card.name}, {size}, from {card.source}? Its license: {card.license}; by "
             f"{card.authors} ({card.year}). It is kept on the machine that runs this page."

@@ -190,7 +190,7 @@ class LabelsPane(GlobePane):
             return
         if rows and classes:
             self.param.update(classes=classes, labels=rows, current=classes[0])
-            self.message = f"{len(rows)} labels of your last visit are back; Clear removes them."
+            self.message = f"{len(rows)} labels from your last visit are back; Clear removes them."
 
     def prediction(self) -> xr.DataArray:
         """Return the class of every pixel; see `satclip_explore.labels.predict_labels`."""
@@ -264,7 +264,7 @@ class LabelsPane(GlobePane):
             select=self.label,
             hooks=[plots.dark, earth_beneath, furnish],
         )
-        choose = theme.select(self.param.current, "A click means", 200, options=self.classes)
+        choose = theme.select(self.param.current, "A click labels", 200, options=self.classes)
         # The list of the same control changes: another control would lay the page out anew.
         self.param.watch(
             lambda event: choose.param.update(options=list(event.new), value=self.current),
@@ -289,5 +289,5 @@ class LabelsPane(GlobePane):
         body = pn.FlexBox(plot, side, align_items="flex-start", sizing_mode="stretch_width",
                           gap="8px")  # fmt: skip
         return theme.card("Label by clicking", body,
-                          hint="label two classes; the world follows every click",
+                          hint="label two classes, and every click repaints the world",
                           actions=(DownloadMenu(lambda: offer(self)),))  # fmt: skip

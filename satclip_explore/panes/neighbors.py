@@ -89,7 +89,7 @@ class NeighborsPane(Pane):
         def failed(error: ValueError) -> None:
             self.param.update(busy="", message=str(error))
 
-        self.busy = "encoding the places to choose from …"
+        self.busy = "encoding candidate places …"
         self._background.start(work, done, failed)
 
     def _find(self) -> None:

@@ -181,7 +181,8 @@ class PCAPane(world.ColoredPane):
                 for word, color in BIOMES.values()
                 if word
             )
-            told = f"The embedding tells {100 * explained.mean():.0f} % of these colors."
+            share = f"{100 * explained.mean():.0f} %"
+            told = f"The embedding explains {share} of the variance of these colors."
             style = "<style>.k { white-space: nowrap; }</style>"
             return f"<span class='hint'>{style}{key}<br>{told}</span>"
         dots = "".join(
@@ -238,7 +239,7 @@ class PCAPane(world.ColoredPane):
         plot = plots.plot_pane(self.view())
         # As text: for a method Panel asks every kind of pane it has, and imports matplotlib.
         legend = theme.text(self.legend)
-        words = theme.hint("scroll to look closer, drag to move, click a place")
+        words = theme.hint("Scroll to zoom, drag to pan, click to choose a place")
         foot = theme.split(legend, theme.text(self.tiles), words)
         return theme.card(
             "The world as the encoder sees it", plot, foot, self.status(),

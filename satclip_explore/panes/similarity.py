@@ -138,9 +138,9 @@ class SimilarityPane(GlobePane):
         slider.param.watch(lambda event: self.param.update(threshold=event.new), "value_throttled")
         slider.jscallback(args={"name": self._plot_name}, value=MOVE_LOW_END)
         plot = plots.plot_pane(self.view())
-        legend = theme.color_scale(theme.SIMILARITY, "hidden below", "1: the place itself")
+        legend = theme.color_scale(theme.SIMILARITY, "hidden below this", "1: this place itself")
         return theme.card(
-            "How much the rest resembles it", plot, legend, self.status(),
+            "Similarity to this place", plot, legend, self.status(),
             actions=(slider, DownloadMenu(self.downloads)),
         )  # fmt: skip
 

@@ -14,10 +14,10 @@ def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
     last = page.get_by_role("button", name="Your data", exact=True).bounding_box()
     assert last["x"] + last["width"] <= 390
     page.get_by_role("button", name="Evaluate", exact=True).click()
-    page.get_by_text("A color is a fold").wait_for()
+    page.get_by_text("Each color is a fold").wait_for()
     # Empty, the field holds its label: it stood on the lower border once.
-    field = page.get_by_role("combobox", name="Other encoders beside it").bounding_box()
-    label = page.locator("label", has_text="Other encoders beside it").bounding_box()
+    field = page.get_by_role("combobox", name="Compare with encoders").bounding_box()
+    label = page.locator("label", has_text="Compare with encoders").bounding_box()
     assert field["y"] < label["y"]
     assert label["y"] + label["height"] < field["y"] + field["height"]
     page.get_by_role("button", name="Evaluate", exact=True).last.click()

@@ -44,7 +44,7 @@ def test_a_run_is_started_watched_stopped_and_its_encoder_chosen(visit):
     assert globe["height"] == pytest.approx(globe["width"] / 2, abs=2)
     assert all(chart["height"] > 120 for chart in charts)
     button("Stop").click()
-    page.get_by_text("and Start goes on from there").wait_for()
+    page.get_by_text("and Start continues from there").wait_for()
     page.get_by_label("Encoder").click()
     page.get_by_text("my-laptop-picture", exact=True).last.click()
     button("Explore").click()

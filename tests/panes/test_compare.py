@@ -362,4 +362,4 @@ def test_a_fifth_encoder_is_refused_in_words(tiny_encoder):
     assert "before adding harmonics-l10" in pane.message
     pane.encoder = load_encoder("harmonics-l10")
     assert pane.chosen == ["harmonics-l10", "tiny-l5", "xyz", "lonlat"]
-    assert "wrap made room" in pane.message
+    assert "takes the place of wrap" in pane.message

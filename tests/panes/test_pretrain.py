@@ -370,7 +370,7 @@ def test_how_far_a_run_is_in_words():
     assert pretrain_views.how_far(opening, "") == ""
     assert "then press Start" in pretrain_views.how_far(None, "")
     assert pretrain_views.ending("a", Path("/runs/a"), 2, 2, math.nan) == (
-        "All 2 epochs are done. Choose a under Encoder to look at it. It lies in /runs/a."
+        "All 2 epochs are done. Choose a under Encoder to look at it. It is saved in /runs/a."
     )
 
 

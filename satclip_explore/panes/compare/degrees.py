@@ -139,7 +139,7 @@ class DegreesPane(Pane):
         streams = [hv.streams.Params(self, [*follow], rename=follow)]
         cut_streams = [hv.streams.Params(self, [*follow, "encoder", "land_only"], rename=follow)]
         for title, draw, stream in (
-            (theme.text("<span class='title'>The Earth, as L harmonics write it</span>"),
+            (theme.text("<span class='title'>The Earth in harmonics up to L</span>"),
              self.picture, streams),
             (theme.text(self.name_of_cut), self.cut, cut_streams),
         ):  # fmt: skip

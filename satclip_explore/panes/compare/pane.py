@@ -116,7 +116,7 @@ class ComparePane(Pane):
         gone = [other for other in others if other not in chosen]
         self.chosen = chosen
         if gone:
-            self.message = f"{name} is shown now; {gone[0]} made room for it."
+            self.message = f"{name} takes the place of {gone[0]}."
 
     @param.depends("chosen", watch=True)
     def _keep_to_four(self) -> None:
@@ -300,7 +300,7 @@ class ComparePane(Pane):
         controls = pn.FlexBox(choose, arrange, align_items="center", gap="4px 10px",
                               sizing_mode="stretch_width", margin=(0, 0, 6, 0))  # fmt: skip
         maps = theme.card("Side by side", controls, self.status(), self.view,
-                          hint="pan, zoom and click move all",
+                          hint="pan, zoom, or click one and all follow",
                           actions=(DownloadMenu(lambda: offer(self)),))  # fmt: skip
         alike = theme.card(
             "How alike are they?", self.statistics,

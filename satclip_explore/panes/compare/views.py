@@ -135,9 +135,9 @@ def _pairs(comparison: Comparison, colors: dict[str, str]) -> str:
     return (
         "<table><tr><th>pair</th><th>likeness</th><th>shared neighbors</th></tr>"
         f"{rows}</table><p class='hint' style='margin:4px 0 10px'>Likeness is linear CKA: 1 is "
-        "the same up to rotation and scale, 0 is unrelated. Of each place's "
-        f"{comparison.n_neighbors} nearest by cosine among {comparison.places:,}; "
-        f"{comparison.chance:.1%} by chance.</p>"
+        "the same up to rotation and scale, 0 is unrelated. Shared neighbors "
+        f"are of each place's {comparison.n_neighbors} nearest by cosine among "
+        f"{comparison.places:,}; {comparison.chance:.1%} are shared by chance.</p>"
     )
 
 
@@ -155,8 +155,8 @@ def _shapes(comparison: Comparison, colors: dict[str, str]) -> str:
         "<p class='hint' style='margin:4px 0'>Effective dimensions: how many directions share "
         "the variance (participation ratio). Intrinsic dimension: measured between nearest "
         "neighbors; 2 is a smooth map of "
-        "the globe, more is rough at the spacing of the places. Half-variance distance: how far "
-        "apart two places differ half as much as two random ones.</p>"
+        "the globe, more is rough at the spacing of the places. Half-variance distance: the "
+        "distance at which two places differ half as much as two random ones.</p>"
     )
 
 

@@ -16,9 +16,9 @@ LOWEST = -0.5
 """Scores below are drawn here: they would flatten all others."""
 
 HINT = (
-    "<p class='hint'>Choose what to predict, then press Evaluate. Every place is predicted by the "
-    "labels of other places: first of places beside it, then of places farther and farther away. "
-    "Interpolation knows only labels and where they are; an embedding has to beat it.</p>"
+    "<p class='hint'>Choose what to predict, then press Evaluate. Every place is predicted from "
+    "the labels of other places: first of those nearby, then of places farther and farther away. "
+    "Interpolation knows only the labels and where they are; an embedding has to beat it.</p>"
 )
 
 

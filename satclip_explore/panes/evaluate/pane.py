@@ -206,7 +206,7 @@ class EvaluatePane(Pane):
         """Stop; what was scored until then is shown."""
         self._cancel.set()
         if self.busy:
-            self.busy = "stopping; what was scored until now is shown …"
+            self.busy = "stopping; showing what was scored so far …"
 
     def mark(self, _: Any = None) -> None:
         """Mark the next labels on the maps of the page."""
@@ -248,7 +248,9 @@ class EvaluatePane(Pane):
         """Say, as markup, what the places on the map are."""
         folds = 0 if self._folds is None else int(self._folds[1].max()) + 1
         keys = "".join(map(theme.dot, theme.SERIES[:folds]))
-        line = f"{keys} A color is a fold: its places are predicted by the labels of all others."
+        line = (
+            f"{keys} Each color is a fold: its places are predicted from the labels of all others."
+        )
         words = [theme.escape(self.about), line] if folds else []
         return "".join(f"<div class='hint' style='margin-top:3px'>{word}</div>" for word in words)
 
@@ -262,7 +264,7 @@ class EvaluatePane(Pane):
         kind = theme.select(self.param.kind, "It holds", 150)
         drop = drop_field(self.take, MAX_FILE, width=260, margin=(4, 2))
         beside = pmui.MultiChoice.from_param(
-            self.param.beside, options=self.param.names, label="Other encoders beside it",
+            self.param.beside, options=self.param.names, label="Compare with encoders",
             max_items=MOST_BESIDE, width=250, margin=(4, 2), description="",
             theme_config=theme.MATERIAL,
         )  # fmt: skip
@@ -298,7 +300,7 @@ class EvaluatePane(Pane):
             "Does it help your data?", self._controls(), self.status(),
             theme.text(self.verdict, sizing_mode="stretch_width"),
             pn.FlexBox(left, right, gap="12px", sizing_mode="stretch_width", margin=0),
-            self.view, hint="beside your labels, and far from them; against interpolation",
+            self.view, hint="near your labels and far from them, compared with interpolation",
             actions=(DownloadMenu(lambda: offer(self, MODELS[self.models], SEEDS)),),
         )  # fmt: skip
 

@@ -76,8 +76,8 @@ def trust_map(survey: Any, task: Any, selection: Selection) -> pn.FlexBox:
         xlim=(west, east), ylim=(south, north), hooks=[plots.dark, earth_beneath],
     ))  # fmt: skip
     said = (
-        f"Predicted by {survey.raster.attrs['contender']}. Striped and dim: less like the labels "
-        "than nearly all places that were tested, so no score here speaks of it. Dots: your "
+        f"Predicted by {survey.raster.attrs['contender']}. Striped and dim: less like your labels "
+        "than nearly all places that were tested, so no score applies there. Dots: your "
         "labels. Numbers: labels to get next."
     )
     left = pn.Column(
@@ -87,7 +87,7 @@ def trust_map(survey: Any, task: Any, selection: Selection) -> pn.FlexBox:
     right = pn.Column(
         theme.text("<span class='title'>Which labels next</span>"),
         theme.text(next_list(survey.following), sizing_mode="stretch_width"),
-        theme.hint("Each would bring the most other places near to a label, in embedding space."),
+        theme.hint("Each brings the most other places close to a label, in embedding space."),
         margin=0, styles=HALF | {"flex": "1 1 30%"},
     )  # fmt: skip
     return pn.FlexBox(left, right, gap="12px", sizing_mode="stretch_width", margin=(8, 0, 0, 0))

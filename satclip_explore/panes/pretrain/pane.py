@@ -47,7 +47,7 @@ STAGES = {
     "imagery": "opening the imagery …",
     "features": "describing the images, once",
     "preparing": "whitening the features …",
-    "resumed": "going on with the run of before",
+    "resumed": "resuming the earlier run",
     "training": "training",
 }
 OFFERS = {
@@ -183,7 +183,7 @@ class PretrainPane(Pane):
             except (Cancelled, ValueError, OSError, ImportError) as error:
                 raise ValueError(sentence(error, OFFERS)) from error
             except Exception as error:
-                words = f"The run failed, and this is a mistake of the program: {error}"
+                words = f"The run failed because of an error in this program: {error}"
                 job.deliver(lambda: failed(ValueError(words)))
                 raise
 
@@ -292,5 +292,5 @@ class PretrainPane(Pane):
             theme.text(self.how_far, sizing_mode="stretch_width", margin=(2, 0, 6, 0)),
             pn.FlexBox(globe, charts, gap="10px", align_items="flex-start",
                        align_content="flex-start", sizing_mode="stretch_width", margin=0),
-            hint="one run on this machine; every epoch leaves a checkpoint",
+            hint="one run at a time; every epoch saves a checkpoint",
         )  # fmt: skip

@@ -59,13 +59,13 @@ def ending(name: str, folder: Path, kept: int, epochs: int, recall: float) -> st
         At 1, among unseen images; NaN where it is not known.
     """
     words = (
-        f"Stopped. Epoch {kept} of {epochs} is kept, and Start goes on from there."
+        f"Stopped. Epoch {kept} of {epochs} is kept, and Start continues from there."
         if kept < epochs
         else ("The one epoch is done." if epochs == 1 else f"All {epochs} epochs are done.")
     )
     if math.isfinite(recall):
-        words += f" It finds {recall:.0%} of the unseen images at first try."
-    return f"{words} Choose {name} under Encoder to look at it. It lies in {folder}."
+        words += f" It finds {recall:.0%} of the unseen images at the first try."
+    return f"{words} Choose {name} under Encoder to look at it. It is saved in {folder}."
 
 
 def recall_chart(rows: list[tuple[Any, ...]], epochs: int) -> hv.Overlay:

@@ -62,7 +62,7 @@ def box_or_name(text: str) -> Any:
 
 
 BATCH_SECONDS = 0.2
-PARTLY = "Stopped early: the scores are those of what was learned until then."
+PARTLY = "Stopped early: the scores are those of the training so far."
 
 
 class ProbePane(Pane):
@@ -235,7 +235,7 @@ class ProbePane(Pane):
         """Stop the training; what was learned until then is shown."""
         self._cancel.set()
         if self.busy:
-            self.busy = "stopping; what was learned until now is scored …"
+            self.busy = "stopping; scoring what was learned so far …"
 
     def table(self) -> pd.DataFrame:
         """Return the scores of the encoder and the baselines, mean ± sd over seeds."""
@@ -283,7 +283,7 @@ class ProbePane(Pane):
         where = theme.select(self.param.hold_out, "Test on", 250)
         typed = theme.text_input(self.param.typed, "Country or box", 210,
                                  placeholder="Peru, or -80, -20, -65, 0")  # fmt: skip
-        shots = theme.select(self.param.shots, "Shown from there", 130, options=SHARES)
+        shots = theme.select(self.param.shots, "Also train on", 130, options=SHARES)
         column = theme.text_input(self.param.column, "Column to predict", 150)
         kind = theme.select(self.param.kind, "It holds", 150)
         species = theme.text_input(self.param.species, "Species", 150)

@@ -46,7 +46,7 @@ def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
     is_class, test = result.task.is_classification, result.test
     size = np.abs(test["error"].to_numpy(dtype=float))
     scale = 1.0 if is_class else float(np.quantile(size, 0.95)) or 1.0
-    words = "share of runs that are wrong" if is_class else f"error in {result.task.unit}, in size"
+    words = "share of runs that are wrong" if is_class else f"absolute error in {result.task.unit}"
     errors = hv.Points(
         (test["lon"], test["lat"], np.clip(size / scale, 0.0, 1.0)), ["lon", "lat"], ["error"]
     ).opts(color="error", cmap=["#1d4e5f", "#ffb454", "#ff4d4d"], clim=(0.0, 1.0), size=3.5,
@@ -54,7 +54,7 @@ def maps(result: Any, field: Any, selection: Selection) -> pn.FlexBox:
     empty = hv.DynamicMap(lambda: world.picture(np.zeros((2, 4, 4), dtype=np.uint8), GLOBE))
     top = "1" if is_class else f"{scale:.3g}"
     right = pn.Column(
-        theme.text("<span class='title'>Where it errs, on places never shown</span>"),
+        theme.text("<span class='title'>Errors at held-out places</span>"),
         plots.plot_pane(plots.on_globe(empty, selection, errors)),
         theme.color_scale(["#1d4e5f", "#ffb454", "#ff4d4d"], "0", f"{top}: {words}"),
         margin=0, styles=HALF,

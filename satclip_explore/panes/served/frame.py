@@ -48,8 +48,8 @@ def frame(header: list[Any], main: list[Any]) -> Page:
 
 
 FAILED = (
-    "<p class='sentence' role='alert'>This page could not be built. Reload it; where that does not "
-    "help, the log of its server says why.</p>"
+    "<p class='sentence' role='alert'>This page could not be built. Reload it; if that does not "
+    "help, the server's log says why.</p>"
 )
 
 
@@ -95,5 +95,15 @@ def waiting(query: str) -> pn.pane.HTML:
         f"<img src='{picture_address(path)}' alt='The world as the encoder sees it' "
         f"style='width:100%;max-width:900px;display:block;background:{theme.SEA}'>"
     )  # fmt: skip
-    words = "<p class='hint' role='status'>The encoder is being loaded …</p>"
+    words = "<p class='hint' role='status'>Loading the encoder …</p>"
     return theme.text(f"{picture}{words}", margin=8, sizing_mode="stretch_width")
+
+
+def credits_line() -> Any:
+    """Say whose data and ideas these are."""
+    return theme.text(
+        "<p class='hint'>Location encoders after SatCLIP (Klemmer et al. 2023). Imagery: NASA Blue "
+        "Marble. Outlines: Natural Earth. Places: RESOLVE Ecoregions 2017, Köppen–Geiger (Beck et "
+        "al. 2023), GPW v4, NOAA. Similarity is not causation.</p>",
+        sizing_mode="stretch_width",
+    )

@@ -98,10 +98,10 @@ class PageLink(JSComponent):
         "background:var(--satclip-raised);color:var(--satclip-ink);" +
         "font:13px/1.5 system-ui"
       help.innerHTML = `<b>What you can do here</b><ul style="margin:6px 0;padding-left:18px">
-        <li>Click a place: its embedding, and what resembles it, follow.</li>
-        <li>Scroll to look closer; all maps move together.</li>
-        <li>Train a probe, label by clicking, or bring a table of your own.</li></ul>
-        <kbd>/</kbd> find a place &nbsp; <kbd>← ↑ → ↓</kbd> over a figure: move the place
+        <li>Click a place to see its embedding and the places most like it.</li>
+        <li>Scroll to zoom in; all maps move together.</li>
+        <li>Train a probe, label places by clicking, or bring your own table.</li></ul>
+        <kbd>/</kbd> find a place &nbsp; <kbd>← ↑ → ↓</kbd> on a map: move the place
         (with <kbd>Shift</kbd> ten times as far) &nbsp; <kbd>?</kbd> this list &nbsp;
         <kbd>Esc</kbd> close<br><button style="margin-top:8px;padding:4px 14px;font:inherit;
         background:var(--satclip-accent);color:var(--satclip-on-accent);border:0;

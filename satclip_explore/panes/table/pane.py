@@ -202,12 +202,12 @@ class TablePane(Pane):
                            sizing_mode="stretch_width")  # fmt: skip
         settings = pn.FlexBox(
             column, theme.select(self.param.kind, "It holds", 130),
-            theme.text_input(self.param.lon, "Longitude column", 150, placeholder="by its name"),
-            theme.text_input(self.param.lat, "Latitude column", 150, placeholder="by its name"),
-            theme.text_input(self.param.crs, "Coordinate system", 150, placeholder="as it says"),
+            theme.text_input(self.param.lon, "Longitude column", 150, placeholder="by name"),
+            theme.text_input(self.param.lat, "Latitude column", 150, placeholder="by name"),
+            theme.text_input(self.param.crs, "Coordinate system", 150, placeholder="from the file"),
             theme.button("Probe it", self.probe, strong=True),
             theme.button("Evaluate it", self.evaluate),
-            theme.button("Label with it", self.label),
+            theme.button("Use as labels", self.label),
             align_items="center", gap="4px", margin=(4, 0), visible=has,
             sizing_mode="stretch_width",
         )  # fmt: skip

@@ -18,9 +18,9 @@ MOST_SHOWN = 5_000
 MOST_CLASSES = len(theme.SERIES)
 LONGEST = 60
 EMPTY = (
-    "<p class='hint'>Drop a file with longitude and latitude, by any names, in any coordinate "
-    "system. You see here what was read of it, and can correct it, before anything is computed. "
-    "It stays on the machine that runs this page.</p>"
+    "<p class='hint'>Drop a file with longitude and latitude, under any names, in any coordinate "
+    "system. You see what was read, and can correct it, before anything is computed. The file "
+    "stays on the machine that runs this page.</p>"
 )
 
 
