@@ -202,16 +202,20 @@ class SatCLIP(LocationEncoder):
 
         height, width = grid.shape
         lat = torch.from_numpy(grid.lat).to(self.device)
-        step = max(1, min(ROWS_PER_TABLE, PIXELS_PER_BLOCK * self._blocks() // width))
+        high = ROWS_PER_TABLE * self._blocks()
+        step = max(1, min(high, PIXELS_PER_BLOCK * self._blocks() // width))
         # A reused buffer: fresh ones of this size cost more in page faults than the sines.
         phase = torch.empty(step, width, by_order.shape[-1], dtype=first_dtype, device=self.device)
-        for top in range(0, height, ROWS_PER_TABLE):
-            table = self._first_layer_by_row(lat[top : top + ROWS_PER_TABLE], by_order)
+        for top in range(0, height, high):
+            table = self._first_layer_by_row(lat[top : top + high], by_order)
             for start in range(0, len(table), step):
                 block = table[start : start + step]
-                # One product a row: a batched one takes twice as long here.
-                for row, out in zip(block, phase, strict=False):
-                    torch.mm(trig, row, out=out)
+                if trig.is_cuda:
+                    torch.matmul(trig, block, out=phase[: len(block)])
+                else:
+                    # One product a row: a batched one takes twice as long on a CPU.
+                    for row, out in zip(block, phase, strict=False):
+                        torch.mm(trig, row, out=out)
                 x = upper(phase[: len(block)].flatten(0, 1))
                 rows = slice(top + start, top + start + len(block))
                 yield rows, x.reshape(len(block), width, -1)
