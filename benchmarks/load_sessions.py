@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import re
 import statistics
 import time
@@ -31,6 +32,9 @@ VIEW = (900, 450)
 THINK_SECONDS = 5
 """Time between two clicks of one reader."""
 
+EARLY = 20
+"""Readers after whom memory is the level that it is held against."""
+
 LINGER_SECONDS = 60
 """Time after the last reader until memory is read again."""
 
@@ -41,10 +45,15 @@ class Waits:
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    mix_ups: int = 0
 
     def add(self, step: str, began: float) -> None:
         """Note the time since `began`."""
         self.seconds.setdefault(step, []).append(time.perf_counter() - began)
+
+
+class MixedUpError(RuntimeError):
+    """A reader was shown what another one had asked for."""
 
 
 class Reader:
@@ -75,8 +84,10 @@ class Reader:
         if found is None:
             raise RuntimeError(f"no session: {answer.body[:200]!r}")
         address = self._url.replace("http", "ws", 1) + "/ws"
+        # A proxy may tell by a cookie which process a reader belongs to.
+        kept = [one.partition(";")[0] for one in answer.headers.get_list("Set-Cookie")]
         self._socket = await websocket_connect(
-            HTTPRequest(address, request_timeout=300),
+            HTTPRequest(address, headers={"Cookie": "; ".join(kept)}, request_timeout=300),
             subprotocols=["bokeh", found.group(1).decode()],
             max_message_size=2**30,
         )
@@ -101,7 +112,7 @@ class Reader:
         shown = await self._until("class=", began, within="PATCH-DOC", and_also="where")
         for number in (lon, lat):
             if f"{abs(number):.2f}" not in shown:
-                raise RuntimeError(f"clicked on {lon}, {lat} and was shown another place")
+                raise MixedUpError(f"clicked on {lon}, {lat} and was shown another place")
         self._waits.add("click to embedding", began)
 
     async def zoom(self, west: float, south: float, east: float, north: float) -> None:
@@ -189,6 +200,7 @@ async def visit(url: str, number: int, waits: Waits, stay: float) -> None:
                 clicks += 1
                 await reader.click(west + 13 * clicks % 60 + number / 100, clicks * 7 % 30 - 20.0)
     except (OSError, RuntimeError, TimeoutError) as error:
+        waits.mix_ups += isinstance(error, MixedUpError)
         waits.errors.append(f"{type(error).__name__}: {error}")
     finally:
         await reader.close()
@@ -249,7 +261,14 @@ def main() -> None:
     print("\n| sessions gone | memory |\n|---|---|")
     for gone, size in curve:
         print(f"| {gone} | {size:,.0f} MB |")
-    print(f"\n{len(waits.errors)} errors", *sorted(set(waits.errors))[:5], sep="\n")
+    early = next((size for gone, size in curve if gone >= EARLY), math.nan)
+    click = statistics.median(waits.seconds.get("click to embedding", [math.nan]))
+    print(
+        f"\n{len(waits.errors)} errors, {waits.mix_ups} of them mix-ups of sessions; median click "
+        f"{click:.2f} s; memory {LINGER_SECONDS} s after the last reader is "
+        f"{curve[-1][1] / early - 1:+.0%} of that after the first {EARLY}"
+    )
+    print(*sorted(set(waits.errors))[:5], sep="\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import time
+from importlib import import_module
 from typing import Any
 from weakref import WeakSet
 
@@ -53,7 +54,8 @@ class LimitedServer(HTTPServer):
         self._processes = 1
 
     def start(self, num_processes: int | None = 1, max_restarts: int | None = None) -> None:
-        """Remember how many processes there are."""
+        """Load the dashboard, which takes seconds in which no reader should wait, and go on."""
+        import_module("satclip_explore.explorer")
         self._processes = num_processes or 0
         super().start(num_processes, max_restarts)
 
