@@ -244,17 +244,6 @@ class TimesPane(Pane):
 
     def __panel__(self) -> Any:
         opened = self.param.between.rx.bool()
-        figure = pn.Column(margin=0, sizing_mode="stretch_width", visible=opened)
-
-        def draw(*_: Any) -> None:
-            if self.between and not len(figure):
-                plot = plots.plot_pane(self.view())
-                plot.styles = plot.styles | {"max-width": "760px"}
-                scale = theme.color_scale(theme.SIMILARITY, "as it was", "changed most")
-                figure.extend([plot, scale, theme.text(self.legend, sizing_mode="stretch_width")])
-
-        self.param.watch(draw, "between")
-        draw()
         choices = pn.FlexBox(
             self._slider(),
             theme.select(self.param.before, "From", 120),
@@ -265,14 +254,25 @@ class TimesPane(Pane):
             align_items="center", gap="4px 6px", margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         shown = theme.card(
-            "Time",
-            choices,
-            self.status(),
-            figure,
+            "Time", choices, self.status(),
             hint="move the slider: every picture shows the encoder at that time",
             visible=self.param.encoder.rx().rx.pipe(lambda _: bool(self.options())),
-        )
+        )  # fmt: skip
         shown.styles = shown.styles | {"flex": "0 0 auto", "margin-bottom": "8px"}
+        drawn: list[Any] = []
+
+        def draw(*_: Any) -> None:
+            if self.between and not drawn:
+                plot = plots.plot_pane(self.view())
+                plot.styles = plot.styles | {"max-width": "760px", "height": "auto"}
+                scale = theme.color_scale(theme.SIMILARITY, "as it was", "changed most")
+                drawn.extend([plot, scale, theme.text(self.legend, sizing_mode="stretch_width")])
+                shown.extend(drawn)
+            for part in drawn:
+                part.visible = bool(self.between)
+
+        self.param.watch(draw, "between")
+        draw()
         return shown
 
 
