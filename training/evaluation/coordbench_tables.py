@@ -193,8 +193,9 @@ def _task(frame: pd.DataFrame, column: str, table: Table) -> Task:
         kept = kept[kept[column] != table.no_label]
     values, kind = kept[column], table.kind
     if kind == "auto":
-        whole = pd.api.types.is_numeric_dtype(values) and bool((values == values.round()).all())
-        kind = "classification" if whole and values.nunique() <= 100 else "regression"
+        told = frame[column]  # a gap among them makes them values there
+        whole = pd.api.types.is_numeric_dtype(told) and bool((told == told.round()).all())
+        kind = "classification" if whole and told.nunique() <= 100 else "regression"
     lon, lat = (
         next(name for name in names if name in kept)
         for names in (("lon", "longitude", "Lon", "x"), ("lat", "latitude", "Lat", "y"))

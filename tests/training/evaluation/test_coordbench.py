@@ -27,7 +27,9 @@ def tables(tmp_path_factory):
         "air_temp": lonlat.assign(meanT=30 - lonlat["lat"].abs() / 2 + rng.normal(size=90)),
         "satclip_country": lonlat.assign(country=np.where(lonlat["lon"] > 0, 3, 7)),
         "sustainbench": lonlat.assign(
-            asset_index=lonlat["lat"] + 0.5, split=np.where(np.arange(90) % 3, "trainval", "test")
+            asset_index=lonlat["lat"] + 0.5,
+            women_bmi=rng.normal(size=90),
+            split=np.where(np.arange(90) % 3, "trainval", "test"),
         ),
     }
     written["satclip_country"].loc[:9, "country"] = 0
@@ -43,6 +45,7 @@ def test_targets_are_read_as_coordbench_reads_them(tables):
         ("satclip-air-temp", "air_temperature"),
         ("satclip-country", "country"),
         ("sustainbench-asset", "asset_index"),
+        ("sustainbench-women_bmi", "women_bmi"),
     ]
     assert found["satclip-country", "country"].classes == ("3", "7")
     assert len(found["satclip-country", "country"]) == 80
@@ -80,6 +83,38 @@ def test_scores_are_those_of_its_linear_probe(tables, tmp_path):
             found.append(r2_score(task.target[test], model.predict(scaler.transform(x[test]))))
         scores.append(np.mean(found))
     assert ours == pytest.approx(max(scores), abs=1e-5)
+
+
+def test_a_published_test_set_does_not_choose_its_penalty(tables, tmp_path):
+    rows = run_coordbench(
+        tables, ["xyz"], tmp_path, configs=["sustainbench"], seeds=1, say=lambda line: None
+    )
+    found = (rows["model_name"] == "xyz") & (rows["task"] == "women_bmi")
+    (ours,) = rows.loc[found, "metric_value"]
+    _, (_, _, task) = read_tables(tables, ["sustainbench"])
+    lon, lat = np.radians(task.lonlat).T
+    x = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    train, test = np.flatnonzero(~task.published_test), np.flatnonzero(task.published_test)
+
+    def score(alpha, learning, judging):
+        scaler = StandardScaler().fit(x[learning])
+        model = Ridge(alpha=alpha).fit(scaler.transform(x[learning]), task.target[learning])
+        return r2_score(task.target[judging], model.predict(scaler.transform(x[judging])))
+
+    inner = [train[fifth::5] for fifth in range(5)]
+    means = [
+        np.mean([score(alpha, np.setdiff1d(train, fifth), fifth) for fifth in inner])
+        for alpha in PENALTIES
+    ]
+    honest = score(PENALTIES[int(np.argmax(means))], train, test)
+    assert ours == pytest.approx(honest, abs=1e-5)
+    assert honest < max(score(alpha, train, test) for alpha in PENALTIES) - 1e-4
+
+
+def test_very_low_r2_counts_as_the_floor_in_a_mean():
+    row = {"model_name": "a", "split": "random", "metric_name": "r2", "cell_deg": np.nan}
+    rows = pd.DataFrame([row | {"metric_value": -30.0}, row | {"metric_value": 0.5}])
+    assert means(rows).loc["a", "random"] == "-0.250"
 
 
 def test_the_command_writes_its_format_and_shows_published_means(tables, tmp_path, capsys):
