@@ -33,6 +33,7 @@ from training.evaluation.verdict import COORDINATES
 from training.probes.baselines import as_encoder, covered_places, line_up
 from training.probes.kriging import MAX_SEARCHED
 from training.tasks.folds import RUNGS, Rung, make_rungs
+from training.tasks.kinds import doubtful_labels, refuse_copies
 from training.tasks.splits import shuffled
 from training.tasks.tables import as_places, as_task
 from training.tasks.task import MIN_PLACES, Task
@@ -140,7 +141,7 @@ def evaluate(
     ladder_rungs, notes = make_rungs(
         task, [*rungs, *columns], folds=folds, seeds=seeds, buffer_km=buffer_km, columns=columns
     )
-    notes = left_out + notes
+    notes = left_out + doubtful_labels(task) + notes
     contenders = _contenders(known, [encoder.name for encoder in asked], chosen)
     notes += _bounds(task, contenders, ladder_rungs)
     to_predict = None if places is None else as_places(places)
@@ -174,6 +175,7 @@ def _read(
     """Read the task, and the name of the column that its groups are from."""
     beside = (covariates,) if isinstance(covariates, str) else tuple(covariates)
     task = as_task(data, target, kind=kind, group=group, covariates=beside)
+    refuse_copies(task)
     return task, "group" if group is None else str(group)
 
 

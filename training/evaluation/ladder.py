@@ -123,7 +123,8 @@ class Ladder:
     def verdict(self) -> tuple[str, ...]:
         """What the figures say, in sentences, and how sure that is."""
         medians = self.distances["median"].drop("yours", errors="ignore")
-        said = verdict(self.scores, self.comparisons, medians, self.metric)
+        known = self.task.covariates
+        said = verdict(self.scores, self.comparisons, medians, self.metric, known)
         if self.places is not None:
             near = closest_rung(self.rungs, self.task.lonlat, self.places)[0]
             said.insert(

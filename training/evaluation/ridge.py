@@ -162,9 +162,11 @@ class RidgeFolds:
         chunk: NDArray[np.int64] | None = None,
     ) -> None:
         self.x = np.asarray(x, dtype=np.float64)
-        # Sums of squares lose digits where features are far from zero.
+        # Sums of squares lose digits where features or targets are far from zero.
         self.x_mean = self.x.mean(0)
         self.x = self.x - self.x_mean
+        self.y_mean = y.mean(0)
+        y = y - self.y_mean
         self.y, self.penalties, self.chunk = y, penalties, chunk
         signs = np.random.default_rng(0).choice((-1.0, 1.0), (y.shape[1], SKETCH))
         self.sketch = y @ signs if y.shape[1] > SKETCH else None
@@ -183,7 +185,8 @@ class RidgeFolds:
         everyone = np.arange(len(self.x))
         for train in trains:
             aside = np.setdiff1d(everyone, train, assume_unique=True)
-            yield solve(self.total - self._sum(aside), self.penalties, self.chunk)
+            fitted = solve(self.total - self._sum(aside), self.penalties, self.chunk)
+            yield Weights(fitted.weight, fitted.bias + self.y_mean)
 
     def fit_all(self, tests: Sequence[NDArray[np.int64]]) -> tuple[Weights, float]:
         """Fit all rows with the setting that is best over all folds.
@@ -208,7 +211,7 @@ class RidgeFolds:
         fitted = solve(self.total, self.penalties, self.chunk)
         weight, bias = fitted.weight[best : best + 1], fitted.bias[best : best + 1]
         penalty = self.penalties[best % len(self.penalties)]
-        return Weights(weight, bias - self.x_mean @ weight), penalty
+        return Weights(weight, bias + self.y_mean - self.x_mean @ weight), penalty
 
     def _sum(self, rows: NDArray[np.int64]) -> Moments:
         return Moments.of(self.x[rows], self.y[rows])

@@ -133,6 +133,7 @@ def verdict(
     comparisons: pd.DataFrame,
     distances: pd.Series,
     metric: str,
+    covariates: Sequence[str] = (),
 ) -> list[str]:
     """Say in plain sentences where an embedding helps: an answer first, then what it rests on.
 
@@ -143,6 +144,8 @@ def verdict(
     distances : pandas.Series
         Median kilometers from test to training places, by rung.
     metric : {"r2", "accuracy"}
+    covariates : sequence of str
+        What stands beside every embedding.
     """
     asked = comparisons[~comparisons["contender"].isin(COORDINATES)]
     if asked.empty:
@@ -150,7 +153,13 @@ def verdict(
     near = distances.sort_values(kind="stable").index
     rungs = [rung for rung in near if rung in set(asked["rung"])]
     found = [_outcome(scores, comparisons, rung, distances[rung], metric) for rung in rungs]
-    return [_answer(found), *(_figures(each, metric) for each in found), _certainty(asked, metric)]
+    said = [_answer(found), *(_figures(each, metric) for each in found)]
+    if covariates:
+        said.append(
+            f"Beside every embedding, and beside coordinates, stand {', '.join(covariates)}; "
+            "interpolation knows nothing of them."
+        )
+    return [*said, _certainty(asked, metric)]
 
 
 @dataclass(frozen=True)
@@ -222,7 +231,9 @@ def _answer(found: Sequence[_Outcome]) -> str:
         if ahead == list(found):
             return f"Perhaps: {_names(found)} is ahead of interpolation {everywhere}, not proven."
         if not ahead:
-            return f"No: interpolation is as good as any embedding, or better, {everywhere}."
+            alone = all(each.coordinates > each.interpolation for each in found)
+            more = "; a model of coordinates alone scores higher than both" if alone else ""
+            return f"No: interpolation is as good as any embedding, or better, {everywhere}{more}."
         return (
             f"Not clearly: an embedding is ahead of interpolation {_where(ahead, found)}, but that "
             f"is not proven; at {len(found) - len(ahead)} it is not ahead."
@@ -230,8 +241,8 @@ def _answer(found: Sequence[_Outcome]) -> str:
     where = _where(better, found)
     if _coordinates_suffice(better):
         return (
-            f"Yes, but no embedding is needed: {_names(better)} beats interpolation, and a model "
-            f"of longitude and latitude alone does as well, {where}."
+            f"Yes, but no embedding is needed: {_names(better)} beats interpolation, and "
+            f"coordinates in the place of the embedding do as well, {where}."
         )
     if better == list(found):
         return f"Yes: {_names(better)} predicts better than interpolation {where}."
@@ -250,6 +261,8 @@ def _figures(each: _Outcome, metric: str) -> str:
     alone = ""
     if each.kind in ("better", "ahead") and _coordinates_suffice([each]):
         alone = "; coordinates in the place of the embedding reach that too"
+    elif each.kind in ("level", "worse") and each.coordinates > each.interpolation:
+        alone = f"; {_score(each.coordinates, metric)} by coordinates alone"
     return (
         f"{words_km(each.km)} to the nearest known value ({_held_out(each.rung)}), "
         f"{KINDS[each.kind]}: {unit} "

@@ -165,7 +165,8 @@ def make_rungs(
             notes.append(f"{name}: left out; {error}")
             continue
         if count < min(folds, n_units + 1) and way != "region":
-            said.append(f"{name}: {count} folds, as many as there are of {unit_name(way)}s.")
+            units_there = unit_name(way, several=True)
+            said.append(f"{name}: {count} folds, as many as there are {units_there}.")
         rungs.append(replace(rung, notes=tuple(said)))
         notes += said
     if not rungs:

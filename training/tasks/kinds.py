@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from satclip_explore.files.columns import shown
 from satclip_explore.files.values import UNITS
-from training.tasks.task import COUNTS
+from satclip_explore.geo import place_codes, unit_vectors
+from training.tasks.task import COUNTS, Task
 
 AMOUNT = re.compile(rf"(?:{UNITS.pattern}|[$€£¥]?\s*[-+]?\d[\d.,]*\s*(?:[kKMB]|bn|mio|mrd))")
 """A number with a unit, or in thousands, millions or billions."""
@@ -19,6 +21,52 @@ MANY_ALIKE = 10
 
 MAX_CODES = 256
 """Whole numbers with more different values than this are quantities."""
+
+
+FAR = 1000.0
+"""A label this many times as far from the median as 90 % of all are wide is said to be odd."""
+
+
+def doubtful_labels(task: Task) -> list[str]:
+    """Say what among the labels may be a mistake, in sentences: scores would not tell."""
+    said = []
+    if not task.is_classification:
+        low, middle, high = np.quantile(task.target, (0.05, 0.5, 0.95))
+        away = np.abs(task.target - middle)
+        far = away > FAR * (high - low)
+        if high > low and far.any():
+            said.append(
+                f"{far.sum():,} of {len(task):,} labels are far from all others, as "
+                f"{task.target[away.argmax()]:g} is: leave them out if they are mistakes, or stand "
+                "for no data."
+            )
+    places = place_codes(unit_vectors(task.lonlat))
+    pairs = pd.DataFrame({"place": places, "label": task.target}).drop_duplicates()
+    differ = int((pairs["place"].value_counts() > 1).sum())
+    if differ:
+        said.append(f"{differ:,} places have several labels: no prediction is right for all.")
+    return said
+
+
+SAME = 1.0 - 1e-6
+"""A covariate whose correlation with the target is above this, of either sign, is a copy."""
+
+
+def refuse_copies(task: Task) -> None:
+    """Refuse a covariate that is the target again, as it is or in other units."""
+    if task.image_features is None or task.is_classification:
+        return
+    for name, values in zip(task.covariates, task.image_features.T, strict=True):
+        known = np.isfinite(values)
+        values, target = values[known].astype(np.float64), task.target[known]
+        if len(target) < 3 or values.std() == 0.0 or target.std() == 0.0:
+            continue
+        alike = float(np.corrcoef(values, target)[0, 1])
+        if abs(alike) > SAME:
+            raise ValueError(
+                f"covariate {shown(name)!r} is the target again (correlation {alike:.6f}); leave "
+                "it out."
+            )
 
 
 def _refuse_amounts(texts: pd.Series, name: object) -> None:

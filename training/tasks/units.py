@@ -18,10 +18,13 @@ Deal = Callable[[int, int], NDArray[np.int64]]
 """Given the number of folds and a seed, returns the fold of every unit."""
 
 
-def unit_name(rung: Any) -> str:
+def unit_name(rung: Any, *, several: bool = False) -> str:
     """Say what is held out whole on a rung."""
     named = {"random": "place", "clusters": "cluster", "region": "continent"}
-    return named.get(str(rung), "group" if isinstance(rung, str) else f"cell of {rung:g} degrees")
+    cell = "cells" if several else "cell"
+    if not isinstance(rung, str):
+        return f"{cell} of {rung:g} degrees"
+    return named.get(rung, "group") + ("s" if several else "")
 
 
 def units_of(

@@ -48,6 +48,20 @@ def test_ridge_is_scikit_learns_on_every_fold():
         np.testing.assert_allclose(scores[:, 0], expected, atol=1e-6)
 
 
+def test_ridge_keeps_its_digits_where_targets_are_far_from_zero():
+    near = labels()
+    far = Labels(near.lonlat, near.target + 1e9, 0, near.features, near.groups)
+    rung = rung_of(near)
+    model = contenders.Ridge()
+    pairs = zip(model.out_of_fold(near, rung), model.out_of_fold(far, rung), strict=True)
+    for (_, _, one), (_, _, other) in pairs:
+        # A step of float64 at 1e9 is 1e-7.
+        np.testing.assert_allclose(other - 1e9, one, atol=1e-5)
+    one = model.fit_all(near, rung, 0.0)(near.features, near.lonlat)
+    other = model.fit_all(far, rung, 0.0)(near.features, near.lonlat)
+    np.testing.assert_allclose(other - 1e9, one, atol=1e-5)
+
+
 def test_the_penalty_is_the_one_that_the_other_folds_would_choose():
     found = labels()
     penalties = (0.1, 10.0, 1000.0)

@@ -95,8 +95,8 @@ def test_a_planted_leak_is_seen_on_every_rung_and_noise_is_at_chance():
 
 
 def test_noise_has_a_verdict_that_nothing_helps():
-    ladder = sx.evaluate(frame(100), "noise", rungs=("random", 20.0), seeds=2, encoders="xyz",
-                         models=["ridge"])  # fmt: skip
+    ladder = sx.evaluate(frame(100), "noise", rungs=("random", 20.0), seeds=2, encoders="xyz")
+    assert (ladder.summary.xs("mean", axis=1, level=1)["xyz + place"] < 0.05).all()
     assert ladder.verdict[0].startswith("No: nothing predicts this better than a constant guess")
     assert all("nothing helps" in line for line in ladder.verdict[1:-1])
 
@@ -158,7 +158,7 @@ def test_places_are_drawn_once_and_that_is_said():
 
 def test_covariates_stand_beside_every_embedding():
     table = frame()
-    table["known"] = table["noise"].where(table.index != 3)
+    table["known"] = (table["noise"] + 0.01 * table["warm"]).where(table.index != 3)
     ladder = sx.evaluate(
         table, "noise", covariates="known", rungs=["random"],
         seeds=1, encoders="xyz", models=["ridge"],
@@ -167,8 +167,23 @@ def test_covariates_stand_beside_every_embedding():
     assert means["xyz"] > 0.99 > means["idw"]
     assert len(ladder.task) == len(table) - 1
     assert "1 places left out, where a covariate is missing." in ladder.notes
+    assert "Beside every embedding, and beside coordinates, stand known;" in ladder.verdict[-2]
+    with pytest.raises(ValueError, match=r"'copy' is the target again \(correlation -1.000000\)"):
+        sx.evaluate(table.assign(copy=-2.0 * table["noise"]), "noise", covariates=["copy"])
     with pytest.raises(ValueError, match="covariates, which are not known"):
         ladder.predict_interval([[0.0, 0.0]], contender="xyz")
+
+
+def test_labels_that_may_be_mistakes_are_said():
+    table = frame(60)
+    table.loc[3, "warm"] = 1e12
+    table = pd.concat([table, table.head(2).assign(warm=50.0)])
+    settings = {"rungs": ["random"], "seeds": 1, "encoders": "xyz", "models": ["ridge"]}
+    said = sx.evaluate(table, "warm", **settings).notes
+    assert any("1 of 62 labels are far from all others, as 1e+12 is" in note for note in said)
+    assert "2 places have several labels: no prediction is right for all." in said
+    assert not any("far from all" in note or "several labels" in note
+                   for note in sx.evaluate(frame(60), "warm", **settings).notes)  # fmt: skip
 
 
 def test_a_run_that_is_stopped_keeps_what_is_finished_and_goes_on(tmp_path, monkeypatch):

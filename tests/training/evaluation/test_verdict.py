@@ -89,6 +89,13 @@ def test_other_answers_have_their_words(gains, settings, answer, kinds):
         assert f"), {kind}" in line
 
 
+def test_coordinates_that_beat_both_are_not_kept_quiet():
+    lines = said([-0.2, -0.3], coordinates=0.9)
+    assert lines[0].endswith("; a model of coordinates alone scores higher than both.")
+    assert all(line.endswith("; 0.90 by coordinates alone.") for line in lines[1:-1])
+    assert "alone" not in "".join(said([-0.2, -0.3])[:-1])
+
+
 def test_classes_are_counted_in_points():
     lines = said([0.2], metric="accuracy")
     assert "accuracy 80 % by enc, 60 % by interpolation; a difference of +" in lines[1]

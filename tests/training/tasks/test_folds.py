@@ -144,6 +144,12 @@ def test_a_rung_that_the_places_do_not_allow_is_left_out_and_said():
         make_rungs(values(lonlat), [40.0])
 
 
+def test_few_cells_are_as_many_folds_and_that_is_said_in_english():
+    lonlat = np.where(np.arange(40)[:, None] % 2, [[5.0, 5.0]], [[25.0, 25.0]])
+    notes = make_rungs(values(lonlat + places(40) / 1000.0), [20.0], seeds=1)[1]
+    assert notes == ["20°: 2 folds, as many as there are cells of 20 degrees."]
+
+
 @pytest.mark.parametrize("wrong", ["farms", True, 0.0, 400.0])
 def test_unknown_rungs_are_refused(wrong):
     with pytest.raises(ValueError, match="rung is|width of a cell"):
