@@ -23,11 +23,14 @@ from satclip_explore.encoders.lightning_files import (
 from satclip_explore.encoders.satclip import SatCLIP, build_encoder
 from satclip_explore.encoders.siren import SatCLIPConfig
 from satclip_explore.encoders.tensor_files import (
+    HASH,
+    check_described,
     read_safetensors,
     read_settings,
     read_torch_file,
     read_weights,
     take_tensors,
+    weights_hash,
 )
 from satclip_explore.files.atomic import replacing
 
@@ -118,21 +121,24 @@ def save_encoder(
     """
     if storage is not None and storage not in STORAGE:
         raise ValueError(f"storage must be one of {', '.join(STORAGE)}; got {storage!r}.")
-    config = {"format_version": FORMAT_VERSION, "family": "satclip"}
-    config |= asdict(encoder.config) | {"card": dict(card or {})}
-    try:
-        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"card must hold plain JSON values: {error}.") from error
     state = {key: value.detach().cpu() for key, value in encoder.network.state_dict().items()}
     if storage is not None:
         state = {key: value.to(STORAGE[storage]) for key, value in state.items()}
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise ValueError(f"weights must be finite in {storage or 'their own dtype'} to be stored.")
+    config = {"format_version": FORMAT_VERSION, "family": "satclip"}
+    written = {HASH: weights_hash(state)}
+    config |= asdict(encoder.config) | {"card": dict(card or {})} | written
+    try:
+        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"card must hold plain JSON values: {error}.") from error
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS_FILE, folder / CONFIG_FILE) as [weights_part, config_part]:
-        weights_part.write_bytes(save({key: value.contiguous() for key, value in state.items()}))
+        weights_part.write_bytes(
+            save({key: value.contiguous() for key, value in state.items()}, written)
+        )
         config_part.write_text(text, encoding="utf-8")
     return folder
 
@@ -178,7 +184,8 @@ def _read_folder(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
 
 def _read_own(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
     described = read_config(path)
-    values = {k: v for k, v in described.items() if k not in ("format_version", "family", "card")}
+    apart = ("format_version", "family", "card", HASH)
+    values = {key: value for key, value in described.items() if key not in apart}
     names = {field.name for field in fields(SatCLIPConfig)}
     if values.keys() != names:
         odd = min(values.keys() ^ names)
@@ -186,5 +193,6 @@ def _read_own(path: Path) -> tuple[SatCLIPConfig, dict[str, torch.Tensor]]:
         raise ValueError(f"{CONFIG_FILE} of {path} {fault} {odd!r:.60}.")
     config = SatCLIPConfig(**values)
     weights = path / WEIGHTS_FILE if path.is_dir() else path
-    state = read_safetensors(weights)
-    return config, take_tensors(state, config.shapes(), weights.name)
+    state = take_tensors(read_safetensors(weights), config.shapes(), weights.name)
+    check_described(weights, described)
+    return config, state

@@ -16,7 +16,13 @@ from satclip_explore.encoders.base import LocationEncoder
 from satclip_explore.encoders.checkpoint import save_encoder
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.satclip import SatCLIP
-from satclip_explore.encoders.tensor_files import read_safetensors, read_settings
+from satclip_explore.encoders.tensor_files import (
+    HASH,
+    check_described,
+    read_safetensors,
+    read_settings,
+    weights_hash,
+)
 from satclip_explore.files.atomic import replacing
 
 ARRAYS_FILE = "combined.safetensors"
@@ -50,11 +56,12 @@ def save_combined(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     parts = [_describe(part, folder / f"part-{i}") for i, part in enumerate(encoder.parts)]
-    config = {"family": encoder.family, "name": encoder.name, "parts": parts}
     tensors = {key: torch.from_numpy(np.ascontiguousarray(a)) for key, a in arrays.items()}
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    config = {"family": encoder.family, "name": encoder.name, "parts": parts}
+    written = {HASH: weights_hash(tensors)}
+    text = json.dumps(config | written, indent=2, ensure_ascii=False) + "\n"
     with replacing(folder / ARRAYS_FILE, folder / "config.json") as [arrays_part, config_part]:
-        arrays_part.write_bytes(save(tensors))
+        arrays_part.write_bytes(save(tensors, written))
         config_part.write_text(text, encoding="utf-8")
     return folder
 
@@ -109,6 +116,7 @@ def read_parts(
         raise ValueError(f"config.json in {folder} lists no parts of a combination.")
     parts = [_open(part, folder, dtype, device) for part in listed]
     arrays = read_safetensors(folder / ARRAYS_FILE)
+    check_described(folder / ARRAYS_FILE, config)
     return str(config.get("name") or folder.name)[:200], parts, arrays
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from satclip_explore.files.atomic import replacing
@@ -25,6 +25,9 @@ MAX_TENSOR_VALUES = 500_000_000
 
 MAX_SETTINGS_BYTES = 1_000_000
 """Largest config.json that is parsed."""
+
+HASH = "weights_hash"
+"""What weights and the config.json beside them both state, if they were written together."""
 
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMPY_SCALARS: list[Any] = [
@@ -236,6 +239,25 @@ def take_tensors(
             raise ValueError(f"{key} in {source} holds values that are not finite.")
         taken[key] = copy
     return taken
+
+
+def check_described(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse weights that were not written together with the config.json beside them.
+
+    Two files cannot be replaced in one step; what is written here states the same hash in both.
+
+    Raises
+    ------
+    ValueError
+        If the process that saved them was killed between the two.
+    """
+    with safe_open(path, framework="pt") as file:
+        said = (file.metadata() or {}).get(HASH)
+    if said is not None and said != settings.get(HASH):
+        raise ValueError(
+            f"{path.name} holds other weights than its config.json describes: saving was "
+            "interrupted, or one of the two was copied alone; save the encoder again."
+        )
 
 
 def weights_hash(state: Mapping[str, torch.Tensor], **settings: Any) -> str:

@@ -311,6 +311,19 @@ def test_saving_replaces_what_was_there(tmp_path, tiny_encoder):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "encoder.safetensors"]
 
 
+def test_weights_beside_an_earlier_configuration_are_refused(tmp_path, tiny_encoder):
+    save_encoder(SatCLIP(Siren(25, 12, 8, 1, w0_initial=7.0, seed=1), 5), tmp_path / "new")
+    folder = save_encoder(SatCLIP(Siren(25, 12, 8, 1, w0_initial=30.0), 5), tmp_path / "old")
+    # What is left where saving is killed between its two files: the shapes fit, the sines do not.
+    (tmp_path / "new" / "encoder.safetensors").replace(folder / "encoder.safetensors")
+    for path in (folder, folder / "encoder.safetensors"):
+        with pytest.raises(ValueError, match="other weights than its config.json describes"):
+            read_encoder(path)
+    # Before there was a hash none was written into either; so does whoever converts the weights.
+    save_file(load_file(folder / "encoder.safetensors"), folder / "encoder.safetensors")
+    assert read_encoder(folder).embed_dim == 8
+
+
 def test_save_refuses_what_could_not_be_read_again(tmp_path, tiny_encoder):
     with pytest.raises(ValueError, match="plain JSON"):
         save_encoder(tiny_encoder, tmp_path, card={"a": object()})
