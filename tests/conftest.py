@@ -19,6 +19,7 @@ with suppress(ImportError):
     settings.register_profile("fuzz", max_examples=100_000)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+BROWSER = "tests/browser/"
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +73,27 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Let browsers come last.
+    """Let browsers come first: the longest piece of work at the end would keep one worker alone."""
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("ui") is None,
+            "end_server" in getattr(item, "fixturenames", ()),
+        )
+    )
 
-    Playwright keeps an event loop running on this thread, and work that a pane does beside the page
-    would wait for it.
-    """
-    items.sort(key=lambda item: item.get_closest_marker("ui") is not None)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give a worker whole files, and one of them all browser tests: one Chromium, one server."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):

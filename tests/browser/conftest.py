@@ -8,9 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +22,8 @@ ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-compo
              "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
              ]  # fmt: skip
 START_SECONDS = 120
+PATIENCE = 120_000
+"""Milliseconds: other tests run beside these."""
 
 
 @dataclass
@@ -37,8 +38,19 @@ class Visit:
         """The coordinates that the embedding pane shows."""
         return self.page.locator(".where").first.inner_text()
 
-    def wait_for_place(self, words: str, timeout: float = 60_000) -> None:
+    def wait_for_place(self, words: str, timeout: float = PATIENCE) -> None:
         self.page.locator(".where", has_text=words).first.wait_for(timeout=timeout)
+
+    def steady_box(self, drawing) -> dict[str, float]:
+        """Return where a drawing is once the page around it has come to rest."""
+        drawing.wait_for()
+        box, rested = None, 0
+        while rested < 3:
+            now = drawing.bounding_box()
+            rested = rested + 1 if now is not None and now == box else 0
+            box = now
+            self.page.wait_for_timeout(200)
+        return box
 
 
 def _missing(reason: str) -> None:
@@ -47,8 +59,9 @@ def _missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
+    """Chromium. Playwright runs an event loop on this thread until the last test of this folder."""
     playwright = pytest.importorskip("playwright.sync_api") if not os.environ.get("CI") else None
     if playwright is None:
         import playwright.sync_api as playwright
@@ -61,14 +74,16 @@ def browser():
         chromium.close()
 
 
-@contextmanager
-def served(log: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Serve the page around a small encoder, at an address nobody has asked for yet."""
+@pytest.fixture(scope="package")
+def app(tmp_path_factory) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Serve the page around a small encoder with eight threads, at an address nobody asked for."""
+    log = tmp_path_factory.mktemp("server") / "log.txt"
     with socket.socket() as sock:
         sock.bind(("localhost", 0))
         port = sock.getsockname()[1]
     script = Path(__file__).with_name("small_app.py")
-    command = [sys.executable, "-m", "panel", "serve", str(script), "--port", str(port), *flags]
+    command = [sys.executable, "-m", "panel", "serve", str(script), "--port", str(port)]
+    command += ["--num-threads", "8"]
     with log.open("w") as stream:
         server = subprocess.Popen(
             command, cwd=ROOT, stdout=stream, stderr=stream, env=os.environ | {"PYTHONPATH": "."}
@@ -84,25 +99,27 @@ def served(log: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen]]:
         yield f"http://localhost:{port}/small_app", server
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
 
 
-@pytest.fixture(scope="session")
-def address(tmp_path_factory):
-    """Where the page around a small encoder is served."""
-    with served(tmp_path_factory.mktemp("server") / "log.txt") as (url, _):
-        urllib.request.urlopen(url, timeout=START_SECONDS).close()
-        yield url
+@pytest.fixture(scope="package")
+def address(app) -> str:
+    """Where the page is served."""
+    return app[0]
 
 
 @pytest.fixture
-def server_of_eight_threads(tmp_path):
-    """Where the page is served with `--num-threads 8`, before its first visitor, and by whom."""
-    with served(tmp_path / "log.txt", "--num-threads", "8") as found:
-        yield found
+def end_server(app):
+    """End the server that all pages share: tests that ask for this come after all others."""
+
+    def end() -> None:
+        app[1].terminate()
+        app[1].wait(60)
+
+    return end
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def window(browser):
     """One profile for all pages: what they load is kept, where every context loads it anew."""
     context = browser.new_context()
@@ -117,7 +134,7 @@ def visit(window, address):
     def open_page(query: str = "", width: int = 1440, height: int = 900) -> Visit:
         page = window.new_page()
         page.set_viewport_size({"width": width, "height": height})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE)
         seen = Visit(page)
 
         def note(request):

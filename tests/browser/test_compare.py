@@ -9,6 +9,7 @@ pytestmark = pytest.mark.ui
 RANGES = """() => [...Bokeh.documents[0].all_models].filter(m => m.type === 'Figure')
   .filter(f => f.renderers.some(r => r.glyph?.type === 'ImageRGBA'))
   .map(f => [f.x_range.id, f.x_range.start, f.x_range.end])"""
+NEAR = f"() => ({RANGES})().filter(([_, start, end]) => end - start < 200)"
 CLIP = """() => [...Bokeh.documents[0].all_models]
   .map(m => m.styles?.['clip-path']).filter(found => found != null)"""
 
@@ -26,7 +27,7 @@ def compared(visit):
     return open_page
 
 
-def test_two_encoders_are_compared_and_zooming_one_globe_zooms_all(compared):
+def test_two_encoders_are_compared_zoomed_swiped_and_probed(compared):
     seen = compared()
     for words in (
         "linear CKA",
@@ -37,21 +38,15 @@ def test_two_encoders_are_compared_and_zooming_one_globe_zooms_all(compared):
         assert seen.page.get_by_text(words).first.is_visible()
     assert seen.page.locator(".busy").count() == 0
     assert seen.outside == []
-    seen.page.wait_for_timeout(2_000)
     side = seen.page.locator(".bk-panel-models-layout-Column", has_text="Side by side").last
-    box = side.locator("canvas").first.bounding_box()
+    box = seen.steady_box(side.locator("canvas").first)
     seen.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     for _ in range(4):
         seen.page.mouse.wheel(0, -300)
-    seen.page.wait_for_timeout(1_000)
-    near = [one for one in seen.page.evaluate(RANGES) if one[2] - one[1] < 200.0]
-    assert len(near) == 2
-    assert near[0] == near[1]
-    assert seen.errors == []
-
-
-def test_the_line_of_the_swipe_moves_in_the_browser_alone_and_probes_are_trained(compared):
-    seen = compared()
+    seen.page.wait_for_function(f"() => ({NEAR})().length === 2")
+    first, second = seen.page.evaluate(NEAR)
+    assert first == second
+    # The line of the swipe moves in the browser alone.
     seen.page.get_by_role("button", name="Swipe").click()
     seen.page.get_by_text("Line between them").wait_for()
     seen.page.wait_for_function(f"() => ({CLIP})().length === 1")
