@@ -11,11 +11,10 @@ from PIL import Image
 
 from satclip_explore.biome_colors import BIOMES
 from satclip_explore.geo import GLOBE, Grid
-from satclip_explore.panes import first_look, plots, theme, world
+from satclip_explore.panes import plots, theme, world
 from satclip_explore.panes.background import Background, Job
 from satclip_explore.panes.furniture import NumberedMarks, furnish
 from satclip_explore.panes.served import tiles
-from satclip_explore.store import RESULTS
 from satclip_explore.view_colors import view_colors
 
 MAX_PIXELS = 700_000
@@ -116,11 +115,7 @@ class PCAPane(world.ColoredPane):
 
     def _kept(self) -> np.ndarray | None:
         """Return the globe's colors, (H, W, 3 or 4), where somebody has computed or shipped it."""
-        kept = RESULTS.peek(world.world_key(self.encoder, self.components, self.stretch))
-        if kept is not None:
-            return kept.to_numpy()
-        shipped = self.land_only and self.components == world.BIOMES
-        return first_look.land_of(self.encoder) if shipped else None
+        return world.kept_globe(self.encoder, self.components, self.stretch, self.land_only)
 
     def _is_enough(self, grid: Grid) -> bool:
         """Tell whether the kept globe is as fine as the screen: nothing is left to encode then."""

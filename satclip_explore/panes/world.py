@@ -14,7 +14,7 @@ from PIL import Image
 from satclip_explore.atlas import land_mask
 from satclip_explore.biome_colors import fit_biome_colors
 from satclip_explore.geo import Bounds, Grid
-from satclip_explore.panes import cells
+from satclip_explore.panes import cells, first_look
 from satclip_explore.panes.base import Pane
 from satclip_explore.panes.download_menu import DownloadMenu
 from satclip_explore.panes.downloads import (
@@ -125,21 +125,44 @@ def world_picture(
     components: tuple[int, ...] = BIOMES,
     stretch: float = 1.0,
     progress: Any = None,
+    resolution: float | None = None,
 ) -> xr.DataArray:
-    """Return the globe in principal components, encoded once per process for the same settings."""
+    """Return the globe in principal components, encoded once per process for the same settings.
+
+    `resolution` is in degrees per pixel, by default `WORLD_RESOLUTION`.
+    """
+    resolution = resolution or WORLD_RESOLUTION
 
     def paint() -> xr.DataArray:
         projection = projection_of(encoder, components, stretch)
-        return pca_raster(encoder, WORLD_RESOLUTION, projection=projection, progress=progress)
+        return pca_raster(encoder, resolution, projection=projection, progress=progress)
 
-    return RESULTS.get(world_key(encoder, components, stretch), paint, progress)
+    return RESULTS.get(_key(encoder, components, stretch, resolution), paint, progress)
 
 
-def world_key(
-    encoder: Any, components: tuple[int, ...] = BIOMES, stretch: float = 1.0
+def kept_globe(
+    encoder: Any,
+    components: tuple[int, ...] = BIOMES,
+    stretch: float = 1.0,
+    land_only: bool = True,
+    resolution: float | None = None,
+) -> np.ndarray | None:
+    """Return the globe's colors, (H, W, 3 or 4), where somebody has computed or shipped it.
+
+    The finest is taken; `resolution` names a coarser one that is welcome, too.
+    """
+    for degrees in (WORLD_RESOLUTION, resolution or WORLD_RESOLUTION):
+        kept = RESULTS.peek(_key(encoder, components, stretch, degrees))
+        if kept is not None:
+            return kept.to_numpy()
+    return first_look.land_of(encoder) if land_only and components == BIOMES else None
+
+
+def _key(
+    encoder: Any, components: tuple[int, ...], stretch: float, resolution: float
 ) -> tuple[Any, ...]:
-    """Say what the globe of `world_picture` depends on, for the store of shared results."""
-    return ("world", encoder, components, stretch, WORLD_RESOLUTION)
+    """Say what a globe depends on, for the store of shared results."""
+    return ("world", encoder, components, stretch, resolution)
 
 
 def painted(

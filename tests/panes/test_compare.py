@@ -26,6 +26,7 @@ from satclip_explore.truncation import truncate_encoder
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(world, "WORLD_RESOLUTION", 4.0)
+    monkeypatch.setattr("satclip_explore.panes.compare.pane.RESOLUTION", 4.0)
     monkeypatch.setattr("satclip_explore.panes.compare.degrees.RESOLUTION", 4.0)
     few = functools.partial(compare_encoders, n_samples=500)
     monkeypatch.setattr("satclip_explore.panes.compare.pane.compare_encoders", few)
@@ -63,6 +64,23 @@ def test_each_globe_is_that_of_its_encoder(tiny_encoder):
     pane.land_only = True
     alpha = pane.image("xyz").dimension_values("A", flat=False)[::-1]
     np.testing.assert_array_equal(alpha == 255, land_mask(Grid(GLOBE, alpha.shape)))
+
+
+def test_no_globe_is_encoded_finer_than_it_is_shown_or_where_one_is_at_hand(monkeypatch):
+    encoded = []
+    monkeypatch.setattr(
+        world, "pca_raster", lambda *a, **k: encoded.append(a) or pca_raster(*a, **k)
+    )
+    monkeypatch.setattr("satclip_explore.panes.compare.pane.RESOLUTION", 8.0)
+    default, xyz = load_encoder("mini-l40"), load_encoder("xyz")
+    pane = ready(ComparePane(default, ["mini-l40", "xyz"], lambda name: xyz))
+    assert encoded == [(xyz, 8.0)]
+    assert pane.image("mini-l40").dimension_values("A", flat=False).shape == (720, 1440)
+    # The one that ships is of the land alone.
+    pane.land_only = False
+    pane._background.wait(60)
+    assert encoded == [(xyz, 8.0), (default, 8.0)]
+    assert (pane.image("mini-l40").dimension_values("A") == 255).all()
 
 
 def test_a_globe_that_is_not_there_yet_is_clear(tiny_encoder):

@@ -7,6 +7,7 @@ from copy import copy
 from functools import partial
 from typing import Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import param
@@ -32,6 +33,9 @@ MOST = 4
 TASKS = {name.replace("_", " "): name for name in list_tasks().index}
 COMPUTED = ("harmonics-l20", "random-l20")
 """Offered beside the registered ones: between L = 10 and L = 40."""
+
+RESOLUTION = 0.5
+"""Degrees per pixel of a globe: beside another one it is at most some 700 pixels wide."""
 
 HOLD_OUTS = {
     "half of the places, at random": "random",
@@ -96,7 +100,7 @@ class ComparePane(Pane):
         super().__init__(encoder, names=names, **params)
         self._background, self._probes = Background(), Background(TRAININGS)
         self.near = NearView(self._closer, lambda error: self.param.update(message=str(error)))
-        self._asked: tuple[str, ...] = ()
+        self._asked: tuple[object, ...] = ()
         self._open = False
 
     @param.depends("encoder", watch=True)
@@ -165,22 +169,27 @@ class ComparePane(Pane):
         if x_range is not None and y_range is not None:
             self.near.look(x_range, y_range, self.encoders())
         encoder = self._encoders.get(name)
-        field = None if encoder is None else RESULTS.peek(world.world_key(encoder))
-        if field is None:
+        globe = None if encoder is None else self._globe(encoder)
+        if globe is None:
             return world.picture(compare_views.BLANK, GLOBE)
-        grid, colors = self.near.raster(name) or (Grid(GLOBE, field.shape[:2]), field.to_numpy())
-        return world.picture(world.rgba(colors, grid, self.land_only), grid.bounds)
+        grid, colors = self.near.raster(name) or (Grid(GLOBE, globe.shape[:2]), globe)
+        return world.picture(world.rgba(colors[..., :3], grid, self.land_only), grid.bounds)
+
+    def _globe(self, encoder: Any) -> np.ndarray | None:
+        """Return the colors of a globe that is at hand, (H, W, 3 or 4), or None."""
+        return world.kept_globe(encoder, land_only=self.land_only, resolution=RESOLUTION)
 
     def _closer(self) -> None:
         self._tick += 1
 
-    @param.depends("chosen", watch=True)
+    @param.depends("chosen", "land_only", watch=True)
     def prepare(self) -> None:
         """Encode the globes of the chosen encoders and compare them, beside the page."""
         chosen = tuple(self.chosen[:MOST])
-        if len(chosen) < 2 or chosen == self._asked or not self._open:
+        asked = (*chosen, self.land_only)  # the globe that ships is of the land
+        if len(chosen) < 2 or asked == self._asked or not self._open:
             return
-        self._asked = chosen
+        self._asked = asked
         self._probes.stop()
         self.param.update(
             comparison=None, result=None, probing="", problem="", message="", busy="encoding …"
@@ -192,7 +201,9 @@ class ComparePane(Pane):
                 job.deliver(partial(self.param.update, busy=f"encoding {name} …"))
                 if name not in self._encoders:
                     self._keep(name, self._load(name))
-                world.world_picture(self._encoders[name], progress=job.check)
+                encoder = self._encoders[name]
+                if self._globe(encoder) is None:
+                    world.world_picture(encoder, progress=job.check, resolution=RESOLUTION)
                 job.deliver(lambda: self.param.update(_tick=self._tick + 1))
             encoders = [self._encoders[name] for name in chosen]
             job.deliver(lambda: self.param.update(busy=f"comparing at {N_SAMPLES:,} places …"))
