@@ -115,7 +115,10 @@ def test_noise_scores_at_chance(model):
     rng = np.random.default_rng(0)
     lonlat = equal_area_sample(2000, seed=2)
     task = Task("noise", "classification", lonlat, rng.integers(0, 4, 2000), tuple("abcd"))
-    result = train_probe(task, model=model, encoder="harmonics-l10", baselines=["nearest"], seeds=2)
+    result = train_probe(
+        task, model=model, encoder="harmonics-l10", baselines=["nearest"], seeds=2,
+        settings=MLPSettings(steps=200) if model == "mlp" else None,
+    )  # fmt: skip
     # 1,000 test places at chance 0.25: the standard error is 0.014; five of them.
     assert (abs(result.metrics["accuracy"] - 0.25) < 0.07).all()
     values = Task("noise", "regression", lonlat, rng.normal(size=2000))
@@ -153,15 +156,13 @@ def test_a_leak_planted_in_the_test_set_is_never_found(model):
     task = Task("leak", "regression", lonlat, rng.normal(size=1200))
     split = random_split(task)
     test = np.isin(np.arange(1200), split.test)
-    result = train_probe(
-        task, split=split, model=model, encoder=Leaky(task, test), baselines=False, seeds=2,
-        settings=MLPSettings(steps=200) if model == "mlp" else None, tune=model == "mlp",
-    )  # fmt: skip
+    options = {"split": split, "model": model, "baselines": False, "seeds": 2}
+    if model == "mlp":
+        options |= {"settings": MLPSettings(steps=100), "tune": True}
+    result = train_probe(task, encoder=Leaky(task, test), **options)
     assert result.metrics.loc["leaky", "r2"] < 0.1
     # The other way round it must be found: the detector works.
-    full = train_probe(
-        task, split=split, model=model, encoder=Leaky(task, np.ones(1200, bool)), baselines=False
-    )
+    full = train_probe(task, encoder=Leaky(task, np.ones(1200, bool)), **options | {"tune": False})
     assert 0.9 < full.metrics.loc["leaky", "r2"] <= 1.0
 
 
@@ -179,10 +180,12 @@ def test_test_rows_that_leak_into_training_and_validation_are_detected(model, mo
         return honest(task, mixed, features, np.concatenate([valid, leaked]), scale, device)
 
     encoder = Leaky(task, np.isin(np.arange(1200), split.test))
-    settings = {"split": split, "model": model, "encoder": encoder, "baselines": False, "seeds": 2}
-    clean = train_probe(task, **settings)
+    options = {"split": split, "model": model, "encoder": encoder, "baselines": False, "seeds": 2}
+    if model == "mlp":
+        options["settings"] = MLPSettings(steps=200)
+    clean = train_probe(task, **options)
     monkeypatch.setattr(probe, "training_data", leaking)
-    tainted = train_probe(task, **settings)
+    tainted = train_probe(task, **options)
     # Half of the rows then say the answer: far more than noise allows.
     assert clean.metrics.loc["leaky", "r2"] < 0.1
     assert tainted.metrics.loc["leaky", "r2"] > 0.3
