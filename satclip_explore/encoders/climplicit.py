@@ -12,7 +12,12 @@ from torch import nn
 
 from satclip_explore.encoders.base import LocationEncoder, Times, resolve_device, resolve_dtype
 from satclip_explore.encoders.baselines import scaled_lonlat
-from satclip_explore.encoders.tensor_files import read_weights, take_tensors, weights_hash
+from satclip_explore.encoders.tensor_files import (
+    find_network,
+    read_weights,
+    take_tensors,
+    weights_hash,
+)
 
 MONTHS = (3, 6, 9, 12)
 """The months that stand side by side where none is asked for, as published."""
@@ -104,10 +109,8 @@ def weight_shapes(
 
 def _encoder_state(content: Mapping[str, Any]) -> dict[str, Any]:
     """Take the location encoder's weights, also out of a Lightning checkpoint."""
-    state = content.get("state_dict", content)
-    if not isinstance(state, Mapping):
-        return {}
-    return {str(k)[len(ENCODER) :]: v for k, v in state.items() if str(k).startswith(ENCODER)}
+    state = find_network(content, f"{ENCODER}layers.0.weight")
+    return {key[len(ENCODER) :]: v for key, v in state.items() if key.startswith(ENCODER)}
 
 
 def is_climplicit(content: Mapping[str, Any]) -> bool:
@@ -149,6 +152,8 @@ def read_climplicit(
     """
     path = Path(path)
     content = read_weights(path)
+    if {"layers.0.weight", "last_layer.weight"} <= content.keys():
+        content = {f"{ENCODER}{key}": value for key, value in content.items()}
     if not is_climplicit(content):
         raise ValueError(
             f"{path.name} does not hold Climplicit's location encoder "

@@ -14,6 +14,7 @@ from torch import nn
 
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.tensor_files import (
+    find_network,
     read_torch_file,
     read_weights,
     take_tensors,
@@ -127,23 +128,15 @@ def _count_scales(state: Mapping[str, Any]) -> int:
     return sum(1 for i in range(MAX_SCALES) if f"LocEnc{i}.capsule.0.b" in state)
 
 
-def _prefix(content: Mapping[str, Any]) -> str | None:
-    """Return what precedes LocEnc0 in the keys of a file, or None where there is no such key."""
-    mark = "LocEnc0.capsule.0.b"
-    return next((str(key)[: -len(mark)] for key in content if str(key).endswith(mark)), None)
-
-
-def _whole(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take the weights out of a training checkpoint, where one is given."""
-    for key in ("state_dict", "model", "model_state_dict"):
-        if isinstance(content.get(key), Mapping):
-            return content[key]
-    return content
+def _encoder_state(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the location encoder's weights out of those of a whole model, or of its training."""
+    state = find_network(content, "LocEnc0.capsule.0.b")
+    return {key: value for key, value in state.items() if key.startswith("LocEnc")}
 
 
 def is_geoclip(content: Mapping[str, Any]) -> bool:
     """Tell whether the content of a file is laid out like GeoCLIP's location encoder."""
-    return _prefix(_whole(content)) is not None
+    return bool(_encoder_state(content))
 
 
 def read_geoclip(
@@ -168,16 +161,9 @@ def read_geoclip(
         If the file is damaged, would run code, or holds other weights.
     """
     path = Path(path)
-    content = _whole(_read_wheel(path) if path.suffix == ".whl" else read_weights(path))
-    prefix = _prefix(content)
-    if prefix is None:
+    state = _encoder_state(_read_wheel(path) if path.suffix == ".whl" else read_weights(path))
+    if not state:
         raise ValueError(f"{path.name} does not hold GeoCLIP's location encoder (LocEnc0 …).")
-    mark = f"{prefix}LocEnc"
-    state = {
-        str(key)[len(prefix) :]: value
-        for key, value in content.items()
-        if str(key).startswith(mark)
-    }
     sizes = [
         state[key].shape[0] if getattr(state.get(key), "ndim", 0) else 0
         for key in ("LocEnc0.capsule.0.b", "LocEnc0.capsule.1.bias", "LocEnc0.head.0.bias")

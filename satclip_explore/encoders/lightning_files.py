@@ -11,7 +11,7 @@ import torch
 
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import SatCLIPConfig
-from satclip_explore.encoders.tensor_files import take_tensors, write_torch_file
+from satclip_explore.encoders.tensor_files import plain_settings, take_tensors, write_torch_file
 
 PUBLISHED_NAMES = {
     "legendre_polys": "legendre_polys",
@@ -82,7 +82,7 @@ def from_published(
     ValueError
         If parts are missing, the settings are not SatCLIP's, or weights do not fit them.
     """
-    hyper, state = content.get("hyper_parameters"), content.get("state_dict")
+    hyper, state = plain_settings(content.get("hyper_parameters")), content.get("state_dict")
     if not isinstance(hyper, Mapping) or not isinstance(state, Mapping):
         raise ValueError(
             f"{source} is not a SatCLIP checkpoint: it must hold hyper_parameters and state_dict."

@@ -13,7 +13,13 @@ from torch import nn
 
 from satclip_explore.encoders.base import LocationEncoder, Times, resolve_device, resolve_dtype
 from satclip_explore.encoders.geoclip import equal_earth
-from satclip_explore.encoders.tensor_files import read_weights, take_tensors, weights_hash
+from satclip_explore.encoders.tensor_files import (
+    find_network,
+    plain_settings,
+    read_weights,
+    take_tensors,
+    weights_hash,
+)
 
 W0_FIRST = 30.0
 """Frequency of the published first layer; the blocks after it have 1."""
@@ -26,6 +32,8 @@ YEARS = tuple(range(2017, 2026))
 
 ACTIVATIONS = {"resiren": "siren", "siren": "siren", "hsiren": "hsiren", "finer": "finer"}
 """What a training checkpoint says of its encoder, and the sine that it means."""
+
+FIRST = "first.linear.weight"
 
 LIMITS = {"blocks": 64, "width": 16_384, "outputs": 65_536, "year_frequencies": 64}
 """Largest sizes that are built from a file."""
@@ -160,8 +168,7 @@ def weight_shapes(
 
 def is_mind(content: Mapping[str, Any]) -> bool:
     """Tell whether the content of a file is laid out like MIND's weights."""
-    state = content.get("state_dict", content)
-    return isinstance(state, Mapping) and {"first.linear.weight", "year_freqs"} <= state.keys()
+    return "year_freqs" in find_network(content, FIRST)
 
 
 def read_mind(
@@ -201,9 +208,9 @@ def read_mind(
     content = read_weights(path)
     if not is_mind(content):
         raise ValueError(f"{path.name} does not hold MIND's weights (first.linear, year_freqs).")
-    state = content.get("state_dict", content)
+    state = find_network(content, FIRST)
     meta = content.get("meta") if "state_dict" in content else None
-    trained = meta.get("args") if isinstance(meta, Mapping) else None
+    trained = plain_settings(meta.get("args")) if isinstance(meta, Mapping) else None
     trained = trained if isinstance(trained, Mapping) else {}
     kind, w0_first = trained.get("encoder", "siren"), trained.get("w0_first", W0_FIRST)
     if kind not in ACTIVATIONS or type(w0_first) not in (int, float):

@@ -14,7 +14,13 @@ from torch import nn
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.baselines import scaled_lonlat, wrap
 from satclip_explore.encoders.feed_forward import ResidualBlock
-from satclip_explore.encoders.tensor_files import read_weights, take_tensors, weights_hash
+from satclip_explore.encoders.tensor_files import (
+    find_network,
+    plain_settings,
+    read_weights,
+    take_tensors,
+    weights_hash,
+)
 
 PLACE_INPUTS = 4
 """Sines and cosines of the scaled coordinates."""
@@ -117,10 +123,8 @@ def weight_shapes(inputs: int = 4, width: int = 256, blocks: int = 4) -> dict[st
 
 def _features(content: Mapping[str, Any]) -> dict[str, Any]:
     """Take the network under the species classifier out of a file."""
-    state = content.get("state_dict", content)
-    if not isinstance(state, Mapping):
-        return {}
-    return {str(k)[len("feats.") :]: v for k, v in state.items() if str(k).startswith("feats.")}
+    state = find_network(content, "feats.0.weight")
+    return {key[len("feats.") :]: v for key, v in state.items() if key.startswith("feats.")}
 
 
 def is_sinr(content: Mapping[str, Any]) -> bool:
@@ -175,7 +179,7 @@ def read_sinr(
         if size > LIMITS[setting]:
             raise ValueError(f"{path.name} has {setting} = {size:,}; at most {LIMITS[setting]:,}.")
     raster = None if environment is None else _open_raster(environment)
-    params = content.get("params")
+    params = plain_settings(content.get("params"))
     stated = params.get("input_enc") if isinstance(params, Mapping) else None
     if stated is not None and stated not in INPUT_ENCODINGS:
         raise ValueError(

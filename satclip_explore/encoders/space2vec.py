@@ -14,7 +14,12 @@ from satclip_explore.encoders.baselines import scaled_lonlat, wrap, xyz
 from satclip_explore.encoders.feed_forward import ACTIVATIONS, FeedForward, ResidualBlock
 from satclip_explore.encoders.fitted_encodings import FITTED, fitted_features
 from satclip_explore.encoders.position_encodings import POSITION_ENCODINGS
-from satclip_explore.encoders.tensor_files import read_torch_file, take_tensors, weights_hash
+from satclip_explore.encoders.tensor_files import (
+    plain_settings,
+    read_torch_file,
+    take_tensors,
+    weights_hash,
+)
 
 LIMITS = {"frequency_num": 1024, "num_hidden_layer": 32, "hidden_dim": 8192, "num_filts": 8192}
 """Largest sizes that are built from a file."""
@@ -81,7 +86,7 @@ class Space2Vec(LocationEncoder):
 
 def is_torchspatial(content: Mapping[str, Any]) -> bool:
     """Tell whether the content of a PyTorch file is laid out like TorchSpatial's or CSP's."""
-    params = content.get("params")
+    params = plain_settings(content.get("params"))
     return isinstance(params, Mapping) and "spa_enc_type" in params and "state_dict" in content
 
 
@@ -127,7 +132,7 @@ def read_space2vec(
     state = content.get("state_dict")
     if not is_torchspatial(content) or not isinstance(state, Mapping):
         raise ValueError(f"{path.name} must hold params (with spa_enc_type) and state_dict.")
-    params = content["params"]
+    params = plain_settings(content["params"])
     kind = params["spa_enc_type"]
     residual = kind in ("wrap", "geo_net")
     if (scaled and residual) or (train_locs is not None and kind != "rbf"):

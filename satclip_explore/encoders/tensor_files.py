@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import hashlib
 import json
@@ -30,14 +31,20 @@ HASH = "weights_hash"
 """What weights and the config.json beside them both state, if they were written together."""
 
 _SCALAR = np.float64(0).__reduce__()[0]
-_NUMPY_SCALARS: list[Any] = [
+_PLAIN: list[Any] = [
     # Files keep the name that the function had when they were written, before numpy 2 or after.
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
     *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdU"},
-]
-"""Numbers as numpy holds them: some files have them among their settings, and they run nothing."""
+    argparse.Namespace,
+    *((dict, f"{module}.AttributeDict") for module in (
+        "pytorch_lightning.utilities.parsing", "lightning.pytorch.utilities.parsing",
+        "lightning_fabric.utilities.data", "lightning.fabric.utilities.data",
+    )),
+]  # fmt: skip
+"""What some files have among their settings and runs nothing: numbers of numpy, Namespaces, and the
+dictionaries of Lightning."""
 
 
 def read_torch_file(path: str | Path) -> dict[str, Any]:
@@ -68,7 +75,7 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no file at {path}; pass the path of a checkpoint.")
     _check_archive(path)
     try:
-        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+        with torch.serialization.safe_globals(_PLAIN):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     # A crafted pickle can raise anything at all while it is parsed.
     except Exception as error:
@@ -153,6 +160,8 @@ def read_weights(path: str | Path) -> dict[str, Any]:
         If it is damaged or would run code.
     """
     path = Path(path)
+    if path.is_dir() and (index := next(path.glob("*.safetensors.index.json"), None)):
+        return _read_shards(path, index)
     if path.is_dir():
         found = sorted(path.glob("*.safetensors"))
         if len(found) != 1:
@@ -162,6 +171,56 @@ def read_weights(path: str | Path) -> dict[str, Any]:
             )
         path = found[0]
     return read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
+
+
+def _read_shards(folder: Path, index: Path) -> dict[str, Any]:
+    """Read weights that the hub keeps in several files, as their index lists them."""
+    try:
+        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = {Path(str(name)).name for name in listed.values()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{index.name} does not list the files of the weights.") from error
+    whole = [read_safetensors(folder / name) for name in sorted(shards)]
+    return {key: value for shard in whole for key, value in shard.items()}
+
+
+def plain_settings(found: Any) -> Any:
+    """Return settings as a dictionary, also where a file has them as a Namespace."""
+    return vars(found) if isinstance(found, argparse.Namespace) else found
+
+
+CONTAINERS = ("state_dict", "model_state_dict", "model")
+"""Where training files keep their weights."""
+
+
+def find_network(content: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    """Take one network out of a file, whatever precedes its keys: "module.", "model.", nothing.
+
+    Parameters
+    ----------
+    content : mapping
+        Of the file: weights, or a training checkpoint with them.
+    mark : str
+        A key of the network, which says where it is.
+
+    Returns
+    -------
+    dict
+        Its weights, keys without what precedes them; empty where the mark is not there, or there
+        are several networks that differ.
+    """
+    held = (content.get(key) for key in CONTAINERS)
+    state = next((part for part in held if isinstance(part, Mapping)), content)
+    keys = [key for key in state if isinstance(key, str) and f".{key}".endswith(f".{mark}")]
+    if not keys or any(not _same(state[key], state[keys[0]]) for key in keys[1:]):
+        return {}
+    before = keys[0].removesuffix(mark)
+    return {str(k)[len(before) :]: v for k, v in state.items() if str(k).startswith(before)}
+
+
+def _same(first: Any, second: Any) -> bool:
+    both = isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)
+    return both and torch.equal(first, second)
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:

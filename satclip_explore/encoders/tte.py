@@ -13,6 +13,7 @@ from torch import nn
 from satclip_explore.encoders.base import LocationEncoder, resolve_device, resolve_dtype
 from satclip_explore.encoders.baselines import xyz
 from satclip_explore.encoders.tensor_files import (
+    find_network,
     read_settings,
     read_weights,
     take_tensors,
@@ -24,9 +25,6 @@ GATE = 0.5
 
 TEMPERATURE_RANGE = (0.01, 10.0)
 """Where the learned temperature of the attention to tokens is kept, as published."""
-
-PREFIXES = ("location.", "model.location.", "")
-"""Where the weights sit: on the hub, in a Lightning checkpoint, alone."""
 
 TOKENS = "semantic_registers."
 
@@ -144,8 +142,7 @@ def weight_shapes(
 
 def is_tte(content: Mapping[str, Any]) -> bool:
     """Tell whether the content of a file is laid out like TTE's location encoder."""
-    state = content.get("state_dict", content)
-    return isinstance(state, Mapping) and any(f"{p}_log_tau" in state for p in PREFIXES)
+    return bool(find_network(content, "_log_tau"))
 
 
 def read_tte(
@@ -184,13 +181,10 @@ def read_tte(
     content = read_weights(path)
     if not is_tte(content):
         raise ValueError(f"{path.name} does not hold TTE's location encoder (_log_tau …).")
-    state = content.get("state_dict", content)
-    prefix = next(p for p in PREFIXES if f"{p}_log_tau" in state)
     ours = {
-        str(key)[len(prefix) :]: value
-        for key, value in state.items()
-        if str(key).startswith(prefix)
-        and str(key)[len(prefix) :].removeprefix(TOKENS) not in TRAINING_ONLY
+        key: value
+        for key, value in find_network(content, "_log_tau").items()
+        if key.removeprefix(TOKENS) not in TRAINING_ONLY
     }
     settings = {} if path.suffix in (".ckpt", ".pt", ".pth") else read_settings(path)
     gate = settings.get("register_fixed_gate", GATE)

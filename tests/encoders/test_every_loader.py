@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from satclip_explore.encoders import climplicit, mind, sinr, tte
 from satclip_explore.encoders.cards import CARDS
 from satclip_explore.encoders.geoclip import weight_shapes
 from satclip_explore.encoders.registry import list_encoders, load_encoder
@@ -73,6 +77,60 @@ def test_code_inside_a_file_is_not_run_by_name_or_by_path(tmp_path, name):
             load()
         assert "\n" not in str(error.value)
     assert not trace.exists()
+
+
+NETWORKS = {
+    "climplicit": ("location_encoder.", lambda: climplicit.weight_shapes(3, 8, 4)),
+    "sinr": ("feats.", lambda: sinr.weight_shapes(4, 8, 2)),
+    "mind": ("", lambda: mind.weight_shapes(16, 2)),
+    "tte": ("location.", lambda: tte.weight_shapes(9, 6, 8, 8, 1, 3)),
+    "geoclip": ("", lambda: weight_shapes(2, 4, 8, 5)),
+}
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_weights_are_found_wherever_a_file_nests_them(tmp_path, draw, places, family):
+    """As DataParallel, Lightning and the hub write them, whole or in several files."""
+    own, shapes = NETWORKS[family]
+    state = {f"{own}{key}": value for key, value in draw(shapes()).items()}
+    save_file(state, tmp_path / "plain.safetensors")
+    expected = load_encoder(tmp_path / "plain.safetensors").embed(places)
+    hyper = {"args": argparse.Namespace(lr=0.1), "seed": np.float64(3)}
+    for before in ("module.", "model.", "net.encoder.", "loc_enc."):
+        nested = {f"{before}{key}": value for key, value in state.items()}
+        for kind in ("state_dict", "model_state_dict", "model"):
+            torch.save({kind: nested, "hyper_parameters": hyper}, tmp_path / "x.pt")
+            encoder = load_encoder(tmp_path / "x.pt")
+            assert encoder.family == family
+            np.testing.assert_array_equal(encoder.embed(places), expected)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    half = len(state) // 2
+    names = {}
+    for number, keys in enumerate((list(state)[:half], list(state)[half:])):
+        name = f"model-{number}.safetensors"
+        save_file({key: state[key] for key in keys}, shards / name)
+        names |= dict.fromkeys(keys, name)
+    (shards / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    np.testing.assert_array_equal(load_encoder(shards).embed(places), expected)
+    assert load_encoder(shards).embed(np.empty((0, 2))).shape == (0, expected.shape[1])
+    other = {f"student.{key}": value + 1 for key, value in state.items()}
+    torch.save(
+        {"state_dict": other | {f"teacher.{k}": v for k, v in state.items()}}, tmp_path / "two.pt"
+    )
+    if family != "geoclip":
+        with pytest.raises(ValueError, match="holds no encoder that is known here"):
+            load_encoder(tmp_path / "two.pt")
+
+
+def test_an_index_that_leads_elsewhere_stays_in_its_folder(tmp_path):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    save_file({"a": torch.ones(1)}, tmp_path / "secret.safetensors")
+    for listed in ({"weight_map": {"a": "../secret.safetensors"}}, {"weight_map": 3}, []):
+        (inside / "model.safetensors.index.json").write_text(json.dumps(listed))
+        with pytest.raises((ValueError, FileNotFoundError), match="no file at|does not list"):
+            load_encoder(inside)
 
 
 @pytest.mark.parametrize("name", AT_HAND)
