@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 100_000
 """Places that are read, encoded and written at a time: 200 MB with 256 numbers each."""
+
+GROUP_ROWS = 16_384
+"""Places of a row group: 16 MB, in memory that the one before has just left."""
+
+WKB_POINT = np.dtype([("order", "u1"), ("kind", "<u4"), ("x", "<f8"), ("y", "<f8")])
+"""A point in little-endian bytes."""
+
+DEGREES = (("OGC", "CRS84"), ("EPSG", 4326))
+"""Coordinate systems of longitude and latitude in degrees on WGS 84."""
 
 VECTORS = "embedding"
 """Name of the column that holds the embeddings."""
@@ -168,21 +178,23 @@ def _embed_block(
     import pyarrow.parquet as pq
 
     table = _rows(file, start)
-    try:
-        vectors = encoder.embed(_places(table, columns))
-    except ValueError as error:
-        raise ValueError(f"{file.name}, rows from {start:,}: {error}") from error
-    flat = pa.array(vectors.astype(np.float32, copy=False).ravel())
     # What is never null is written a third faster.
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), encoder.embed_dim)
-    column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
-    joined = table.append_column(pa.field(VECTORS, kind, nullable=False), column)
     said = {key.encode(): value.encode() for key, value in facts.items()}
-    joined = joined.replace_schema_metadata({**(table.schema.metadata or {}), **said})
+    schema = table.schema.append(pa.field(VECTORS, kind, nullable=False))
+    schema = schema.with_metadata({**(table.schema.metadata or {}), **said})
+    # Embeddings do not get smaller; only the columns of the source are compressed.
+    options = {"compression": dict.fromkeys(table.column_names, "zstd"),
+               "use_dictionary": table.column_names, "write_statistics": False}  # fmt: skip
+    try:
+        vectors = encoder.embed(_places(table, columns)).astype(np.float32, copy=False)
+    except ValueError as error:
+        raise ValueError(f"{file.name}, rows from {start:,}: {error}") from error
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), type=kind)
+    joined = pa.table([*table.columns, column], schema=schema)
     with replacing(part) as [path]:
-        # Embeddings do not get smaller; only the columns of the source are compressed.
-        pq.write_table(joined, path, compression=dict.fromkeys(table.column_names, "zstd"),
-                       use_dictionary=table.column_names, write_statistics=False)  # fmt: skip
+        pq.write_table(joined, path, row_group_size=GROUP_ROWS, write_batch_size=GROUP_ROWS,
+                       **options)  # fmt: skip
 
 
 def _rows(file: Path, start: int) -> pa.Table:
@@ -208,9 +220,43 @@ def _places(table: pa.Table, columns: tuple[str, str]) -> NDArray[np.float64]:
     """Return the places of a table: from its geometry, whatever its CRS, or from two columns."""
     if b"geo" not in (table.schema.metadata or {}):
         return as_lonlat(np.column_stack([table[name].to_numpy() for name in columns]))
+    points = _degrees_of_points(table)
+    if points is not None:
+        return as_lonlat(points)
     import geopandas
 
     return as_lonlat(geopandas.GeoDataFrame.from_arrow(table))
+
+
+def _degrees_of_points(table: pa.Table) -> NDArray[np.float64] | None:
+    """Read points in degrees without an object for each; None where geometries are anything else.
+
+    References
+    ----------
+    GeoParquet 1.1.0, https://geoparquet.org/releases/v1.1.0/ (`crs` is OGC:CRS84 where it is not
+    given, and longitude comes first whatever it says); WKB of OGC 06-103r4, 8.2.
+    """
+    import pyarrow as pa
+
+    geo = json.loads(table.schema.metadata[b"geo"])
+    name = geo["primary_column"]
+    column, facts = pa.concat_arrays(table[name].chunks), geo["columns"][name]
+    crs = facts.get("crs", {"id": {"authority": "OGC", "code": "CRS84"}}) or {}
+    identity = crs.get("id") or {}
+    known = (identity.get("authority"), identity.get("code")) in DEGREES
+    if facts.get("encoding") != "WKB" or not known or column.null_count:
+        return None
+    wide = {pa.binary(): np.int32, pa.large_binary(): np.int64}.get(column.type)
+    if wide is None:
+        return None
+    offsets = np.frombuffer(column.buffers()[1], wide)[column.offset :][: len(column) + 1]
+    if (np.diff(offsets) != WKB_POINT.itemsize).any():
+        return None
+    count = len(column)
+    points = np.frombuffer(column.buffers()[2], WKB_POINT, count, offset=int(offsets[0]))
+    if (points["order"] != 1).any() or (points["kind"] != 1).any():
+        return None
+    return np.column_stack([points["x"], points["y"]])
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -86,6 +86,36 @@ def test_parquet_keeps_columns_rows_and_order(tiny_encoder, places, tmp_path, wo
     np.testing.assert_allclose(vectors(found), expected, atol=1e-5)
 
 
+def test_points_in_degrees_are_read_as_geopandas_reads_them(places, tmp_path):
+    geopandas = pytest.importorskip("geopandas")
+    lon, lat = places["lon"], places["lat"]
+    points = geopandas.points_from_xy(lon, lat, crs="EPSG:4326")
+    lonlat = places[["lon", "lat"]].to_numpy()
+
+    def read(geometry, **options):
+        geopandas.GeoDataFrame(places, geometry=geometry).to_parquet(
+            tmp_path / "a.parquet", row_group_size=7, **options
+        )
+        table = pq.read_table(tmp_path / "a.parquet").slice(10, 30)
+        return scale._degrees_of_points(table), scale._places(table, ("lon", "lat"))
+
+    fast, found = read(points)
+    np.testing.assert_array_equal(fast, lonlat[10:40])
+    np.testing.assert_allclose(found, lonlat[10:40], atol=1e-12)
+    other = geopandas.GeoSeries(points).to_crs("EPSG:3035")
+    high = geopandas.GeoSeries(geopandas.points_from_xy(lon, lat, z=lat, crs="EPSG:4326"))
+    for geometry, options in (
+        (other, {}), (high, {}), (points, {"geometry_encoding": "geoarrow"}),
+    ):  # fmt: skip
+        fast, found = read(geometry, **options)
+        assert fast is None
+        np.testing.assert_allclose(found, lonlat[10:40], atol=1e-6)
+    points = geopandas.GeoSeries(points)
+    points[12] = None
+    with pytest.raises(ValueError, match="must be finite"):
+        read(points)
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_a_folder_of_parquet_goes_on_where_it_was_stopped(tiny_encoder, places, tmp_path):
     places.to_parquet(tmp_path / "in.parquet", index=False)
