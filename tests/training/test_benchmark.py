@@ -11,7 +11,7 @@ import pytest
 from satclip_explore.geo import equal_area_sample
 from training import benchmark
 from training.benchmark import Cell, Results, figure2b, main, run, table1
-from training.probes.full_batch_mlp import FullBatchMLPProbe, FullBatchMLPSettings
+from training.probes.full_batch_mlp import FullBatchMLPSettings
 from training.probes.mlp import MLPProbe
 from training.probes.report import figure_png, markdown
 from training.tasks.published import tables_of
@@ -266,7 +266,8 @@ def test_the_published_probe_has_a_second_row_where_the_target_is_a_number(
     labels, tmp_path, capsys, monkeypatch
 ):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(FullBatchMLPProbe, "Settings", partial(FullBatchMLPSettings, steps=3))
+    few = partial(FullBatchMLPSettings, steps=3)
+    monkeypatch.setattr("training.probes.full_batch_mlp.FullBatchMLPSettings", few)
     path = tmp_path / "labels.csv"
     labels.to_csv(path, index=False)
     arguments = ["table1", "--task", f"elevation={path}", f"country={path}", "--model", "linear",

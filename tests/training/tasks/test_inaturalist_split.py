@@ -4,10 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from satclip_explore.geo import equal_area_sample
 from training.benchmark import main, task_digest
 from training.probe import hold_out, train_probe
 from training.tasks.atlas import load_task
 from training.tasks.inaturalist import load_inaturalist_2018
+from training.tasks.task import Task
 
 
 @pytest.fixture
@@ -66,8 +68,11 @@ def test_a_task_without_a_split_has_none_to_publish(folder):
         replace(load_inaturalist_2018(folder), published_test=np.ones(3, dtype=bool))
 
 
-def test_the_command_line_takes_the_folder(folder, capsys):
+def test_the_command_line_takes_the_folder(folder, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
+    lonlat = equal_area_sample(100, seed=0)
+    halves = Task("biome", "classification", lonlat, (lonlat[:, 1] > 0).astype(int), ("s", "n"))
+    monkeypatch.setattr("training.benchmark.load_task", lambda name: halves)
     arguments = ["table1", "--tasks", "biome", "--encoders", "xyz", "--model", "linear",
                  "--seeds", "1", "--out", str(folder / "out"), "--inaturalist"]  # fmt: skip
     assert main([*arguments, str(folder)]) == 0
