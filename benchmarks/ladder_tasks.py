@@ -7,6 +7,8 @@ Run it from the repository, with tasks of `list_tasks` or tables as FILE:TARGET:
 The protocol is CoordBench's: five folds of cells of 0.25 to 40 degrees, drawn five times (twice
 for embedding and place). A cell of the table holds the better interpolation on that rung, the
 embedding, and embedding and place; ↑ or ↓ where the last differs from the first (p < 0.05, Holm).
+A second table says how often 90 % intervals, or sets of classes, held: the least and the most of
+all contenders but the constant.
 """
 
 from __future__ import annotations
@@ -36,6 +38,22 @@ def row(ladder: Ladder, encoder: str) -> dict[str, str]:
     return cells
 
 
+def held(ladder: Ladder) -> dict[str, str]:
+    """Write how often 90 % intervals held, by rung: from the least to the most, in percent."""
+    names = [name for name in ladder.contenders if name != "constant"]
+    shares = pd.DataFrame({name: 100.0 * ladder.coverage(0.9, name)["coverage"] for name in names})
+    return {str(rung): f"{each.min():.1f}–{each.max():.1f}" for rung, each in shares.iterrows()}
+
+
+def show(rows: dict[str, dict[str, str]]) -> None:
+    """Print a table in Markdown, one row a task."""
+    table = pd.DataFrame.from_dict(rows, "index").fillna("")
+    print("| task |", " | ".join(table.columns), "|\n|---|" + "---|" * table.shape[1])
+    for name, cells in table.iterrows():
+        print("|", name, "|", " | ".join(cells), "|")
+    print(flush=True)
+
+
 def main() -> None:
     """Evaluate task by task, and print the table as it grows."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -47,6 +65,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     rows: dict[str, dict[str, str]] = {}
+    intervals: dict[str, dict[str, str]] = {}
     for each in chosen.tasks:
         data, _, target = each.partition(":")
         ladder = evaluate(
@@ -55,10 +74,9 @@ def main() -> None:
         )  # fmt: skip
         metric = "R²" if ladder.metric == "r2" else "accuracy"
         rows[f"{Path(data).stem}, {metric}"] = row(ladder, chosen.encoder)
-        table = pd.DataFrame.from_dict(rows, "index").fillna("")
-        print("| task |", " | ".join(table.columns), "|\n|---|" + "---|" * table.shape[1])
-        for name, cells in table.iterrows():
-            print("|", name, "|", " | ".join(cells), "|", flush=True)
+        intervals[Path(data).stem] = held(ladder)
+        show(rows)
+        show(intervals)
 
 
 if __name__ == "__main__":

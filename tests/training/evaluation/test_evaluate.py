@@ -132,6 +132,20 @@ def test_intervals_hold_on_every_rung_and_widen_with_distance():
         ladder.coverage(90)
 
 
+def test_sets_of_interpolation_are_small_where_few_labels_vote():
+    table = frame(400)
+    noisy = table["lat"] + 12 * table["noise"]
+    table["zone"] = pd.cut(noisy, [-200, -52, -40, -20, 10, 60, 200], labels=list("abcdef"))
+    ladder = sx.evaluate(
+        table, "zone", rungs=("random", 20.0), seeds=3, encoders="xyz", models=["ridge"]
+    )
+    for name in ("idw", "nearest"):
+        held = ladder.coverage(0.9, name)["coverage"]
+        assert ((held > 0.88) & (held < 0.92)).all(), held
+    found = ladder.predict_interval([[0.0, 0.0], [50.0, 55.0]], contender="nearest")
+    assert (found["set_size"] < 6).all()
+
+
 def test_a_group_is_a_rung_of_its_own():
     table = frame(80).assign(farm=lambda rows: [f"farm {k % 8}" for k in range(len(rows))])
     ladder = sx.evaluate(
