@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from satclip_explore.files.columns import listed, shown
+from satclip_explore.files.darwin_core import with_names
 from satclip_explore.files.raw_table import MAX_BYTES, MAX_UNPACKED
 
 MAX_MEMBERS = 10_000
@@ -163,9 +164,22 @@ def _open_zip(content: Content, member: str | None) -> Content:
                  for name, body in _read_parts(archive, family).items()}  # fmt: skip
         return Content(entry.filename, parts["places.shp"], parts=parts)
     inside = _read_parts(archive, [entry])[entry.filename]
+    folder = entry.filename.rpartition("/")[0]
+    described = [e for e in kept if e.filename in ("meta.xml", f"{folder}/meta.xml")]
+    if described:
+        meta = _read_parts(archive, described)[described[0].filename]
+        check_xml(meta)
+        inside = with_names(meta, entry.filename, inside)
     if inside[:4] == b"PK\x03\x04" and b"xl/" not in inside:
         raise ValueError("the archive holds another archive; unpack it first.")
     return open_content(inside)
+
+
+def check_xml(data: bytes) -> None:
+    """Refuse XML with a document type: entities could unpack to gigabytes or read files."""
+    head = data.replace(b"\0", b"").upper()
+    if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
+        raise ValueError("the XML declares entities (<!DOCTYPE>), which are not read; remove them.")
 
 
 def check_archive(entries: list[zipfile.ZipInfo]) -> None:

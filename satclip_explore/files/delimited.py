@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,10 @@ def read_delimited(text: str, options: ReadOptions, encoding: str) -> RawTable:
         If there is no header, or the fields of a row do not match it; names the line.
     """
     csv.field_size_limit(MAX_LINE)
+    if (bare := _without_quotes_around_lines(text)) is not None:
+        table = read_delimited(bare, options, encoding)
+        note = "whole lines were in quotation marks, which were taken off"
+        return replace(table, notes=(*table.notes, note))
     layouts = find_layouts(text, options)
     # A row that does not fit must not be hidden by a delimiter that parts nothing.
     layouts = [layout for layout in layouts if layout.delimiter == layouts[0].delimiter]
@@ -71,6 +76,31 @@ def read_delimited(text: str, options: ReadOptions, encoding: str) -> RawTable:
                 return _read(text, plain, options, encoding)[0]
         return table
     raise failure or ValueError("the file does not read as a table: no row could be parted.")
+
+
+def _without_quotes_around_lines(text: str) -> str | None:
+    """Take quotation marks off lines that are one field each, as "a,b" is; None where none is.
+
+    The first line tells the delimiter, quoted or not; every other one has to be quoted whole.
+    """
+    head = text[:10_000].splitlines()[1:2]
+    if not head or head[0][:1] != '"':
+        return None
+    lines = text.splitlines()
+    at = [i for i, line in enumerate(lines) if line.strip()]
+    whole = (lines[i].strip() for i in at[1:])
+    if not all(line[:1] == line[-1:] == '"' for line in whole):
+        return None
+    with suppress(csv.Error):
+        bare = [next(csv.reader([lines[i].strip()], strict=True)) for i in at]
+        marks = [mark for mark in "\t;,|" if mark in ",".join(bare[0])]
+        if not marks or any(len(fields) != 1 for fields in bare[1:]):
+            return None
+        if all(fields[0].count(marks[0]) for fields in bare[1:]):
+            for i, fields in zip(at, bare, strict=True):
+                lines[i] = fields[0] if len(fields) == 1 else lines[i]
+            return "\n".join(lines)
+    return None
 
 
 def _read(text: str, layout: Layout, options: ReadOptions, encoding: str) -> tuple[RawTable, bool]:

@@ -11,7 +11,7 @@ from xml.parsers import expat
 import pandas as pd
 
 from satclip_explore.files.columns import listed, shown
-from satclip_explore.files.containers import Content, check_size
+from satclip_explore.files.containers import Content, check_size, check_xml
 from satclip_explore.files.raw_table import (
     MAX_BYTES,
     MAX_COLUMNS,
@@ -20,7 +20,6 @@ from satclip_explore.files.raw_table import (
     ReadOptions,
     numbered,
 )
-from satclip_explore.files.records import check_xml
 
 DRIVERS = {
     "shapefile": ("ESRI Shapefile",), "GeoPackage": ("GPKG",), "FlatGeobuf": ("FlatGeobuf",),

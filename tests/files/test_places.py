@@ -260,6 +260,45 @@ def test_lines_that_cannot_be_told_may_be_skipped_and_are_counted():
     assert reading.lines.tolist() == [2, 4]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_lines_that_are_quoted_whole_are_rows(mark):
+    """As spreadsheets write a file that was opened as one column, and saved again."""
+    lines = plain().replace(",", mark).splitlines()
+    for head in (lines[0], f'"{lines[0]}"'):
+        reading = read_places("\n".join([head, *(f'"{line}"' for line in lines[1:])]).encode())
+        check(reading)
+        assert "whole lines were in quotation marks" in " ".join(reading.notes)
+    one = 'lon,lat,name\n"13.4,52.5,""Mitte, Berlin"""\n"2.3,48.8,Paris"\n'
+    assert list(read_places(one.encode()).frame["name"]) == ["Mitte, Berlin", "Paris"]
+
+
+META = """<archive xmlns="http://rs.tdwg.org/dwc/text/"><core fieldsTerminatedBy="{0}" {1}
+ encoding="UTF-8"><files><location>{2}</location></files><id index="0"/>
+ <field index="2" term="http://rs.tdwg.org/dwc/terms/decimalLongitude"/>
+ <field index="1" term="http://rs.tdwg.org/dwc/terms/decimalLatitude"/>
+ <field index="3" term="http://example.org/temp"/></core></archive>"""
+
+
+@pytest.mark.parametrize("mark", [",", r"\t"])
+@pytest.mark.parametrize("name", ["occurrence.txt", "event.csv"])
+def test_an_archive_names_the_columns_of_a_table_without_a_header(mark, name):
+    rows = zip(LON, LAT, TEMP, strict=True)
+    body = "\n".join(f"{i},{b},{a},{c}" for i, (a, b, c) in enumerate(rows))
+    body = body.replace(",", mark.replace(r"\t", "\t"))
+    header = mark.replace(r"\t", "\t").join(["id", "decimalLatitude", "decimalLongitude", "temp"])
+    key = name.replace(".", "_dot_")
+    for said, table in (
+        ('ignoreHeaderLines="0"', body), ("", body), ('ignoreHeaderLines="1"', f"{header}\n{body}"),
+        ("", f"{header}\n{body}"),
+    ):  # fmt: skip
+        meta = META.format(mark, said, name)
+        check(read_places(zipped(meta_dot_xml=meta, **{key: table})))
+    with pytest.raises(ValueError, match="meta.xml is damaged"):
+        read_places(zipped(meta_dot_xml="<archive", **{key: body}))
+    with pytest.raises(ValueError, match="declares entities"):
+        read_places(zipped(meta_dot_xml="<!DOCTYPE a>" + META, **{key: body}))
+
+
 def zipped(**members):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

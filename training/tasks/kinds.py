@@ -19,6 +19,9 @@ NUMERAL = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?")
 MANY_ALIKE = 10
 """So many texts that differ in their numbers alone are no names of classes."""
 
+MEASURE = re.compile(r"[-+]?0(?: [a-zA-Zµ°]{1,3}|[a-zA-Zµ]{2,3})(?:/[a-zA-Z]{1,3}\d?)?")
+"""A number, written 0, with a short word behind it as units have: "0 mi" and no "0 stars"."""
+
 MAX_CODES = 256
 """Whole numbers with more different values than this are quantities."""
 
@@ -103,7 +106,9 @@ def _refuse_wrapped_numbers(texts: pd.Series, name: object) -> None:
     """Refuse many dates, times, or numbers with a text behind them, all written alike."""
     different = pd.Series(texts.astype(str).str.strip().unique())
     forms = different.str.replace(NUMERAL, "0", regex=True).unique()
-    if len(different) >= MANY_ALIKE and len(forms) == 1 and re.match(r"[(~≈<>]*0.", forms[0]):
+    few = len(different) > 1 and len(forms) == 1 and MEASURE.fullmatch(forms[0])
+    many = len(different) >= MANY_ALIKE and len(forms) == 1 and re.match(r"[(~≈<>]*0.", forms[0])
+    if few or many:
         raise ValueError(_no_number(name, different))
 
 

@@ -26,7 +26,7 @@ from satclip_explore.encoders.products.tiles import (
     is_geographic,
 )
 from satclip_explore.encoders.remote_files import FetchedList
-from satclip_explore.files.records import check_xml
+from satclip_explore.files.containers import check_xml
 
 Element = ElementTree.Element
 

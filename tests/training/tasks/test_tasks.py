@@ -379,8 +379,21 @@ def test_numbers_with_text_around_them_and_dates_are_asked_about(form):
         task_from_table(table)
 
 
+@pytest.mark.parametrize("cells", [("12 mi", "3 mi"), ("5 ft", "10 ft"), ("3 g/m2", "12.5 g/m2")])
+def test_a_few_amounts_of_an_unknown_unit_are_asked_about(cells):
+    with pytest.raises(ValueError, match="which are no numbers: write the numbers alone"):
+        task_from_table(table_of(cells * 6))
+    told = task_from_table(table_of(cells * 6), kind="classification")
+    assert told.classes == tuple(sorted(cells))
+
+
 def test_classes_may_begin_with_numbers_or_end_with_them():
-    for cells in (("1 - Forest", "2 - Urban"), ("5a", "6b"), ("zone 1", "zone 2")):
+    for cells in (
+        ("1 - Forest", "2 - Urban"),
+        ("5a", "6b"),
+        ("zone 1", "zone 2"),
+        ("4 stars", "5 stars"),
+    ):
         assert task_from_table(table_of(cells * 6)).classes == cells
     assert infer_kind(pd.Series([f"zone {i}" for i in range(12)])) == "classification"
 
