@@ -101,7 +101,7 @@ def write_grid(
     if _facts_of(part) != facts:
         _make_store(part, encoder, grid, dtype, facts)
     starts = range(0, grid.shape[0], CHUNK)
-    missing = [start for start in starts if not (part / ERRORS / f"c/{start // CHUNK}").exists()]
+    missing = [start for start in starts if not _is_whole(part, start)]
     bands = [
         (part, grid, start, None if region is None else inside[start : start + CHUNK], progress)
         for start in missing
@@ -181,6 +181,11 @@ def _consolidate(store: Path) -> None:
         zarr.consolidate_metadata(str(store))
 
 
+def _is_whole(store: Path, start: int) -> bool:
+    """Tell whether a band was written to its end."""
+    return (store / ERRORS / f"c/{start // CHUNK}").exists()
+
+
 def _write_band(
     encoder: LocationEncoder,
     path: Path,
@@ -191,6 +196,8 @@ def _write_band(
 ) -> None:
     import zarr
 
+    if _is_whole(path, start):
+        return  # by a worker that was lost before Dask had heard of it
     stop = min(start + CHUNK, grid.shape[0])
     band = Lattice.of(grid, np.arange(start, stop), np.arange(grid.shape[1]))
     rows = iter_rows(

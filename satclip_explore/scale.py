@@ -177,6 +177,8 @@ def _embed_block(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if part.exists():
+        return  # by a worker that was lost before Dask had heard of it
     table = _rows(file, start)
     # What is never null is written a third faster.
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False), encoder.embed_dim)
