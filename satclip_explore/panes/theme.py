@@ -23,20 +23,21 @@ LIGHT = {
 
 
 def _color(name: str) -> str:
-    # Where no page of ours says which theme is shown, as in a notebook, it is the dark one.
+    # Where nothing says which theme is shown, it is the dark one.
     return f"var(--satclip-{name}, {DARK[name]})"
 
 
 GROUND, SURFACE, RAISED, LINE, INK, MUTED, FAINT, ACCENT, ON_ACCENT, COOL, BAD = map(_color, DARK)
 
 
-def _declared(colors: dict[str, str]) -> str:
+def declared(colors: dict[str, str]) -> str:
+    """Write a theme's colors as declarations of a style sheet."""
     return "; ".join(f"--satclip-{name}: {color}" for name, color in colors.items())
 
 
 VARIABLES = f"""
-:root {{ color-scheme: dark; {_declared(DARK)} }}
-:root[data-theme=light] {{ color-scheme: light; {_declared(LIGHT)} }}
+:root {{ color-scheme: dark; {declared(DARK)} }}
+:root[data-theme=light] {{ color-scheme: light; {declared(LIGHT)} }}
 body {{ background: {GROUND} !important; }}
 """
 """Style sheet that says what the names stand for: the one place where themes differ."""
@@ -82,6 +83,11 @@ _MATERIAL: dict[str, Any] = {
             "styleOverrides": {
                 "root": {"minHeight": 32, "fontSize": 13.5},
                 "input": {"paddingTop": "5px !important", "paddingBottom": "5px !important"},
+            }
+        },
+        "MuiButtonBase": {
+            "styleOverrides": {
+                "root": {"&.Mui-focusVisible": {"outline": f"2px solid {INK}", "zIndex": 1}}
             }
         },
         "MuiButton": {"styleOverrides": {"outlined": {"borderColor": f"{FAINT} !important"}}},

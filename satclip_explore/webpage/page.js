@@ -76,7 +76,7 @@
     return out;
   }
 
-  const SCALE = ["#102a43", "#15535f", "#2a7c6b", "#71a95a", "#d8c650", "#fff6c2"].map((hex) =>
+  const SCALE = ["#15384a", "#17525c", "#2a7c6b", "#71a95a", "#d2c24f", "#fff3b0"].map((hex) =>
     [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
 
   const SHADES = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -144,7 +144,7 @@
     const context = canvas.getContext("2d"), D = vector.length;
     const step = canvas.width / D, middle = canvas.height / 2;
     const style = getComputedStyle(document.documentElement);
-    const [up, down] = [style.getPropertyValue("--warm"), style.getPropertyValue("--cool")];
+    const [up, down] = [style.getPropertyValue("--accent"), style.getPropertyValue("--cool")];
     for (let d = 0; d < D; d++) {
       const z = Math.max(-3, Math.min(3, (vector[d] - mean[d]) / (spread[d] || 1)));
       context.fillStyle = z > 0 ? up : down;
@@ -310,6 +310,7 @@
   $("far").addEventListener("change", () => choose(here.lon, here.lat));
   $("go").addEventListener("submit", go);
   $("typed").addEventListener("input", () => $("typed").setCustomValidity(""));
+  matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => here.vector && bars(here.vector));
   window.addEventListener("resize", () => globe && (bars(here.vector), globe.refresh()));
   picture.src = facts.texture;
 })();

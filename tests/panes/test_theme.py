@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from satclip_explore.panes import theme
+from satclip_explore.panes.jupyter import style
+from satclip_explore.webpage import page
 
 TEXT, GRAPHIC = 4.5, 3.0
 """Least contrast of small text, and of what is no text: WCAG 2.2, 1.4.3 and 1.4.11, level AA."""
@@ -45,3 +49,12 @@ def test_every_theme_says_what_every_name_stands_for():
         assert f"--satclip-{name}: {theme.DARK[name]}" in theme.VARIABLES
     assert f"var(--satclip-ink, {theme.DARK['ink']})" == theme.INK
     assert set(theme.MATERIAL) == {"dark", "light"}
+
+
+@pytest.mark.parametrize("colors", [theme.DARK, theme.LIGHT], ids=["dark", "light"])
+def test_the_page_without_a_server_and_notebooks_have_the_same_colors(colors):
+    sheet = (Path(page.__file__).with_name("page.css")).read_text("utf-8")
+    for name in ("ground", "surface", "raised", "line", "ink", "muted", "accent", "on-accent"):
+        assert f"--{name}: {colors[name]};" in sheet
+    assert theme.declared(colors) in style.STYLE
+    assert ", ".join(theme.SIMILARITY) in sheet

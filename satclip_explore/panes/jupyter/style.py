@@ -10,7 +10,12 @@ from satclip_explore.panes import theme
 ROOT = "satclip"
 """Class of the outermost box, below which our style sheet holds."""
 
+LIGHT_PAGES = ("body[data-jp-theme-light=true]", "body.vscode-light")
+"""Pages of JupyterLab, Notebook and VS Code whose theme is light."""
+
 STYLE = f"""<style>
+.{ROOT} {{ color-scheme: dark; {theme.declared(theme.DARK)} }}
+:is({", ".join(LIGHT_PAGES)}) .{ROOT} {{ color-scheme: light; {theme.declared(theme.LIGHT)} }}
 .{ROOT} {{ --jp-widgets-color: {theme.INK}; --jp-widgets-label-color: {theme.MUTED};
   --jp-widgets-readout-color: {theme.INK}; --jp-widgets-font-size: 12.5px;
   --jp-widgets-input-color: {theme.INK}; --jp-widgets-input-background-color: {theme.RAISED};
@@ -21,7 +26,7 @@ STYLE = f"""<style>
   --jp-widgets-slider-handle-background-color: {theme.ACCENT};
   --jp-ui-font-color1: {theme.INK}; --jp-layout-color2: {theme.RAISED};
   --jp-brand-color1: {theme.ACCENT};
-  color: {theme.INK}; color-scheme: dark; }}
+  color: {theme.INK}; }}
 .{ROOT} .lm-Panel, .{ROOT} .jupyter-widgets {{ box-sizing: border-box; }}
 .{ROOT}-control > .widget-label, .{ROOT}-control > label {{ font-size: 11px; line-height: 1.2;
   height: auto; text-align: left; width: auto; }}
@@ -30,7 +35,7 @@ STYLE = f"""<style>
 .{ROOT} .jupyter-button {{ background: {theme.RAISED}; color: {theme.INK}; border-radius: 6px;
   border: 1px solid {theme.LINE}; }}
 .{ROOT} .jupyter-button.mod-primary, .{ROOT} .jupyter-button.mod-active {{
-  background: {theme.ACCENT}; color: {theme.GROUND}; box-shadow: none; }}
+  background: {theme.ACCENT}; color: {theme.ON_ACCENT}; box-shadow: none; }}
 .{ROOT} .widget-html-content {{ line-height: 1.35; }}
 .{ROOT} .bk-root, .{ROOT} .widget-subarea, .{ROOT} > * {{ background: transparent; }}
 .{ROOT} input::placeholder {{ color: {theme.FAINT}; }}
