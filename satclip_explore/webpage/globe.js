@@ -103,7 +103,7 @@ function makeGlobe(canvas, texture, coast, colors) {
     context.clearRect(0, 0, s.w, s.h);
     if (!view.flat) {
       const glow = context.createRadialGradient(s.x, s.y, s.radius * 0.96, s.x, s.y, s.radius * 1.16);
-      glow.addColorStop(0, colors.glow); glow.addColorStop(1, "rgba(0,0,0,0)");
+      glow.addColorStop(0, colors.glow); glow.addColorStop(1, colors.sky);
       context.fillStyle = glow;
       context.beginPath(); context.arc(s.x, s.y, s.radius * 1.16, 0, 7); context.fill();
     }

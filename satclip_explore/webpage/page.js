@@ -285,7 +285,7 @@
     const { data } = context.getImageData(0, 0, picture.width, picture.height);
     colors = { width: picture.width, height: picture.height, pixels: new Uint32Array(data.buffer) };
     globe = makeGlobe($("globe"), colors, coast, {
-      glow: "rgba(92,150,230,.30)", rim: "rgba(150,190,240,.35)", graticule: "rgba(255,255,255,.10)",
+      glow: "rgba(92,150,230,.30)", sky: "rgba(92,150,230,0)", rim: "rgba(150,190,240,.35)", graticule: "rgba(255,255,255,.10)",
       coast: "rgba(255,255,255,.55)", mark: "#f3f6fa", ink: "#10161d", here: "#ffb454",
     });
     listen($("globe"));
