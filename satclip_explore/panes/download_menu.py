@@ -162,14 +162,15 @@ class DownloadMenu(JSComponent):
 STYLE = f"""
 .open {{ font: 13px {theme.FONT}; color: {theme.INK}; background: none; cursor: pointer;
   border: 1px solid {theme.LINE}; border-radius: 8px; padding: 4px 10px; }}
-.open:hover, .open:focus-visible {{ border-color: {theme.ACCENT}; outline: none; }}
+.open:hover {{ border-color: {theme.ACCENT}; }}
+:focus-visible {{ outline: 2px solid {theme.INK}; }}
 .sheet {{ position: fixed; inset: auto; margin: 0; padding: 6px; width: min(340px, 92vw);
   max-height: 80vh; overflow: auto; box-sizing: border-box; border-radius: 10px;
   border: 1px solid {theme.LINE}; background: {theme.RAISED}; color: {theme.INK};
   font: 12.5px/1.4 {theme.FONT}; }}
 [role=menuitem] {{ display: block; width: 100%; text-align: left; font: inherit; color: inherit;
   background: none; border: 0; border-radius: 6px; padding: 5px 8px; cursor: pointer; }}
-[role=menuitem]:hover, [role=menuitem]:focus-visible {{ background: {theme.LINE}; outline: none; }}
+[role=menuitem]:hover, [role=menuitem]:focus-visible {{ background: {theme.LINE}; }}
 [role=menuitem] b {{ display: block; font-weight: 600; }}
 [role=menuitem] span {{ color: {theme.MUTED}; }}
 p {{ margin: 4px 8px; color: {theme.ACCENT}; }}

@@ -75,6 +75,10 @@ class LabelsPane(GlobePane):
         self._remember()
         self.labels = [*self.labels, (float(place[0]), float(place[1]), self.current)]
 
+    def label_here(self, _: Any = None) -> None:
+        """Give the current class to the selected place, as a click on it would."""
+        self.label(*self.selection.lonlat)
+
     def undo(self, _: Any = None) -> None:
         """Take the last step back: a label, or a change of the classes."""
         if self._past:
@@ -276,6 +280,7 @@ class LabelsPane(GlobePane):
         )  # fmt: skip
         side = pn.Column(
             choose,
+            theme.button("Label the marked place", self.label_here),
             theme.text(self.counts, margin=(0, 4)),
             pn.Row(theme.button("Undo", self.undo), theme.button("Clear", self.clear),
                    theme.button("Remove", self.remove_class), margin=0),

@@ -36,6 +36,7 @@ def dark(plot: Any, element: Any) -> None:
     for side in ("left", "right", "top", "bottom"):
         setattr(figure, f"min_border_{side}", 0)
     figure.margin = 0
+    figure.html_attributes = {"role": "group", "aria-label": "Map; arrow keys move the place"}
     figure.lod_threshold = None
     # New ranges are sent only when this much time has passed without a turn of the wheel.
     figure.lod_timeout = 100

@@ -55,5 +55,6 @@ class Rows(JSComponent):
 
 CLICKABLE = f"""
 [data-row] {{ cursor: pointer; }}
-[data-row]:hover, [data-row]:focus-visible {{ background: {theme.RAISED}; outline: none; }}
+[data-row]:hover, [data-row]:focus-visible {{ background: {theme.RAISED}; }}
+[data-row]:focus-visible {{ outline: 2px solid {theme.INK}; outline-offset: -2px; }}
 """

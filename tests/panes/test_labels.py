@@ -30,6 +30,9 @@ def test_the_raster_follows_every_label_from_two_on(pane):
     np.testing.assert_array_equal(pane.image().dimension_values("A"), first.dimension_values("A"))
     pane.clear()
     assert pane.labels == []
+    pane.selection.select(36.8, -1.3)
+    pane.label_here()
+    assert pane.labels == [(36.8, -1.3, "desert")]
 
 
 def test_classes_are_added_chosen_and_escaped(pane):

@@ -64,5 +64,6 @@ class ThemeButton(JSComponent):
 STYLE = f"""
 button {{ font: 17px/1 {theme.FONT}; padding: 6px 8px; cursor: pointer; background: none;
   color: {theme.INK}; border: 1px solid {theme.FAINT}; border-radius: 8px; }}
-button:hover, button:focus-visible {{ border-color: {theme.INK}; outline: none; }}
+button:hover {{ border-color: {theme.INK}; }}
+button:focus-visible {{ outline: 2px solid {theme.INK}; }}
 """

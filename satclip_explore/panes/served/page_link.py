@@ -20,8 +20,8 @@ class PageLink(JSComponent):
     what one would go back to (a page, an encoder, a place) gets an entry of its own. A line says
     where the server is busy with this page, and where it does not answer at all; the page loads
     anew only once its connection is lost and the server answers again. What is to outlive the
-    session is kept in the browser. Keys: arrows over a figure move the place, `/` goes to the
-    search field, `?` lists them; a first visit sees that list.
+    session is kept in the browser. Keys: with the pointer or the focus on a map, arrows move the
+    place; `/` goes to the search field, `?` lists them; a first visit sees that list.
     """
 
     search = param.String("", doc="the address from the question mark on")
@@ -122,9 +122,8 @@ class PageLink(JSComponent):
         return null
       }
       let over = false
-      const enter = event => {
-        over = event.composedPath().some(node => node.classList?.contains("bk-Canvas"))
-      }
+      const onMap = event => event.composedPath().some(n => n.classList?.contains("bk-Canvas"))
+      const enter = event => { over = onMap(event) }
       const MOVES = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]}
       const typed = event => {
         const at = event.composedPath()[0]
@@ -133,7 +132,7 @@ class PageLink(JSComponent):
         if (at.closest?.("input, textarea, select, [role], [contenteditable]")) return
         if (event.key === "/") deep(document.body, n => n.placeholder?.includes("Nairobi"))?.focus()
         else if (event.key === "?") help.open ? help.close() : help.show()
-        else if (over && MOVES[event.key]) {
+        else if ((over || onMap(event)) && MOVES[event.key]) {
           const far = event.shiftKey ? 10 : 1
           model.send_msg({nudge: MOVES[event.key].map(step => step * far)})
         } else return
