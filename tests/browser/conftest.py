@@ -24,6 +24,12 @@ ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-compo
 START_SECONDS = 120
 PATIENCE = 120_000
 """Milliseconds: other tests run beside these."""
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS = """async () => (await axe.run(document, {
+  resultTypes: ["violations"], preload: false, runOnly: ["wcag2a", "wcag2aa"],
+})).violations.filter(({impact}) => impact === "serious" || impact === "critical")
+  .flatMap(({id, nodes}) => nodes.map(node =>
+    `${id}: ${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`))"""
 
 
 @dataclass
@@ -72,6 +78,31 @@ def browser():
         chromium = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="package")
+def axe() -> str:
+    """The source of axe-core, which finds what keyboards and screen readers stumble over."""
+    if not AXE.is_file():
+        _missing("there is no axe-core: npm install --prefix . --no-save axe-core")
+    return AXE.read_text()
+
+
+@pytest.fixture(scope="package")
+def accessible():
+    """Assert that axe-core, where it is, finds nothing serious on a page: `accessible(page)`."""
+
+    def check(page) -> None:
+        if not AXE.is_file():
+            return  # said once, by the test that asks for it
+        page.evaluate(AXE.read_text())
+        for _ in range(10):  # colors fade when they change
+            if not (complaints := page.evaluate(SERIOUS)):
+                return
+            page.wait_for_timeout(500)
+        pytest.fail("\n".join(complaints))
+
+    return check
 
 
 @pytest.fixture(scope="package")

@@ -71,7 +71,9 @@ def move_the_threshold(seen):
     pytest.fail("the threshold did not move in three clicks")
 
 
-def test_the_first_visitor_gets_a_full_page_and_clicks_move_threshold_and_selection(visit):
+def test_the_first_visitor_gets_a_full_page_and_clicks_move_threshold_and_selection(
+    visit, accessible
+):
     seen = visit()
     seen.wait_for_place("52.50° N")
     seen.page.get_by_text("Places like this one").first.wait_for()
@@ -83,6 +85,7 @@ def test_the_first_visitor_gets_a_full_page_and_clicks_move_threshold_and_select
     assert seen.errors == []
     assert "52.50° N, 13.40° E" in seen.place()
     assert max(seen.page.evaluate(PIXELS)) > 300  # the world has been painted, not one flat color
+    accessible(seen.page)
     move_the_threshold(seen)
     # A click on the map moves the selection, and the embedding with it.
     before = seen.page.locator(".strip").first.inner_html()
@@ -129,6 +132,13 @@ def test_typed_words_clicks_and_wheel_move_what_is_shown(visit):
     assert seen.errors == []
 
 
+ON_MAP = """() => {
+  let at = document.activeElement
+  while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
+  return at.classList.contains("bk-events")
+}"""
+
+
 def test_keys_search_back_a_copied_link_and_another_encoder(visit):
     seen = visit()
     page = seen.page
@@ -146,6 +156,14 @@ def test_keys_search_back_a_copied_link_and_another_encoder(visit):
     assert "at=36.815,-1.281" in page.evaluate("() => navigator.clipboard.readText()")
     page.go_back()
     seen.wait_for_place("52.50° N, 13.40° E")
+    # The first map is reached by Tab, and arrows move the place on it.
+    page.get_by_role("button", name="Dark or light").focus()
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if page.evaluate(ON_MAP):
+            break
+    page.keyboard.press("ArrowUp")
+    seen.wait_for_place("56.10° N, 13.40° E")
     settle(seen)
     strip = page.locator(".strip").first
     before = strip.inner_html()
@@ -159,6 +177,13 @@ def test_keys_search_back_a_copied_link_and_another_encoder(visit):
             break
         page.wait_for_timeout(100)
     assert strip.inner_html() != before
+    # Arrows choose the name of a page, too.
+    page.get_by_role("button", name="Explore", exact=True).focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Label the marked place").press("Enter")
+    page.get_by_text("Choose desert above").wait_for()
     assert seen.errors == []
 
 

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.ui
 
 
-def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
+def test_a_ladder_fills_is_stopped_and_gives_its_report(visit, accessible):
     # As narrow as a phone: the names of seven pages stand on one line of it.
     seen = visit("?labels=500ofthem", width=390, height=844)
     page = seen.page
@@ -26,6 +26,7 @@ def test_a_ladder_fills_is_stopped_and_gives_its_report(visit):
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     verdict = page.locator("ul[aria-label='verdict']")
     verdict.get_by_text("stopped early").wait_for(timeout=120_000)
+    accessible(page)
     page.get_by_role("button", name="Download", exact=True).locator("visible=true").click()
     with page.expect_download() as saved:
         page.get_by_role("menuitem", name="Report").click()
