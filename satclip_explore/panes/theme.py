@@ -281,7 +281,7 @@ PAGE = f"""
 FRAME = f"""
 h3.title {{ color: {INK} !important; }}
 @media (max-width: 900px) {{
-  h3.title {{ display: none; }}
+  a:has(h3.title) {{ display: none !important; }}
   main .MuiToolbar-root {{ min-height: 96px !important; }}
 }}
 @media (max-width: 560px) {{
