@@ -32,6 +32,8 @@ LIMITS = {
     "zoom to coarse raster": 0.5,
     "zoom to fine raster": 2.0,
     "label to prediction raster": 0.3,
+    "page switch, first time": 0.1,
+    "page switch, again": 0.1,
 }
 """Seconds, at most."""
 
@@ -79,7 +81,19 @@ window.changes = (read, least, quiet, limit) => new Promise(resolve => {
   }
   look()
 })
+// Resolves with the seconds from a click on a page's name until another page is painted.
+window.turn = label => new Promise(resolve => {
+  const open = () => Bokeh.documents[0].get_model_by_name("pages").children.find(p => p.visible)
+  const before = open(), start = performance.now()
+  deep('button').find(button => button.innerText === label).click()
+  const look = () => requestAnimationFrame(() => {
+    if (open() === before) look()
+    else setTimeout(() => resolve((performance.now() - start) / 1000))
+  })
+  look()
+})
 """
+PAGES = ("Probe", "Evaluate", "Label", "Train", "Your data", "Compare", "Explore")
 
 
 @contextmanager
@@ -129,6 +143,19 @@ def act(
     times = waiting.evaluate("held => held.promise")
     waiting.dispose()
     return [seconds for seconds in times if seconds > 0]
+
+
+def turn_pages(page: Any) -> dict[str, list[float]]:
+    """Open every page, then each once more."""
+    found = {}
+    for round_ in ("first time", "again"):
+        times = []
+        for name in PAGES:
+            times.append(page.evaluate("name => turn(name)", name))
+            page.get_by_text("Opening this page").locator("visible=true").wait_for(state="detached")
+            page.wait_for_function("() => deep('.busy').length === 0")
+        found[f"page switch, {round_}"] = times
+    return found
 
 
 def measure(page: Any, runs: int) -> dict[str, list[float]]:
@@ -191,6 +218,7 @@ def main() -> None:
         page.wait_for_timeout(1000)
         found = measure(page, runs)
         found["first figure after start"] = [first]
+        found |= turn_pages(page)
         browser.close()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"{os.cpu_count()} cores, load {load:.1f}; the server's processor time until the first "
