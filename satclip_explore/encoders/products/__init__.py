@@ -22,6 +22,8 @@ def family_of(path: Path) -> str:
         suffixes = {path.suffix.lower()}
     if path.is_file() and (family := list_family(path)):
         return family
+    if ".vrt" in suffixes and not suffixes.intersection((*GEOTIFF, *PARQUET)):
+        return "vrt"
     for family, endings in (("raster", GEOTIFF), ("arrays", NETCDF), ("points", PARQUET)):
         if suffixes.intersection(endings) and (family != "arrays" or path.is_file()):
             return family if family != "points" or _holds_points(path) else ""

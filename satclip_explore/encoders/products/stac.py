@@ -23,7 +23,7 @@ from satclip_explore.encoders.products.headers import Header, need_rasterio, rea
 from satclip_explore.encoders.products.hrefs import Listing
 from satclip_explore.encoders.products.raster import Kind
 from satclip_explore.encoders.products.tiles import Bounds, ListedTile, Tile, TiledProduct, meet
-from satclip_explore.encoders.remote_files import FetchedList
+from satclip_explore.encoders.remote_files import FetchedList, is_address
 from satclip_explore.files.columns import listed
 
 MAX_FETCHED = 1000
@@ -205,13 +205,7 @@ def _items(listing: Listing, asset: str | None, depth: int = 0) -> Iterator[Item
     if kind == "Feature":
         yield _item(said, asset, listing)
     elif kind == "FeatureCollection":
-        if any(link.get("rel") == "next" for link in links):
-            raise ValueError(
-                f"{listing.path.name} is one page of a search, and its link next leads to more; "
-                "save all pages as one item collection."
-            )
-        for feature in _dicts(said.get("features")):
-            yield _item(feature, asset, listing)
+        yield from _pages(listing, said, asset)
     elif kind in ("Collection", "Catalog"):
         links = [link for link in links if link.get("rel") in ("item", "child")]
         if depth == MAX_DEPTH:
@@ -226,6 +220,33 @@ def _items(listing: Listing, asset: str | None, depth: int = 0) -> Iterator[Item
             yield from _items(below, asset, depth + 1)
     else:
         raise ValueError(f"{listing.path.name} is no STAC item, item collection or collection.")
+
+
+def _pages(listing: Listing, said: dict[str, Any], asset: str | None) -> Iterator[Item]:
+    """Read the items of a collection, page by page where it is an answer of a search."""
+    seen: set[object] = set()
+    while True:
+        seen.add(listing.place)
+        for feature in _dicts(said.get("features")):
+            yield _item(feature, asset, listing)
+        following = [link for link in _dicts(said.get("links")) if link.get("rel") == "next"]
+        if not following:
+            return
+        href = str(following[0].get("href", ""))
+        away = is_address(href) and isinstance(listing.place, Path) and not listing.download
+        if away or str(following[0].get("method", "GET")).upper() != "GET":
+            raise ValueError(
+                f"{listing.path.name} is one page of a search, and its link next leads to more; "
+                "save all pages as one item collection, or pass download=True where the link is "
+                "an address."
+            )
+        listing = listing.below(href)
+        if listing.place in seen or len(seen) == MAX_FETCHED:
+            raise ValueError(
+                f"{listing.path.name} is a page of a search that goes round, or has more than "
+                f"{MAX_FETCHED:,} pages; save its items as one item collection."
+            )
+        said = _read_json(listing)
 
 
 def _read_json(listing: Listing) -> dict[str, Any]:

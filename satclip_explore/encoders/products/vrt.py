@@ -165,7 +165,7 @@ def read_vrt(
     ----------
     path : Path or FetchedList
         A mosaic, also of bands that lie in a file each, as gdalbuildvrt and gdal_translate write
-        it. Of one that warps a single file, the pixels of that file are read.
+        it, or a folder with one. Of one that warps a single file, that file's pixels are read.
     product, method
         As in `read_rasters`.
     name, dtype, device, cache, download
@@ -180,6 +180,8 @@ def read_vrt(
         folder.
     """
     need_rasterio()
+    if isinstance(path, Path) and path.is_dir():
+        path = _only_one(path)
     listing = Listing.of(path, cache, download)
     root = _parse(listing)
     warped = root.get("subClass") == "VRTWarpedDataset"
@@ -207,6 +209,16 @@ def read_vrt(
         dtype=dtype,
         device=device,
     )
+
+
+def _only_one(folder: Path) -> Path:
+    found = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".vrt")
+    if len(found) != 1:
+        raise ValueError(
+            f"{folder.name} holds {len(found)} virtual rasters; pass the path of one, or join "
+            "them with gdalbuildvrt."
+        )
+    return found[0]
 
 
 def _parse(listing: Listing) -> Element:

@@ -270,6 +270,43 @@ def test_an_item_collection_reads_as_its_folder(halves, monkeypatch):
     assert encoder.coverage([*PLACES, (0.0, 0.0)]).tolist() == [True] * 5 + [False]
 
 
+def test_pages_of_a_search_are_followed(halves):
+    second = collection(item("b", "tiles/b.tif", EAST))
+    save(halves / "2.json", second)
+    first = collection(item("a", "tiles/a.tif", WEST))
+    next_page = {"rel": "next", "href": "2.json"}
+    path = save(halves / "1.json", first | {"links": [next_page]})
+    folder = load_encoder(halves / "tiles")
+    np.testing.assert_array_equal(load_encoder(path).embed(PLACES), folder.embed(PLACES))
+    for away in ({"method": "POST"}, {"href": "https://example.org"}):
+        save(path, first | {"links": [next_page | away]})
+        with pytest.raises(ValueError, match="one page of a search"):
+            load_encoder(path)
+    save(path, first | {"links": [next_page]})
+    save(halves / "2.json", second | {"links": [{"rel": "next", "href": "1.json"}]})
+    with pytest.raises(ValueError, match="a search that goes round"):
+        load_encoder(path)
+
+
+def test_a_folder_with_one_virtual_raster_is_that_one(halves):
+    folder = halves / "tiles" / "list"
+    folder.mkdir()
+    for name in "ab":
+        (halves / "tiles" / f"{name}.tif").rename(folder / f"{name}.tiff-part")
+
+    def sources(band):
+        left = source("a.tiff-part", band, WHOLE, LEFT)
+        return left + source("b.tiff-part", band, WHOLE, RIGHT)
+
+    path = virtual(folder / "all.vrt", sources)
+    np.testing.assert_array_equal(
+        load_encoder(folder).embed(PLACES), load_encoder(path).embed(PLACES)
+    )
+    virtual(folder / "other.vrt", sources)
+    with pytest.raises(ValueError, match="holds 2 virtual rasters; pass the path of one"):
+        load_encoder(folder)
+
+
 def test_a_collection_leads_to_its_items(halves):
     for name, box in (("a", WEST), ("b", EAST)):
         save(halves / "parts" / name / f"{name}.json", item(name, f"../../tiles/{name}.tif", box))
@@ -368,7 +405,8 @@ def test_an_item_of_an_export_opens_what_it_was_written_for(tmp_path):
         ({"bbox": [10, 400, 25, 60]}, "bbox"),
         ({"bbox": None}, "no bbox of 4 numbers"),
         ({"bbox": ["a"] * 4}, "no bbox of 4 numbers"),
-        ({"links": [{"rel": "next", "href": "https://example.org"}]}, "one page of a search"),
+        ({"links": [{"rel": "next", "href": "https://localhost"}]}, "not on the public network"),
+        ({"links": [{"rel": "next", "href": "../secret.json"}]}, "out of its folder"),
         ({"features": []}, "lists no item"),
         ({"text": "{" * 100_000}, "does not read as JSON"),
         ({"text": '{"a": ' * 100_000}, "does not read as JSON"),
