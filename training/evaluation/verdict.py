@@ -21,6 +21,8 @@ PLACE = " + place"
 LEVEL = 0.95
 """Of intervals, and of what is said to be told apart."""
 
+EVEN = 0.005
+"""A lead below this in R² or accuracy, not told apart from none, is no lead."""
 
 KINDS = {
     "better": "better (statistically significant)",
@@ -191,10 +193,10 @@ def _outcome(
     told_apart = bool(row["p_holm"] < 1.0 - LEVEL)
     if not _skilled(here, table, metric):
         kind = "nothing"
-    elif row["difference"] > 0:
-        kind = "better" if told_apart and row["low"] > 0 else "ahead"
+    elif told_apart and not row["low"] <= 0 <= row["high"]:
+        kind = "better" if row["difference"] > 0 else "worse"
     else:
-        kind = "worse" if told_apart and row["high"] < 0 else "level"
+        kind = "ahead" if row["difference"] >= EVEN else "level"
     return _Outcome(
         kind,
         rung,

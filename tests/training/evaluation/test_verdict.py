@@ -76,6 +76,7 @@ def test_rungs_at_one_distance_do_not_contradict_each_other():
         ([-0.2, -0.3], {}, "No: interpolation is", ["worse (statistically"] * 2),
         ([-0.02, -0.3], {"spread": 0.05}, "No: interpolation", ["no better", "worse (stat"]),
         ([0.04, -0.3], {"spread": 0.08}, "Not clearly: an", ["ahead, but", "worse (stat"]),
+        ([0.004], {"spread": 0.08}, "No: interpolation is as good", ["no better"]),
         ([0.0], {"interpolation": -0.1, "coordinates": -0.3}, "No: nothing", ["nothing helps"]),
         ([0.2], {"coordinates": 0.9}, "Yes, but no embedding is needed", ["better (stat"]),
     ],
