@@ -84,8 +84,9 @@ window.changes = (read, least, quiet, limit) => new Promise(resolve => {
 // Resolves with the seconds from a click on a page's name until another page is painted.
 window.turn = label => new Promise(resolve => {
   const open = () => Bokeh.documents[0].get_model_by_name("pages").children.find(p => p.visible)
+  const button = deep('button').find(button => button.textContent === label)
   const before = open(), start = performance.now()
-  deep('button').find(button => button.innerText === label).click()
+  button.click()
   const look = () => requestAnimationFrame(() => {
     if (open() === before) look()
     else setTimeout(() => resolve((performance.now() - start) / 1000))
