@@ -21,6 +21,7 @@ SIXTIETHS = {
 }
 MOST = word_set("max maximum")
 RADIANS = word_set("rad rads radian radians")
+GONS = word_set("gon gons grads gradian gradians grades")
 LETTERS = {"lon": {"E": 1.0, "W": -1.0}, "lat": {"N": 1.0, "S": -1.0}}
 SIDES = {"EAST": "E", "WEST": "W", "NORTH": "N", "SOUTH": "S"}
 CALLED = {"lon": word_set("ew eastwest eorw"), "lat": word_set("ns northsouth nors hemisphere")}
@@ -65,6 +66,12 @@ def complete(
     """
     if RADIANS & {*words_of(label), *words_of(unit)}:
         return _from_radians(degrees, label, axis), (), [f"{shown(label)} is in radians"]
+    if GONS & {*words_of(label), *words_of(unit)}:
+        raise ValueError(
+            f"column {shown(label)!r} is in gons, of which 400 make a circle, from Greenwich or "
+            "from Paris: say crs='EPSG:4807' for those of NTF (Paris), or multiply by 0.9 and "
+            "rename it."
+        )
     values, used, notes = degrees, [], []
     counts = Counter(columns)
     others = [other for other, times in counts.items() if other != label and times == 1]

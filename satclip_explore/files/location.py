@@ -117,7 +117,8 @@ def _from_columns(
     for label, other, axis in ((roles.lon, roles.lat, "lon"), (roles.lat, roles.lon, "lat")):
         values, sign = _coordinates(frame[label], label, axis, degrees, decimal)
         signs = signs or sign
-        if degrees and roles.kind in ("lonlat", "given"):
+        in_gons = system is not None and system.axis_info[0].unit_name == "grad"
+        if degrees and not in_gons and roles.kind in ("lonlat", "given"):
             unit = units.get(label, "")
             values, more, said = complete(frame, columns, label, axis, values, unit)
             used, notes = used + more, notes + said

@@ -730,6 +730,7 @@ def test_degrees_that_count_toward_the_west_are_turned():
     [
         (b"lat,ns,lon\n-12.0,S,-77.0\n-52.0,N,13.0\n", "minus signs and 'ns' other hemispheres"),
         (b"lat_rad,lon_rad\n52.5,13.4\n", "says radians and reaches"),
+        (b"lat [gon],lon [gon]\n58.3,14.9\n", "in gons, of which 400 make a circle"),
         (b"mgrs,y\n33UUU8900019000,1\n", "'mgrs' holds codes of places"),
         (b"<table><tr><td>lon</td></tr></table>", "is a web page"),
     ],
@@ -784,6 +785,14 @@ def polar_grid(scale, unit):
 def test_axes_in_kilometers_are_where_those_in_meters_are(scale, unit):
     grid, places = polar_grid(scale, unit)
     np.testing.assert_allclose(read_places(grid).lonlat, places, atol=1e-6)
+
+
+def test_gons_are_read_in_the_system_that_is_said():
+    reading = read_places(b"lat [gon],lon [gon]\n54.272,0.1\n", crs="EPSG:4807")
+    # 0.9 degrees each, and Paris lies at 2.337 degrees; the datum is 50 m away.
+    np.testing.assert_allclose(reading.lonlat, [[2.33723 + 0.09, 48.8448]], rtol=0, atol=2e-3)
+    german = read_places("Breite [Grad];Länge [Grad]\n52,5;13,4\n".encode())
+    assert german.lonlat.tolist() == [[13.4, 52.5]]
 
 
 def test_axes_in_radians_are_degrees_or_refused():
