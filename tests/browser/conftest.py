@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-compo
 START_SECONDS = 120
 PATIENCE = 120_000
 """Milliseconds: other tests run beside these."""
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = """async () => (await axe.run(document, {
   resultTypes: ["violations"], preload: false, runOnly: ["wcag2a", "wcag2aa"],
 })).violations.filter(({impact}) => impact === "serious" || impact === "critical")
@@ -83,19 +83,15 @@ def browser():
 @pytest.fixture(scope="package")
 def axe() -> str:
     """The source of axe-core, which finds what keyboards and screen readers stumble over."""
-    if not AXE.is_file():
-        _missing("there is no axe-core: npm install --prefix . --no-save axe-core")
-    return AXE.read_text()
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text()
 
 
 @pytest.fixture(scope="package")
-def accessible():
-    """Assert that axe-core, where it is, finds nothing serious on a page: `accessible(page)`."""
+def accessible(axe):
+    """Assert that axe-core finds nothing serious on a page: `accessible(page)`."""
 
     def check(page) -> None:
-        if not AXE.is_file():
-            return  # said once, by the test that asks for it
-        page.evaluate(AXE.read_text())
+        page.evaluate(axe)
         for _ in range(10):  # colors fade when they change
             if not (complaints := page.evaluate(SERIOUS)):
                 return
