@@ -216,7 +216,7 @@ def test_a_mistake_of_the_program_ends_the_run_and_is_raised(pane, monkeypatch):
     monkeypatch.setattr("satclip_explore.panes.pretrain.pane.pretrain", fail)
     pane.start()
     finish(pane)
-    assert pane.message.endswith("a mistake of the program: sizes differ")
+    assert pane.message.endswith("an error in this program: sizes differ")
 
 
 def test_sentinel_2_asks_for_a_folder(pane):

@@ -152,10 +152,10 @@ def opened(tiny_encoder, monkeypatch):
 
 def test_the_app_answers_with_a_picture_and_is_built_in_its_place(opened):
     shown, fill = opened
-    assert shown("The encoder is being loaded")
+    assert shown("Loading the encoder")
     assert not shown("The world as the encoder sees it</")
     fill()
-    assert not shown("The encoder is being loaded")
+    assert not shown("Loading the encoder")
     assert shown("The world as the encoder sees it</")
 
 
@@ -167,7 +167,7 @@ def test_a_page_that_cannot_be_built_says_what_to_do_and_not_why(opened, monkeyp
     monkeypatch.setattr(explorer_module, "load_once", broken)
     with pytest.raises(OSError, match="unreadable"):
         fill()
-    assert not shown("The encoder is being loaded")
+    assert not shown("Loading the encoder")
     assert shown("could not be built. Reload it")
     assert not shown("somebody")
 
