@@ -15,6 +15,7 @@ import numpy as np
 import panel as pn
 import param
 from PIL import Image
+from shapely import LineString, simplify
 
 from satclip_explore.atlas import BASEMAP, outlines
 from satclip_explore.geo import Grid
@@ -59,6 +60,9 @@ MARK = {
 
 BASES = ["Blue Marble", "Plain", *ONLINE]
 
+COARSE, FINE_ZOOM = 0.2, 3
+"""Degrees to which outlines are simplified, and from which zoom not: a pixel is 0.18 at zoom 2."""
+
 
 class MapPane(world.ColoredPane):
     """The selected place and its neighbors on a map."""
@@ -83,6 +87,9 @@ class MapPane(world.ColoredPane):
         self._marks = ipyleaflet.GeoJSON(
             data={"type": "FeatureCollection", "features": []}, point_style=MARK
         )
+        self._coast = ipyleaflet.Polyline(
+            locations=_shared_outlines(COARSE), color="#ffffff", weight=1, opacity=0.35, fill=False
+        )
         self._base = ipyleaflet.LayerGroup()
         self.widget = ipyleaflet.Map(
             center=(0.0, 0.0),
@@ -90,7 +97,7 @@ class MapPane(world.ColoredPane):
             min_zoom=0,
             max_zoom=12,
             crs=ipyleaflet.projections.EPSG4326,
-            layers=[self._base, self._colors, _coast(), self._marks, self._place],
+            layers=[self._base, self._colors, self._coast, self._marks, self._place],
             scroll_wheel_zoom=True,
             world_copy_jump=True,
             layout=ipywidgets.Layout(height="100%", width="100%"),
@@ -98,11 +105,18 @@ class MapPane(world.ColoredPane):
         self._touched = self._drawn = False
         self.widget.on_interaction(self._interact)
         self.widget.observe(self._moved, "bounds")
+        self.widget.observe(self._refine, "zoom")
         self._show_base()
         self._show_place()
         self._show_marks()
         self._show_opacity()
         self._shown = False
+
+    def _refine(self, change: Any) -> None:
+        """Send the outlines as they are once the simple ones can be told apart."""
+        if change["new"] >= FINE_ZOOM:
+            self.widget.unobserve(self._refine, "zoom")
+            self._coast.locations = _shared_outlines(0.0)
 
     def _interact(self, **event: Any) -> None:
         # The pointer is on the map: what moves from now on, the reader moves.
@@ -247,15 +261,16 @@ class MapPane(world.ColoredPane):
 _OPACITY = {f"{value} %": value / 100 for value in (0, 25, 50, 75, 100)}
 
 
-def _coast() -> ipyleaflet.Polyline:
-    # 74,000 lists: every map shows the same ones.
-    lines = RESULTS.get(
-        ("map outlines",),
-        lambda: [np.round(line[:, ::-1], 2).tolist() for line in outlines("countries")],
-    )
-    return ipyleaflet.Polyline(
-        locations=lines, color="#ffffff", weight=1, opacity=0.35, fill=False, stroke=True
-    )
+def _outlines(tolerance: float) -> list[list[list[float]]]:
+    """Return borders as (lat, lon), simplified to some degrees, smaller islands left out."""
+    lines = [line for line in outlines("countries") if np.ptp(line, axis=0).max() > tolerance]
+    simple = (simplify(LineString(line), tolerance).coords for line in lines)
+    return [np.round(np.array(line)[:, ::-1], 2).tolist() for line in simple]
+
+
+def _shared_outlines(tolerance: float) -> list[list[list[float]]]:
+    """Return the same lists to every map: they are 30,000 where nothing is simplified."""
+    return RESULTS.get(("map outlines", tolerance), lambda: _outlines(tolerance))
 
 
 def webp(colors: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from bokeh.models import LinearColorMapper
 
-from satclip_explore.atlas import land_mask, load_atlas
+from satclip_explore.atlas import land_mask, load_atlas, outlines
 from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.encoders.satclip import SatCLIP
 from satclip_explore.encoders.siren import Siren
@@ -383,3 +383,16 @@ def test_detail_has_other_colors_and_says_so(tiny_encoder):
     assert "detail 1" in pane.legend()
     assert "PC1" not in pane.legend()
     assert (pane.fine(grid) != colors).any()
+
+
+def test_outlines_of_a_map_come_whole_once_one_looks_closely(tiny_encoder):
+    pane = MapPane(tiny_encoder)
+
+    def points():
+        return sum(map(len, pane._coast.locations))
+
+    pane.widget.zoom = 2
+    assert points() < 12_000
+    pane.widget.zoom = 3
+    # Points on a straight line between others are not sent.
+    assert points() > 0.9 * sum(map(len, outlines("countries")))
