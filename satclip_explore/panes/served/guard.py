@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import time
@@ -56,6 +57,10 @@ class LimitedServer(HTTPServer):
     def start(self, num_processes: int | None = 1, max_restarts: int | None = None) -> None:
         """Load the dashboard, which takes seconds in which no reader should wait, and go on."""
         import_module("satclip_explore.explorer")
+        # What is loaded stays: looking it over for garbage took a fifth of the time of every page.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 10)
         self._processes = num_processes or 0
         super().start(num_processes, max_restarts)
 
