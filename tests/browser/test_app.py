@@ -198,7 +198,7 @@ def test_hostile_addresses_are_left_out_key_by_key_with_a_sentence(visit):
         assert words in alert.inner_text()
     assert "script" not in alert.inner_html()
     assert "52.50° N" in seen.place()
-    assert seen.page.get_by_text("land and sea").first.is_visible()
+    seen.page.get_by_text("land and sea").first.wait_for()
     assert seen.errors == []
 
 
@@ -206,7 +206,7 @@ def test_a_phone_restores_a_view_and_shows_everything_without_scrolling_sideways
     seen = visit("?at=151.2,-33.9&components=4·5·6&land=0", width=390, height=844)
     assert "33.90° S, 151.20° E" in seen.place()
     seen.page.locator(".hint", has_text="PC4").wait_for()
-    assert seen.page.get_by_text("land and sea").first.is_visible()
+    seen.page.get_by_text("land and sea").first.wait_for()
     assert seen.page.get_by_role("alert").count() == 0
     settle(seen)
     assert seen.page.evaluate("() => document.scrollingElement.scrollWidth") <= 390
