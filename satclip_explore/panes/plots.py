@@ -215,7 +215,8 @@ def plot_pane(view: Any) -> pn.pane.HoloViews:
         sizing_mode="stretch_width",
         margin=0,
         linked_axes=False,
-        styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto", "min-height": "0"} | NIGHT,
+        styles={"aspect-ratio": "2 / 1", "flex": "0 0 auto", "min-height": "0", "height": "auto"}
+        | NIGHT,
     )
 
 

@@ -264,7 +264,7 @@ class TimesPane(Pane):
         def draw(*_: Any) -> None:
             if self.between and not drawn:
                 plot = plots.plot_pane(self.view())
-                plot.styles = plot.styles | {"max-width": "760px", "height": "auto"}
+                plot.styles = plot.styles | {"max-width": "760px"}
                 scale = theme.color_scale(theme.SIMILARITY, "as it was", "changed most")
                 drawn.extend([plot, scale, theme.text(self.legend, sizing_mode="stretch_width")])
                 shown.extend(drawn)

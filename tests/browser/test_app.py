@@ -210,6 +210,10 @@ def test_a_phone_restores_a_view_and_shows_everything_without_scrolling_sideways
     assert seen.page.get_by_role("alert").count() == 0
     settle(seen)
     assert seen.page.evaluate("() => document.scrollingElement.scrollWidth") <= 390
+    figures = [figure.bounding_box() for figure in seen.page.locator(".bk-Figure").all()]
+    assert len(figures) > 1
+    for box in figures:
+        assert box["width"] == pytest.approx(2.0 * box["height"], abs=2.0)
     for title in ("The world as the encoder sees it", "Map", "This place", "Places like this one"):
         box = seen.page.get_by_text(title, exact=True).first.bounding_box()
         assert box["x"] >= 0
