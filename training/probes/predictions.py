@@ -135,14 +135,14 @@ def predict_grid(
     numpy.ndarray, shape (K, H, W)
         NaN where the encoder has no coverage.
     """
+    # A probe from a file is on the CPU, its encoder where there is room.
+    probe = probe.to(encoder.device)
     vectors = torch.from_numpy(unit_vectors(grid.lonlat)).float()
     height, across = grid.shape
     result = np.empty((width, height, across), dtype=dtype)
     step = max(256, CHUNK_SCORES // probe.n_scores)
     for rows, values in encoder.iter_grid(grid, probe.readout):
         flat = values.reshape(-1, values.shape[-1]).float()
-        # A probe from a file is on the CPU, its encoder where there is room.
-        probe = probe.to(flat.device)
         place = vectors[rows.start * across : rows.stop * across].to(flat.device)
         missing = torch.isnan(flat).any(1)
         flat = torch.where(missing[:, None], 0.0, flat)
