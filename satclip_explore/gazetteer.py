@@ -32,7 +32,8 @@ OTHER_NAMES = {
     "cdmx": "mexico city", "nyc": "new york", "new york city": "new york", "la": "los angeles",
     "uk": "united kingdom", "great britain": "united kingdom", "usa": "united states of america",
     "america": "united states of america", "deutschland": "germany", "espana": "spain",
-    "holland": "netherlands", "ivory coast": "cote d ivoire", "swaziland": "eswatini",
+    "brasil": "brazil", "holland": "netherlands", "ivory coast": "cote d ivoire",
+    "swaziland": "eswatini",
 }  # fmt: skip
 """Names that people use, folded, and the names that the tables have for them."""
 
@@ -124,8 +125,8 @@ def find_places(text: str, limit: int = 6) -> list[Place]:
     Returns
     -------
     list of Place
-        Best first: what is called so, then what begins so, then what nearly is; countries before
-        towns, large towns before small ones.
+        Best first: what is called so, then what begins so, then what nearly is, the most alike
+        spelling first; countries before towns, large towns before small ones.
 
     Raises
     ------
@@ -171,14 +172,18 @@ def _ranked(table: pd.DataFrame, name: str, limit: int) -> pd.DataFrame:
     exact = (folded == name) | (folded == short)
     begins = folded.str.startswith(name) | folded.str.contains(f" {name}", regex=False)
     rank = np.select([exact, begins], [0, 1], default=3)
+    nearness = np.zeros(len(table))
     if not exact.any() and len(name) > 3:
         near = difflib.get_close_matches(name, folded.unique(), n=limit, cutoff=CLOSE)
         rank = np.where(folded.isin(near), np.minimum(rank, GUESSED), rank)
+        alike = {word: difflib.SequenceMatcher(None, word, name).ratio() for word in near}
+        nearness = folded.map(alike).where(rank == GUESSED, 0.0)
     if len(name) < 3:
         rank = np.where(exact, 0, 3)
-    found = table.assign(rank=rank)[rank < 3].sort_values(
-        ["rank", "order", "population"], ascending=[True, True, False], kind="stable"
-    )
+    found = table.assign(rank=rank, nearness=nearness)[rank < 3].sort_values(
+        ["rank", "nearness", "order", "population"], ascending=[True, False, True, False],
+        kind="stable",
+    )  # fmt: skip
     # A district is often called after its town; a country has several names.
     return found.drop_duplicates(["name", "country", "district"]).head(limit)
 

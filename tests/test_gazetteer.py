@@ -12,6 +12,9 @@ from satclip_explore.gazetteer import find_places, fold
     [
         ("Nairobi", "Nairobi, Kenya", (36.8, -1.3)),
         ("nairobbi", "Nairobi, Kenya", (36.8, -1.3)),
+        ("Nairbi", "Nairobi, Kenya", (36.8, -1.3)),
+        ("Tokio", "Tokyo, Japan", (139.7, 35.7)),
+        ("Brasil", "Brazil, South America", (-46.6, -23.6)),
         ("  SAO PAOLO ", "São Paulo, Brazil", (-46.6, -23.6)),
         ("Duesseldorf", "Düsseldorf", (6.8, 51.2)),
         ("Koeln", "Cologne", (6.9, 50.9)),
