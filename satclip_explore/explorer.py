@@ -146,7 +146,7 @@ class Explorer(pn.viewable.Viewer):
             return self._encoders[name]
         if name not in self._names() and ":" in name:
             known, _, time = name.rpartition(":")
-            return load_at(self._load(known), time.lstrip("monthyear"))
+            return load_at(self._load(known), time.removeprefix("month").removeprefix("year"))
         return load_encoder(self._runs[name]) if name in self._runs else load_once(name)
 
     def _use(self, encoder: Any, drawn: tuple[str, str]) -> None:

@@ -13,8 +13,8 @@ from satclip_explore.encoders.registry import load_encoder
 from satclip_explore.fields import Progress, as_field, collect, iter_rows, unit_rows, view
 from satclip_explore.geo import GLOBE, Bounds, Grid
 
-OPTIONS = ("month", "year", "time", "name")
-"""Options of `load_encoder` that leave numbers comparable."""
+OPTIONS = ("month", "year", "time")
+"""Options of `load_encoder` that choose a time."""
 
 
 def chosen_time(encoder: LocationEncoder) -> Any:
@@ -54,7 +54,7 @@ def at_time(encoder: LocationEncoder, step: Any) -> LocationEncoder:
     """
     if encoder.times is None or encoder.origin is None:
         raise ValueError(f"{encoder.name} is the same in every month and year.")
-    call: dict[str, Any] = {key: v for key, v in encoder.origin.items() if key not in OPTIONS[:3]}
+    call: dict[str, Any] = {key: v for key, v in encoder.origin.items() if key not in OPTIONS}
     if step is not None:
         call[encoder.times.option] = step
     dtype = str(encoder.dtype).removeprefix("torch.")
@@ -69,7 +69,11 @@ def at_two_times(before: LocationEncoder, after: LocationEncoder) -> bool:
     if len(products) == 1 and products != {"plain"}:
         return True
     calls = [
-        {key: value for key, value in (encoder.origin or {}).items() if key not in OPTIONS}
+        {
+            key: value
+            for key, value in (encoder.origin or {}).items()
+            if key not in (*OPTIONS, "name")
+        }
         for encoder in (before, after)
     ]
     return bool(calls[0]) and calls[0] == calls[1]
