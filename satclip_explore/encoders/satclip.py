@@ -202,12 +202,12 @@ class SatCLIP(LocationEncoder):
 
         height, width = grid.shape
         lat = torch.from_numpy(grid.lat).to(self.device)
-        high = ROWS_PER_TABLE * self._blocks()
-        step = max(1, min(high, PIXELS_PER_BLOCK * self._blocks() // width))
+        tabled = ROWS_PER_TABLE * self._blocks()
+        step = max(1, min(tabled, PIXELS_PER_BLOCK * self._blocks() // width))
         # A reused buffer: fresh ones of this size cost more in page faults than the sines.
         phase = torch.empty(step, width, by_order.shape[-1], dtype=first_dtype, device=self.device)
-        for top in range(0, height, high):
-            table = self._first_layer_by_row(lat[top : top + high], by_order)
+        for top in range(0, height, tabled):
+            table = self._first_layer_by_row(lat[top : top + tabled], by_order)
             for start in range(0, len(table), step):
                 block = table[start : start + step]
                 if trig.is_cuda:
