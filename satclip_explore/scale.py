@@ -222,12 +222,18 @@ def _places(table: pa.Table, columns: tuple[str, str]) -> NDArray[np.float64]:
     """Return the places of a table: from its geometry, whatever its CRS, or from two columns."""
     if b"geo" not in (table.schema.metadata or {}):
         return as_lonlat(np.column_stack([table[name].to_numpy() for name in columns]))
-    points = _degrees_of_points(table)
-    if points is not None:
-        return as_lonlat(points)
-    import geopandas
+    try:
+        places: Any = _degrees_of_points(table)
+        if places is None:
+            import geopandas
 
-    return as_lonlat(geopandas.GeoDataFrame.from_arrow(table))
+            places = geopandas.GeoDataFrame.from_arrow(table)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            "the metadata “geo” do not describe its geometry as GeoParquet does; write it again "
+            "with geopandas, or remove them and name two columns."
+        ) from error
+    return as_lonlat(places)
 
 
 def _degrees_of_points(table: pa.Table) -> NDArray[np.float64] | None:

@@ -22,6 +22,7 @@ from satclip_explore.geo import Grid
 ROOT = Path(__file__).resolve().parents[1]
 
 dd = pytest.importorskip("dask.dataframe")
+pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("zarr")
 
@@ -163,6 +164,14 @@ def test_geoparquet_keeps_its_geometry_and_its_crs(tiny_encoder, places, tmp_pat
     found = geopandas.read_parquet(out)
     assert found.crs == "EPSG:3857"
     np.testing.assert_allclose(vectors(found), tiny_encoder.embed(frame), atol=1e-4)
+
+
+@pytest.mark.parametrize("said", ["{}", "none", "[]", '{"primary_column": "g", "columns": []}'])
+def test_metadata_that_describe_no_geometry_are_a_sentence(tiny_encoder, tmp_path, said):
+    table = pa.table({"g": [b"bytes"]}).replace_schema_metadata({"geo": said})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="do not describe its geometry"):
+        scale.embed_parquet(tiny_encoder, tmp_path / "a.parquet", tmp_path / "b")
 
 
 def test_a_missing_column_and_a_bad_place_are_sentences(tiny_encoder, places, tmp_path):
