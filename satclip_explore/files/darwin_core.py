@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
+from satclip_explore.files.crs import LIKE_WGS84, NOT_SAID, datum_columns
+
 TEXT = "{http://rs.tdwg.org/dwc/text/}"
 ESCAPED = {r"\t": "\t", r"\n": "\n", r"\r": "\r"}
 MAX_FIELDS = 10_000
@@ -30,7 +32,7 @@ def with_names(meta: bytes, name: str, body: bytes) -> bytes:
     Raises
     ------
     ValueError
-        If meta.xml is damaged.
+        If meta.xml is damaged, or says of all places one datum that is not as good as WGS 84.
 
     References
     ----------
@@ -44,6 +46,7 @@ def with_names(meta: bytes, name: str, body: bytes) -> bytes:
         files = [PurePosixPath(said.text or "").name for said in table.iter(f"{TEXT}location")]
         if PurePosixPath(name).name not in files:
             continue
+        _refuse_other_datum(table)
         names = _names(table)
         delimiter = table.get("fieldsTerminatedBy", ",")
         delimiter = ESCAPED.get(delimiter, delimiter)
@@ -58,6 +61,22 @@ def with_names(meta: bytes, name: str, body: bytes) -> bytes:
         except LookupError as error:
             raise ValueError(f"meta.xml names an unknown encoding, {encoding!r:.40}.") from error
     return body
+
+
+def _refuse_other_datum(table: ElementTree.Element) -> None:
+    """Refuse a datum that meta.xml says once for all rows: no column of the table tells it."""
+    for field in table:
+        said = field.get("default", "").strip()
+        if (
+            datum_columns([field.get("term", "").rpartition("/")[2]])
+            and said.lower() not in NOT_SAID
+            and not LIKE_WGS84.fullmatch(said)
+        ):
+            raise ValueError(
+                f"the archive's meta.xml says that places are in {said[:40]!r}, where they may lie "
+                "hundreds of meters from the same numbers in WGS 84; unpack the archive, and read "
+                "its table with crs=, such as 'EPSG:4267' for NAD27."
+            )
 
 
 def _names(table: ElementTree.Element) -> list[str]:

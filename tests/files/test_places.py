@@ -299,6 +299,21 @@ def test_an_archive_names_the_columns_of_a_table_without_a_header(mark, name):
         read_places(zipped(meta_dot_xml="<!DOCTYPE a>" + META, **{key: body}))
 
 
+@pytest.mark.parametrize("datum", ["NAD27", "EPSG:4267"])
+def test_a_datum_that_an_archive_says_for_all_places_is_not_passed_over(datum):
+    constant = '<field default="{}" term="http://rs.tdwg.org/dwc/terms/geodeticDatum"/></core>'
+    body = "\n".join(
+        f"{i},{b},{a},{c}" for i, (a, b, c) in enumerate(zip(LON, LAT, TEMP, strict=True))
+    )
+    meta = META.format(",", "", "event.csv")
+    for same in ("WGS84", "EPSG:4326", "not recorded"):
+        told = meta.replace("</core>", constant.format(same))
+        check(read_places(zipped(meta_dot_xml=told, event_dot_csv=body)))
+    told = meta.replace("</core>", constant.format(datum))
+    with pytest.raises(ValueError, match=f"places are in '{datum}'.*EPSG:4267"):
+        read_places(zipped(meta_dot_xml=told, event_dot_csv=body))
+
+
 def zipped(**members):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
